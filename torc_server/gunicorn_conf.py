@@ -1,0 +1,63 @@
+"""How gunicorn runs the application: processes × threads, one connection pool per process, opened after the fork."""
+
+import resource
+
+from gunicorn.app.base import BaseApplication
+
+# gunicorn names a line for each worker and signal at "info"; people want to see those only when they look for them.
+_LOG_LEVELS = {"error": "error", "warn": "warning", "warning": "warning", "info": "warning", "debug": "info"}
+CONNECTIONS_PER_WORKER = 4000
+OPEN_FILES = 8192
+
+
+class Server(BaseApplication):
+    """The application under gunicorn. `load` makes the Flask app, in the master and again at a reload (SIGHUP)."""
+
+    def __init__(self, options, load):
+        self.options = options
+        self.load = load
+        super().__init__()
+
+    def load_config(self):
+        for name, value in self.options.items():
+            if name in self.cfg.settings:  # some are newer than the oldest gunicorn that we run with
+                self.cfg.set(name, value)
+
+    def reload(self):
+        self.callable = None
+        super().reload()
+
+
+def options(settings, listener, when_ready):
+    """The gunicorn options for Settings; `listener` is the descriptor of a listening socket."""
+    return {
+        "bind": f"fd://{listener}",
+        "worker_class": "gthread",
+        "workers": settings.workers,
+        "threads": settings.threads,
+        "worker_connections": CONNECTIONS_PER_WORKER,
+        "preload_app": True,
+        "keepalive": 30,
+        "graceful_timeout": 30,
+        "limit_request_line": 8190,
+        "loglevel": _LOG_LEVELS.get(settings.log_level, "debug"),
+        "control_socket_disable": True,  # gunicorn 25.1: a socket file in the home folder
+        "when_ready": when_ready,
+        "post_fork": post_fork,
+        "worker_exit": worker_exit,
+    }
+
+
+def allow_open_files():
+    """Raise the soft limit of open files: many idle runners keep a connection each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def post_fork(server, worker):
+    server.app.wsgi().extensions["database"].open()
+
+
+def worker_exit(server, worker):
+    server.app.wsgi().extensions["database"].close()

@@ -1,0 +1,178 @@
+"""Brings a database to the schema of this release: sql/migrations, one transaction each, then sql/functions in one.
+
+Whatever is killed at whatever moment, the database is at a whole version, and the next run goes on from there. Only one
+process migrates at a time (a session advisory lock; two-int keys, so that it never meets a workflow's lock).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+LOCK = (0x746F7263, 1)  # "torc"
+
+
+class MigrationError(ValueError):
+    """The wanted version is not to be had; the message is one line for a person."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a database stands: version 0 is an empty one; `latest` is the newest version that this release knows."""
+
+    has_schema: bool
+    version: int
+    latest: int
+    functions_current: bool
+
+    @property
+    def current(self):
+        return self.version == self.latest and self.functions_current
+
+
+def sql_folder():
+    """The folder with migrations/, functions/ and queries/: inside the package (wheel) or beside it (source)."""
+    inside = Path(__file__).parent / "sql"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "sql"
+
+
+def status(conninfo):
+    """Return the Status of a database, changing nothing; waits for a migration that goes on just now."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", LOCK)
+        return _status(connection)
+
+
+def migrate(conninfo, to=None):
+    """Migrate up to the newest version, or up or down to version `to` (0: schema torc is gone). Return what was done.
+
+    Functions exist only at the newest version; below it the release that belongs there brings its own.
+    Raises MigrationError for a version that this release does not know, psycopg.Error when a statement fails.
+    """
+    done = []
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        _prepare(connection)
+        now = _status(connection)
+        target = now.latest if to is None else to
+        if not 0 <= target <= now.latest or now.version > now.latest:
+            raise MigrationError(
+                f"version {max(target, now.version)} is unknown: this release knows 0 to {now.latest}; "
+                "install a newer torc-server"
+            )
+        for version in range(now.version, target, -1):
+            done.append(_go_down(connection, version))
+        for version in range(now.version + 1, target + 1):
+            done.append(_go_up(connection, version))
+        if target == now.latest and target > 0 and not _status(connection).functions_current:
+            done.append(_replace_functions(connection))
+    return done
+
+
+def _prepare(connection):
+    # Names are qualified in the files; a role named torc must not find schema torc through "$user".
+    connection.execute("SET search_path = pg_catalog; SET statement_timeout = 0; SET client_min_messages = warning")
+    connection.execute("SET client_connection_check_interval = '1s'")  # the server notices a killed migrate at once
+    connection.execute("SET lock_timeout = '10min'")
+    connection.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
+    connection.execute("SET lock_timeout = '15s'")  # rather fail than queue in front of a busy server's statements
+
+
+def _status(connection):
+    has_schema, has_table, comment = connection.execute(
+        "SELECT to_regnamespace('torc') IS NOT NULL, to_regclass('torc.schema_migration') IS NOT NULL,"
+        " obj_description(to_regnamespace('torc'), 'pg_namespace')"
+    ).fetchone()
+    version = 0
+    if has_table:
+        version = connection.execute("SELECT coalesce(max(version), 0) FROM torc.schema_migration").fetchone()[0]
+    latest = max(_migrations(), default=0)
+    return Status(has_schema, version, latest, comment == _functions_checksum())
+
+
+def _migrations():
+    """{version: path} of sql/migrations/NNNN_name.sql."""
+    files = (sql_folder() / "migrations").glob("[0-9]*_*.sql")
+    return {int(f.name.split("_")[0]): f for f in files if not f.name.endswith(".rollback.sql")}
+
+
+def _go_up(connection, version):
+    path = _migrations()[version]
+    with connection.transaction():
+        if version == 1:
+            _create_schema(connection)
+        connection.execute(path.read_bytes())
+        connection.execute("INSERT INTO torc.schema_migration (version, name) VALUES (%s, %s)", [version, path.stem])
+    return f"applied {path.stem}"
+
+
+def _create_schema(connection):
+    if connection.execute("SELECT to_regnamespace('torc')").fetchone()[0] is None:  # an admin may have made it for us
+        connection.execute("CREATE SCHEMA torc")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS torc.schema_migration"
+        " (version int PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+
+
+def _go_down(connection, version):
+    path = _migrations()[version]
+    with connection.transaction():
+        _drop_functions(connection)  # they may mention what this rollback drops
+        connection.execute("COMMENT ON SCHEMA torc IS NULL")
+        connection.execute(path.with_suffix(".rollback.sql").read_bytes())
+        if version > 1:
+            connection.execute("DELETE FROM torc.schema_migration WHERE version = %s", [version])
+        else:
+            connection.execute("DROP SCHEMA torc CASCADE")
+    return f"rolled back {path.stem}"
+
+
+def _replace_functions(connection):
+    with connection.transaction():
+        # Dropped first, because CREATE OR REPLACE refuses another result type or other argument names, and so that
+        # what no file defines any more goes. In one transaction: nobody ever sees a database without functions.
+        _drop_functions(connection)
+        connection.execute("SET LOCAL check_function_bodies = off")  # files are in order of name, not of use
+        for path in _functions():
+            connection.execute(path.read_bytes())
+        connection.execute(sql.SQL("COMMENT ON SCHEMA torc IS {}").format(_functions_checksum()))
+    return f"replaced the functions ({len(_functions())} files)"
+
+
+def _drop_functions(connection):
+    """Drop the triggers and functions of schema torc; a function that a constraint or an index uses stays."""
+    connection.execute("""
+        DO $$
+        DECLARE
+            statement text;
+        BEGIN
+            FOR statement IN
+                SELECT format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass)
+                FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+                WHERE c.relnamespace = 'torc'::regnamespace AND NOT t.tgisinternal AND t.tgparentid = 0
+            LOOP
+                EXECUTE statement;
+            END LOOP;
+            SELECT 'DROP ROUTINE ' || string_agg(p.oid::regprocedure::text, ', ') INTO statement
+            FROM pg_proc p
+            WHERE p.pronamespace = 'torc'::regnamespace
+              AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass
+                              AND d.refobjid = p.oid AND d.classid <> 'pg_proc'::regclass)
+              AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
+                              AND d.objid = p.oid AND d.deptype = 'e');  -- an extension's
+            IF statement IS NOT NULL THEN
+                EXECUTE statement;
+            END IF;
+        END $$""")
+
+
+def _functions():
+    return sorted((sql_folder() / "functions").glob("*.sql"))
+
+
+def _functions_checksum():
+    """Kept as the comment of schema torc; tells whether the functions in a database are those of this release."""
+    texts = b"".join(path.name.encode() + b"\0" + path.read_bytes() + b"\0" for path in _functions())
+    return f"torc-server functions {hashlib.sha256(texts).hexdigest()}"
