@@ -96,13 +96,17 @@ def database_options(command):
 )
 def run(**values):
     """Serve until stopped: SIGTERM lets running requests finish, SIGHUP restarts the workers one by one."""
-    settings = Settings(**values)
+    serve(Settings(**values))
+
+
+def serve(settings):
+    """Listen, have the database, bring it up to date, and run gunicorn until it is stopped."""
     _set_up_logging(settings)
     _warn_of_foreign_variable()
     with _listen(settings) as listener, _database(settings) as (conninfo, restart):
         _bring_up_to_date(settings, conninfo)
         _check_connections(settings, conninfo)
-        _serve(settings, listener, conninfo, restart)
+        _run_gunicorn(settings, listener, conninfo, restart)
 
 
 @cli.command()
@@ -203,7 +207,7 @@ def _listen(settings):
         raise SettingsError(f"cannot listen on {where}: {error.strerror}; choose others with --host, --port") from error
 
 
-def _serve(settings, listener, conninfo, restart):
+def _run_gunicorn(settings, listener, conninfo, restart):
     from torc_server.app import create_app  # not needed to migrate
 
     port = listener.getsockname()[1]

@@ -1,0 +1,179 @@
+"""One PostgreSQL for all tests, a database cloned from one template for each test process, and servers to talk to.
+
+TORC_TEST_DATABASE_URL names a server to use instead of the embedded one (its user must be allowed to create databases).
+TORC_DATABASE_URL is never used: tests create and drop what they want.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from support import MemoryClient, Server
+
+from torc_server import embedded, migrations
+from torc_server.settings import Settings
+
+# For tests only: what a crash of the machine would lose is lost anyhow.
+POSTGRES_SETTINGS = {"max_connections": "400", "fsync": "off", "full_page_writes": "off"}
+_shared = {}  # folder, server (conninfo), template; made by the pytest process, handed to its xdist workers
+
+
+def pytest_sessionstart(session):
+    """Start PostgreSQL and migrate the template, once, before xdist starts its workers."""
+    if hasattr(session.config, "workerinput"):
+        _shared.update(session.config.workerinput["torc"])
+        return
+    if session.config.option.collectonly:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="torc-tests-"))
+    folder.chmod(0o755)  # PostgreSQL's account passes through
+    _shared["folder"] = str(folder)
+    server = os.environ.get("TORC_TEST_DATABASE_URL")
+    if not server:
+        _shared["postgres"] = str(folder / "postgres")
+        server = embedded.start(_shared["postgres"], POSTGRES_SETTINGS, tie=True)
+    _shared["server"] = server
+    _shared["template"] = f"torc_template_{uuid.uuid4().hex[:8]}"
+    _execute(f"CREATE DATABASE {_shared['template']}")
+    migrations.migrate(make_conninfo(server, dbname=_shared["template"]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["torc"] = _shared
+
+
+def pytest_unconfigure(config):
+    """Stop and remove all of it; whatever a test left running is an error."""
+    if hasattr(config, "workerinput") or "folder" not in _shared:
+        return
+    if "template" in _shared:
+        _execute(f"DROP DATABASE IF EXISTS {_shared['template']} WITH (FORCE)")
+    if "postgres" in _shared:
+        embedded.stop(_shared["postgres"])
+    left = _processes_of(_shared["folder"])
+    for process in left:
+        process.kill()
+    shutil.rmtree(_shared.pop("folder"))
+    if left:
+        raise RuntimeError(f"left running by the tests: {[process.info for process in left]}")
+
+
+def _processes_of(folder):
+    found = psutil.process_iter(["pid", "cmdline", "cwd"])
+    return [p for p in found if folder in " ".join(p.info["cmdline"] or []) or folder in (p.info["cwd"] or "")]
+
+
+def _execute(statement):
+    with psycopg.connect(_shared["server"], autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@contextlib.contextmanager
+def new_database(template=None):
+    """A database for a while: a clone of `template`, or without one an empty database. Gives its conninfo."""
+    name = f"torc_test_{uuid.uuid4().hex[:12]}"
+    _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+    try:
+        yield make_conninfo(_shared["server"], dbname=name)
+    finally:
+        _execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def database_url():
+    """The migrated database of this test process, shared by its tests."""
+    with new_database(_shared["template"]) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def fresh_database_url():
+    """A migrated database for one test."""
+    with new_database(_shared["template"]) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def empty_database_url():
+    """An empty database for one test."""
+    with new_database() as conninfo:
+        yield conninfo
+
+
+@pytest.fixture(scope="session")
+def postgres_log():
+    """The log file of the shared PostgreSQL, or None if it is a server given from outside."""
+    return Path(_shared["postgres"], "postgres.log") if "postgres" in _shared else None
+
+
+@pytest.fixture(scope="session")
+def app(database_url):
+    """The application in memory, its connections open."""
+    from torc_server.app import create_app
+
+    settings = replace(Settings(), threads=8, workers=1, database_url=database_url)
+    app = create_app(settings, database_url)
+    app.extensions["database"].open()
+    yield app
+    app.extensions["database"].close()
+
+
+@pytest.fixture(scope="session")
+def client(app):
+    """`client.get("/ping").json`: see support.Client."""
+    return MemoryClient(app)
+
+
+@pytest.fixture(scope="session")
+def session_folder():
+    """A folder that PostgreSQL's account can reach, for this test process; removed at the end of the run."""
+    folder = Path(_shared["folder"]) / uuid.uuid4().hex[:8]
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def folder(session_folder):
+    """A folder for one test that PostgreSQL's account can reach (root's tmp_path is closed to it)."""
+    folder = session_folder / uuid.uuid4().hex[:8]
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def server(session_folder):
+    """A real server on a database of its own, shared by the tests of this process; see support.Server."""
+    with new_database(_shared["template"]) as conninfo:
+        server = Server(session_folder / "server", database_url=conninfo)
+        try:
+            yield server.wait_until_it_listens()
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def start_server(folder):
+    """A factory: start_server(database_url=…) returns a Server that listens; all are stopped after the test.
+
+    Without database_url it has an embedded PostgreSQL of its own in data_dir; wait=False returns at once.
+    """
+    servers = []
+
+    def start(wait=True, **options):
+        servers.append(Server(folder / str(len(servers)), **options))
+        return servers[-1].wait_until_it_listens() if wait else servers[-1]
+
+    yield start
+    with contextlib.ExitStack() as stack:  # stops all, also when stopping one fails
+        for server in servers:
+            stack.callback(server.stop)
