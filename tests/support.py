@@ -167,6 +167,8 @@ class Server:
 
     def stop(self, how=signal.SIGTERM, timeout=40):
         """Send the signal, wait for the end, check that nothing listens; return the exit code."""
+        if self.client:
+            self.client.close()
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
@@ -175,8 +177,6 @@ class Server:
             self.process.kill()
             self.process.wait()
             raise
-        if self.client:
-            self.client.close()
         if self.port and listens(self.port):
             raise AssertionError(f"something still listens on port {self.port}")
         return code
@@ -190,7 +190,7 @@ def listens(port):
 
 def clean_environment(home, more=None):
     """The environment without settings of anybody's server."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TORC_", "PG")) and k != "DATABASE_URL"}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TORC_", "PG", "PYTHON")) and k != "DATABASE_URL"}
     return {**kept, "HOME": str(home), **(more or {})}
 
 

@@ -144,7 +144,8 @@ def reachable_folder(state):
     if not (state / "data").exists() and (other / "data").exists():
         return other
     uid, gid = _account(state / "data")
-    return state if _run(["test", "-x", existing], uid, gid).returncode == 0 else other
+    closed = existing.is_dir() and _run(["test", "-x", existing], uid, gid).returncode != 0
+    return other if closed else state
 
 
 def _start(state, settings, tie, end, lock):

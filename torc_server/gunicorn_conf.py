@@ -3,6 +3,7 @@
 import resource
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
 
 # gunicorn names a line for each worker and signal at "info"; people want to see those only when they look for them.
 _LOG_LEVELS = {"error": "error", "warn": "warning", "warning": "warning", "info": "warning", "debug": "info"}
@@ -28,11 +29,22 @@ class Server(BaseApplication):
         super().reload()
 
 
+class Worker(ThreadWorker):
+    """A threaded worker that closes the port as soon as it is told to stop, not when its last request is done:
+    who connects meanwhile is refused at once (and tries again), instead of waiting for an answer that never comes."""
+
+    def set_accept_enabled(self, enabled):
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+
 def options(settings, listener, when_ready):
     """The gunicorn options for Settings; `listener` is the descriptor of a listening socket."""
     return {
         "bind": f"fd://{listener}",
-        "worker_class": "gthread",
+        "worker_class": Worker,
         "workers": settings.workers,
         "threads": settings.threads,
         "worker_connections": CONNECTIONS_PER_WORKER,

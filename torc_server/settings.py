@@ -51,11 +51,11 @@ class Settings:
         return self.workers * self.threads
 
 
-def read_config_files(files=CONFIG_FILES):
+def read_config_files():
     """Return {setting: value} of the [server] sections; unknown keys are left out. Raises SettingsError."""
     names = {f.name for f in fields(Settings)}
     values = {}
-    for file in reversed(files):
+    for file in reversed(CONFIG_FILES):
         path = Path(file).expanduser()
         if not path.exists():
             continue

@@ -1,0 +1,221 @@
+"""`torc-server run` as a process: what it prints, what it refuses, how it stops, what survives."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import psutil
+import psycopg
+import pytest
+from support import BINARIES, Server, clean_environment, listens, wait_for
+
+from torc_server import embedded
+
+
+def run(folder, *arguments, environment=None):
+    """`torc-server run`, expected to end by itself."""
+    command = [BINARIES / "torc-server", "run", *arguments]
+    home = clean_environment(folder, environment)
+    return subprocess.run(command, cwd=folder, env=home, capture_output=True, text=True, timeout=60)
+
+
+def refused(result):
+    """The one line of a server that refused to start."""
+    assert result.returncode not in (0, None)
+    assert result.stdout == ""
+    said = [line for line in result.stderr.splitlines() if line.startswith("torc-server: ")]
+    assert len(said) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return said[0]
+
+
+def postmaster(server):
+    return int((server.data_dir / "data" / "postmaster.pid").read_text().split("\n")[0])
+
+
+def ended(process):
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture(scope="module")
+def own_server(session_folder):
+    """A server with an embedded PostgreSQL, for the tests of this file that leave it running."""
+    server = Server(session_folder / "starting")
+    try:
+        yield server.wait_until_it_listens()
+    finally:
+        server.stop()
+
+
+def create_workflow(client, name="kept"):
+    return client.post("/workflows", json={"name": name, "user": "me"}).json["id"]
+
+
+def test_stdout_has_the_port_and_nothing_else_and_stderr_a_line_to_try(own_server):
+    assert own_server.out() == f"TORC_SERVER_PORT={own_server.port}\n"
+    said = own_server.log.read_text()
+    assert f"curl {own_server.url}/torc-service/v1/ping" in said.splitlines()[-1]
+    assert own_server.client.get("/ping").json
+
+
+def test_a_second_run_on_the_same_folder_is_refused_and_the_first_goes_on(own_server, folder):
+    said = refused(run(folder, "--port=0", f"--data-dir={own_server.data_dir}"))
+    assert f"another torc-server runs on the data folder {own_server.data_dir}" in said
+    own_server.client.get("/ping")
+
+
+def test_migrate_uses_the_postgresql_of_a_running_server_and_leaves_it_running(own_server, folder):
+    before = postmaster(own_server)
+    command = [BINARIES / "torc-server", "migrate", "--status", f"--data-dir={own_server.data_dir}"]
+    result = subprocess.run(command, cwd=folder, env=clean_environment(folder), capture_output=True, text=True)
+    assert "the newest" in result.stdout
+    assert postmaster(own_server) == before
+    own_server.client.get("/ping")
+
+
+def test_a_port_in_use_is_refused_before_anything_is_started(own_server, folder):
+    said = refused(run(folder, f"--port={own_server.port}", f"--data-dir={folder / 'new'}"))
+    assert f"cannot listen on 127.0.0.1, port {own_server.port}: Address already in use" in said
+    assert not (folder / "new").exists()
+
+
+def test_a_database_that_does_not_answer_is_refused(folder):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        said = refused(run(folder, "--port=0", f"--database-url=postgresql://127.0.0.1:{closed.getsockname()[1]}/torc"))
+    assert "Connection refused" in said
+
+
+def test_a_data_folder_that_cannot_be_had_is_refused(folder):
+    (folder / "file").touch()
+    assert "cannot use the data folder" in refused(run(folder, "--port=0", f"--data-dir={folder / 'file' / 'data'}"))
+
+
+def test_a_plain_database_url_variable_is_ignored_with_a_warning(start_server, fresh_database_url):
+    server = start_server(environment={"DATABASE_URL": "sqlite:/nowhere.db"}, database_url=fresh_database_url)
+    assert "DATABASE_URL is ignored" in server.log.read_text()
+
+
+def test_more_threads_than_the_database_has_connections_is_a_warning(start_server, fresh_database_url):
+    server = start_server(database_url=fresh_database_url, workers=1, threads=1000)
+    assert "may open 1000 connections, the database allows" in server.log.read_text()
+
+
+def test_the_embedded_database_has_a_connection_for_each_thread_and_keeps_what_it_answered(own_server):
+    with psycopg.connect(embedded.conninfo(own_server.data_dir)) as connection:
+        settings = dict(connection.execute("SELECT name, setting FROM pg_settings").fetchall())
+    assert int(settings["max_connections"]) >= 2 * 4 + 20
+    assert settings["fsync"] == settings["synchronous_commit"] == settings["full_page_writes"] == "on"
+    assert settings["listen_addresses"] == ""
+    assert settings["idle_in_transaction_session_timeout"] != "0"
+
+
+def test_ctrl_c_stops_postgresql_too_and_starting_again_finds_the_data(start_server, folder):
+    server = start_server(data_dir=folder / "with space")
+    workflow = create_workflow(server.client)
+    database = psutil.Process(postmaster(server))
+    os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does: the master and its workers alike
+    assert server.stop(signal.SIGINT) == 0
+    assert ended(database)
+    again = start_server(data_dir=folder / "with space")
+    assert again.client.get(f"/workflows/{workflow}").json["name"] == "kept"
+
+
+def test_killed_with_9_it_leaves_no_postgresql_and_starting_again_finds_the_data(start_server, folder):
+    server = start_server(data_dir=folder / "data")
+    workflow = create_workflow(server.client)
+    database = psutil.Process(postmaster(server))
+    workers = [psutil.Process(pid) for pid in server.workers()]
+    server.client.close()
+    server.process.kill()
+    server.process.wait()
+    wait_for(lambda: all(map(ended, [database, *workers])), what="the end of all processes")
+    again = start_server(data_dir=folder / "data")
+    assert again.client.get(f"/workflows/{workflow}").json["name"] == "kept"
+
+
+def test_a_killed_postgresql_is_started_again_and_a_killed_worker_replaced(start_server, folder):
+    server = start_server(data_dir=folder / "data")
+    workflow = create_workflow(server.client)
+    killed = postmaster(server)
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: server.client.get(f"/workflows/{workflow}", status=None).status_code == 200, timeout=30)
+    assert postmaster(server) != killed
+    workers = server.workers()
+    os.kill(workers[0], signal.SIGKILL)
+    wait_for(lambda: len(server.workers()) == 2 and workers[0] not in server.workers(), what="a new worker")
+    database = psutil.Process(postmaster(server))
+    assert server.stop() == 0
+    assert ended(database)
+
+
+def test_sigterm_lets_a_running_request_finish(start_server, fresh_database_url):
+    server = start_server(database_url=fresh_database_url)
+    workflow = create_workflow(server.client)
+    server.client.close()  # an idle connection is kept open for two seconds more
+    answers = []
+    request = threading.Thread(target=lambda: answers.append(server.client.get(f"/workflows/{workflow}").json))
+    with psycopg.connect(fresh_database_url, autocommit=True) as connection, connection.transaction():
+        connection.execute("LOCK TABLE torc.workflow IN ACCESS EXCLUSIVE MODE")
+        request.start()
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'torc.workflow'::regclass"
+        wait_for(lambda: connection.execute(waits).fetchone()[0], what="the request to wait")
+        server.process.terminate()
+        wait_for(lambda: not listens(server.port), what="the port to be closed")
+        assert answers == []
+    request.join()
+    assert answers[0]["id"] == workflow
+    assert server.process.wait(10) == 0
+
+
+def test_sighup_replaces_the_workers_and_no_request_fails(start_server, fresh_database_url):
+    server = start_server(database_url=fresh_database_url)
+    before = set(server.workers())
+    server.process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 10
+    while before & set(server.workers()):
+        assert time.monotonic() < end
+        server.client.get("/ping")
+    server.client.get("/ping")
+    assert server.out() == f"TORC_SERVER_PORT={server.port}\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has PostgreSQL run under another account")
+def test_for_root_a_folder_that_postgresqls_account_cannot_reach_is_replaced_by_one_that_it_can(folder, monkeypatch):
+    monkeypatch.setattr(embedded, "ROOTS_FOLDER", folder / "var")
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    other = embedded.reachable_folder(closed / "project" / ".torc")
+    assert other.parent == folder / "var"
+    assert other == embedded.reachable_folder(closed / "project" / ".torc")
+    assert other != embedded.reachable_folder(closed / "other" / ".torc")
+    assert closed.stat().st_mode & 0o777 == 0o700
+    closed.chmod(0o755)
+    assert embedded.reachable_folder(closed / "project" / ".torc") == closed / "project" / ".torc"
+    (other / "data").mkdir(parents=True)
+    assert embedded.reachable_folder(closed / "project" / ".torc") == other, "data made there is still found"
+
+
+def test_a_pid_file_left_by_a_crash_that_names_another_program_harms_nobody(folder):
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        state = folder / "data"
+        embedded.start(state, tie=True)
+        embedded.stop(state)
+        (state / "data" / "postmaster.pid").write_text(f"{bystander.pid}\n")
+        embedded.stop(state)
+        with psycopg.connect(embedded.start(state, tie=True)) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        embedded.stop(state)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_setting_that_postgresql_refuses_is_told_with_its_reason(folder):
+    with pytest.raises(embedded.EmbeddedError, match="PostgreSQL did not start: .*shared_buffers"):
+        embedded.start(folder / "data", {"shared_buffers": "nonsense"}, tie=True)
