@@ -1,0 +1,42 @@
+-- Cancels a workflow: no job is handed out any more, pending and running jobs become canceled and their dependents are
+-- settled, nodes are no longer active, an event is stored. May be repeated.
+-- Locks: workflow exclusive, jobs by id. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.cancel_workflow(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_changes torc.status_change[];
+    v_run_id bigint;
+BEGIN
+    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    UPDATE torc.workflow_status
+    SET is_canceled = true
+    WHERE workflow_id = p_workflow_id
+    RETURNING run_id INTO v_run_id;
+
+    WITH active AS (
+        SELECT id, status FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running')
+    ),
+
+    moved AS (
+        UPDATE torc.job
+        SET status = 'canceled'
+        FROM active
+        WHERE job.id = active.id
+        RETURNING (job.id, active.status, job.status)::torc.status_change AS change
+    )
+
+    SELECT array_agg(change) INTO v_changes FROM moved;
+    PERFORM torc.settle_dependents(v_changes);
+    UPDATE torc.compute_node SET is_active = false WHERE workflow_id = p_workflow_id AND is_active;
+    INSERT INTO torc.event (workflow_id, data)
+    VALUES (p_workflow_id, jsonb_build_object(
+        'category', 'workflow_canceled',
+        'message', format('Workflow %s (run_id=%s) was canceled', p_workflow_id, v_run_id),
+        'workflow_id', p_workflow_id,
+        'run_id', v_run_id
+    ));
+    RETURN torc.workflow_status_json(p_workflow_id);
+END
+$$;

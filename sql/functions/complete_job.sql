@@ -1,0 +1,99 @@
+-- Stores the result of a job, moves the job to a terminal status and settles its dependents, all or nothing.
+-- p_result: the ResultModel. Its attempt_id defaults to 1; its status is stored as sent, the path's status is the job's.
+-- The identical call sent again (status, attempt, return code) answers as before. A job canceled by a dependency that
+-- has no result in this run is accepted: its runner knows better.
+-- Locks: workflow shared, the job's row, dependents by id. Raises TC404, TC403, TC409 (disabled, pending_failed; stored
+-- attempt), TC422 (status not terminal, already complete, ids that differ from the path, unknown node).
+CREATE OR REPLACE FUNCTION torc.complete_job(
+    p_job_id bigint,
+    p_status torc.job_status,
+    p_run_id bigint,
+    p_result jsonb,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_job torc.job := torc.lock_job(p_job_id, p_caller);
+    v_result torc.result := jsonb_populate_record(NULL::torc.result, p_result);
+BEGIN
+    v_result.attempt_id := coalesce(v_result.attempt_id, 1);
+    PERFORM torc.check_completion(v_job, p_status, p_run_id, v_result);
+    IF v_job.status = p_status AND EXISTS (
+        SELECT 1
+        FROM torc.result
+        WHERE job_id = p_job_id AND run_id = p_run_id AND attempt_id = v_result.attempt_id
+            AND status = v_result.status AND return_code = v_result.return_code
+    ) THEN
+        RETURN torc.job_with_relations_json(p_job_id);
+    END IF;
+    PERFORM torc.check_completable(v_job, p_run_id);
+    PERFORM torc.store_result(v_result);
+    UPDATE torc.job
+    SET status = p_status, active_compute_node_id = NULL, canceled_by_dependency = false
+    WHERE id = p_job_id;
+    PERFORM torc.settle_dependents(ARRAY[(p_job_id, v_job.status, p_status)::torc.status_change]);
+    RETURN torc.job_with_relations_json(p_job_id);
+END
+$$;
+
+-- What is asked of the request itself, whatever the job's status. Raises TC422.
+CREATE OR REPLACE FUNCTION torc.check_completion(
+    p_job torc.job,
+    p_status torc.job_status,
+    p_run_id bigint,
+    p_result torc.result
+)
+RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF NOT torc.is_complete(p_status) AND p_status <> 'pending_failed' THEN
+        PERFORM torc.fail(
+            'TC422',
+            format('Status ''%s'' is not a terminal status for job completion', p_status),
+            jsonb_build_object('field', 'status', 'value', p_status)
+        );
+    END IF;
+    IF p_result.job_id <> p_job.id THEN
+        PERFORM torc.fail(
+            'TC422',
+            format('ResultModel job_id %s does not match target job_id %s', p_result.job_id, p_job.id),
+            jsonb_build_object('field', 'job_id', 'value', p_result.job_id)
+        );
+    END IF;
+    IF p_result.workflow_id <> p_job.workflow_id THEN
+        PERFORM torc.fail(
+            'TC422',
+            format(
+                'ResultModel workflow_id %s does not match job''s workflow_id %s',
+                p_result.workflow_id, p_job.workflow_id
+            ),
+            jsonb_build_object('field', 'workflow_id', 'value', p_result.workflow_id)
+        );
+    END IF;
+    PERFORM torc.check_run_id(p_job.workflow_id, p_run_id);
+    PERFORM torc.check_run_id(p_job.workflow_id, p_result.run_id);
+END
+$$;
+
+-- Whether the job's status lets it be completed. Raises TC409, TC422.
+CREATE OR REPLACE FUNCTION torc.check_completable(p_job torc.job, p_run_id bigint)
+RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF p_job.status IN ('disabled', 'pending_failed') THEN
+        PERFORM torc.fail('TC409', format('Job %s has status %s and cannot be completed', p_job.id, p_job.status));
+    END IF;
+    IF NOT torc.is_complete(p_job.status) THEN
+        RETURN;
+    END IF;
+    IF NOT p_job.canceled_by_dependency
+        OR EXISTS (SELECT 1 FROM torc.result WHERE job_id = p_job.id AND run_id = p_run_id)
+    THEN
+        PERFORM torc.fail('TC422', format('Job %s is already complete with status %s', p_job.id, p_job.status));
+    END IF;
+END
+$$;

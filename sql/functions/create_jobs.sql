@@ -1,0 +1,169 @@
+-- Creates jobs from a JSON array of JobModels, all or none, and returns each as it was sent, with id, status and
+-- requirements. Related rows must belong to the workflow; a job may depend on stored jobs and on earlier ones of the
+-- array. Jobs without requirements get the record named default.
+-- p_jobs holds valid models (types, no unknown nulls, no id twice in a list): the schemas see to that.
+-- Locks: workflow exclusive (an edge made while its dependency completes would leave a wrong counter).
+-- Raises TC404, TC403, TC422.
+CREATE OR REPLACE FUNCTION torc.create_jobs(p_workflow_id bigint, p_jobs json, p_caller torc.caller DEFAULT NULL)
+RETURNS SETOF json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_jobs torc.new_job[];
+BEGIN
+    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    v_jobs := torc.number_new_jobs(p_workflow_id, p_jobs);
+    INSERT INTO torc.job (
+        id, workflow_id, name, command, invocation_script, cancel_on_blocking_job_failure, supports_termination,
+        priority, resource_requirements_id, scheduler_id, failure_handler_id, open_dependencies, failed_dependencies
+    )
+    SELECT
+        new.id, new.workflow_id, new.name, new.command, new.invocation_script,
+        coalesce(new.cancel_on_blocking_job_failure, true), coalesce(new.supports_termination, false),
+        coalesce(new.priority, 0), new.resource_requirements_id, new.scheduler_id, new.failure_handler_id,
+        coalesce(cardinality(new.depends_on_job_ids), 0) - dependencies.complete, dependencies.failed
+    FROM unnest(v_jobs) AS new
+    CROSS JOIN LATERAL (
+        SELECT
+            count(*) FILTER (WHERE torc.is_complete(job.status)) AS complete,
+            count(*) FILTER (WHERE torc.is_failed(job.status)) AS failed
+        FROM unnest(new.depends_on_job_ids) AS dependency (id)
+        INNER JOIN torc.job AS job ON job.id = dependency.id
+    ) AS dependencies;
+    PERFORM torc.relate_new_jobs(p_workflow_id, v_jobs);
+    RETURN QUERY
+    SELECT json_strip_nulls(json_build_object(
+        'id', new.id, 'workflow_id', new.workflow_id, 'name', new.name, 'command', new.command,
+        'invocation_script', new.invocation_script, 'status', 'uninitialized',
+        'cancel_on_blocking_job_failure', new.cancel_on_blocking_job_failure,
+        'supports_termination', new.supports_termination, 'depends_on_job_ids', new.depends_on_job_ids,
+        'input_file_ids', new.input_file_ids, 'output_file_ids', new.output_file_ids,
+        'input_user_data_ids', new.input_user_data_ids, 'output_user_data_ids', new.output_user_data_ids,
+        'resource_requirements_id', new.resource_requirements_id, 'scheduler_id', new.scheduler_id,
+        'failure_handler_id', new.failure_handler_id, 'attempt_id', new.attempt_id, 'priority', new.priority,
+        'schedule_compute_nodes', new.schedule_compute_nodes
+    ))
+    FROM unnest(v_jobs) AS new;
+END
+$$;
+
+-- The models as an array, with ids in the order of the request and the default requirements filled in.
+CREATE OR REPLACE FUNCTION torc.number_new_jobs(p_workflow_id bigint, p_jobs json)
+RETURNS torc.new_job[]
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_jobs torc.new_job[];
+    v_default_id bigint;
+    v_other bigint;
+BEGIN
+    SELECT min(id) INTO v_default_id
+    FROM torc.resource_requirements
+    WHERE workflow_id = p_workflow_id AND name = 'default';
+
+    SELECT array_agg((
+        nextval(pg_get_serial_sequence('torc.job', 'id')), workflow_id, name, command, invocation_script,
+        cancel_on_blocking_job_failure, supports_termination, depends_on_job_ids, input_file_ids, output_file_ids,
+        input_user_data_ids, output_user_data_ids, coalesce(resource_requirements_id, v_default_id), scheduler_id,
+        failure_handler_id, attempt_id, priority, schedule_compute_nodes
+    )::torc.new_job)
+    INTO v_jobs
+    FROM (
+        SELECT * FROM json_populate_recordset(NULL::torc.new_job, p_jobs) WITH ORDINALITY ORDER BY ordinality
+    ) AS sent;
+
+    SELECT workflow_id INTO v_other FROM unnest(v_jobs) WHERE workflow_id <> p_workflow_id LIMIT 1;
+    IF FOUND THEN
+        PERFORM torc.fail(
+            'TC422',
+            format(
+                'All jobs in a batch must have the same workflow_id. Found workflow_ids: %s and %s', p_workflow_id, v_other
+            ),
+            jsonb_build_object('field', 'workflow_id', 'value', v_other)
+        );
+    END IF;
+    IF v_default_id IS NULL AND EXISTS (SELECT 1 FROM unnest(v_jobs) WHERE resource_requirements_id IS NULL) THEN
+        PERFORM torc.fail(
+            'TC422',
+            format(
+                'resource_requirements_id is missing, and workflow %s has no resource requirements named default',
+                p_workflow_id
+            ),
+            jsonb_build_object('field', 'resource_requirements_id')
+        );
+    END IF;
+    RETURN v_jobs;
+END
+$$;
+
+-- Stores the five relation lists of new jobs. Raises TC422 for an id that is not in the workflow.
+CREATE OR REPLACE FUNCTION torc.relate_new_jobs(p_workflow_id bigint, p_jobs torc.new_job[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.refuse_unknown_relations(p_workflow_id, p_jobs);
+    INSERT INTO torc.job_depends_on (job_id, depends_on_job_id)
+    SELECT id, unnest(depends_on_job_ids) FROM unnest(p_jobs);
+    INSERT INTO torc.job_input_file (job_id, file_id)
+    SELECT id, unnest(input_file_ids) FROM unnest(p_jobs);
+    INSERT INTO torc.job_output_file (job_id, file_id)
+    SELECT id, unnest(output_file_ids) FROM unnest(p_jobs);
+    INSERT INTO torc.job_input_user_data (job_id, user_data_id)
+    SELECT id, unnest(input_user_data_ids) FROM unnest(p_jobs);
+    INSERT INTO torc.job_output_user_data (job_id, user_data_id)
+    SELECT id, unnest(output_user_data_ids) FROM unnest(p_jobs);
+END
+$$;
+
+-- Names the first relation of new jobs whose row is not in the workflow. Raises TC422.
+CREATE OR REPLACE FUNCTION torc.refuse_unknown_relations(p_workflow_id bigint, p_jobs torc.new_job[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_unknown record;
+BEGIN
+    WITH wanted AS (
+        SELECT 'depends_on_job_ids' AS field, id AS job_id, unnest(depends_on_job_ids) AS id FROM unnest(p_jobs)
+        UNION ALL
+        SELECT 'input_file_ids', id, unnest(input_file_ids) FROM unnest(p_jobs)
+        UNION ALL
+        SELECT 'output_file_ids', id, unnest(output_file_ids) FROM unnest(p_jobs)
+        UNION ALL
+        SELECT 'input_user_data_ids', id, unnest(input_user_data_ids) FROM unnest(p_jobs)
+        UNION ALL
+        SELECT 'output_user_data_ids', id, unnest(output_user_data_ids) FROM unnest(p_jobs)
+    )
+
+    SELECT wanted.field, wanted.id INTO v_unknown
+    FROM wanted
+    WHERE NOT CASE
+        WHEN field = 'depends_on_job_ids' THEN EXISTS (
+            -- An edge to a later job of the same array, or to itself, would be the start of a cycle.
+            SELECT 1 FROM torc.job WHERE id = wanted.id AND workflow_id = p_workflow_id AND wanted.id < wanted.job_id
+        )
+        WHEN field IN ('input_file_ids', 'output_file_ids') THEN EXISTS (
+            SELECT 1 FROM torc.file WHERE id = wanted.id AND workflow_id = p_workflow_id
+        )
+        ELSE EXISTS (SELECT 1 FROM torc.user_data WHERE id = wanted.id AND workflow_id = p_workflow_id)
+    END
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM torc.fail_for_unknown(v_unknown.field, v_unknown.id, p_workflow_id);
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION torc.fail_for_unknown(p_field text, p_id bigint, p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.fail(
+        'TC422',
+        format('%s: there is no such row in workflow %s: %s', p_field, p_workflow_id, p_id),
+        jsonb_build_object('field', p_field, 'value', p_id)
+    );
+END
+$$;

@@ -1,0 +1,160 @@
+-- Cycles among the jobs of a workflow. Disabled and complete jobs do not count: nothing waits for them for ever that
+-- an edit could not free, and a cycle through them can run.
+
+-- Raises TC422 if there is a cycle. If every edge points to a lower id there is none (7 ms for 100,000 jobs).
+CREATE OR REPLACE FUNCTION torc.refuse_cycle(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_cycle bigint[];
+BEGIN
+    IF EXISTS (
+        SELECT 1
+        FROM torc.job AS job
+        INNER JOIN torc.job_depends_on AS edge ON edge.job_id = job.id
+        WHERE job.workflow_id = p_workflow_id AND edge.depends_on_job_id > edge.job_id
+    ) THEN
+        v_cycle := torc.find_cycle(p_workflow_id);
+    END IF;
+    IF v_cycle IS NOT NULL THEN
+        PERFORM torc.fail_for_cycle(v_cycle);
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION torc.fail_for_cycle(p_job_ids bigint[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.fail(
+        'TC422',
+        format(
+            'The dependencies form a cycle: %s. Delete one of these jobs to break it: DELETE /jobs/%s',
+            (
+                SELECT string_agg(format('job %s (%s)', job.id, job.name), ' waits for ' ORDER BY member.position)
+                FROM unnest(p_job_ids || p_job_ids[1]) WITH ORDINALITY AS member (id, position)
+                INNER JOIN torc.job AS job ON job.id = member.id
+            ),
+            p_job_ids[1]
+        ),
+        jsonb_build_object('field', 'depends_on_job_ids', 'job_ids', p_job_ids)
+    );
+END
+$$;
+
+-- The ids of one cycle, each waiting for the next, or NULL. Kahn's algorithm over arrays: 0.7 s for 100,000 jobs, and
+-- linear in the edges, which a recursive query over paths is not.
+CREATE OR REPLACE FUNCTION torc.find_cycle(p_workflow_id bigint)
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_job_ids bigint[] := ARRAY(  -- jobs are numbered by their place in here
+        SELECT id
+        FROM torc.job
+        WHERE workflow_id = p_workflow_id AND NOT torc.is_complete(status) AND status <> 'disabled'
+        ORDER BY id
+    );
+    v_waits integer[];       -- number -> its dependencies not yet taken away
+    v_first integer[];       -- number -> where its dependents begin in v_dependents; one entry more at the end
+    v_dependents integer[];  -- numbers of dependents, grouped by dependency
+    v_free integer[];        -- numbers of jobs that wait for nothing, in the order in which they are taken away
+    v_next integer := 1;
+    v_dependent integer;
+BEGIN
+    SELECT waits, first_dependent, dependents
+    INTO v_waits, v_first, v_dependents
+    FROM torc.number_edges(v_job_ids);
+    v_free := ARRAY(SELECT number FROM unnest(v_waits) WITH ORDINALITY AS node (waits, number) WHERE waits = 0);
+    WHILE v_next <= cardinality(v_free) LOOP
+        FOR v_at IN v_first[v_free[v_next]]..v_first[v_free[v_next] + 1] - 1 LOOP
+            v_dependent := v_dependents[v_at];
+            v_waits[v_dependent] := v_waits[v_dependent] - 1;
+            IF v_waits[v_dependent] = 0 THEN
+                v_free := array_append(v_free, v_dependent);
+            END IF;
+        END LOOP;
+        v_next := v_next + 1;
+    END LOOP;
+    IF cardinality(v_free) = cardinality(v_job_ids) THEN
+        RETURN NULL;
+    END IF;
+    RETURN torc.walk_into_cycle(ARRAY(
+        SELECT v_job_ids[number] FROM unnest(v_waits) WITH ORDINALITY AS node (waits, number) WHERE waits > 0
+    ));
+END
+$$;
+
+-- The edges between the given jobs as arrays over their numbers, see find_cycle().
+CREATE OR REPLACE FUNCTION torc.number_edges(
+    p_job_ids bigint[],
+    OUT waits integer[],
+    OUT first_dependent integer[],
+    OUT dependents integer[]
+)
+LANGUAGE sql STABLE
+AS $$
+    WITH node AS MATERIALIZED (
+        SELECT id, number::integer FROM unnest(p_job_ids) WITH ORDINALITY AS given (id, number)
+    ),
+
+    edge AS MATERIALIZED (
+        SELECT dependency.number AS dependency, dependent.number AS dependent
+        FROM node AS dependent
+        INNER JOIN torc.job_depends_on AS depends_on ON depends_on.job_id = dependent.id
+        INNER JOIN node AS dependency ON dependency.id = depends_on.depends_on_job_id
+    )
+
+    SELECT
+        ARRAY(
+            SELECT count(edge.dependent)::integer
+            FROM node
+            LEFT JOIN edge ON edge.dependent = node.number
+            GROUP BY node.number
+            ORDER BY node.number
+        ),
+        1 || ARRAY(
+            SELECT (1 + sum(count(edge.dependency)) OVER (ORDER BY node.number))::integer
+            FROM node
+            LEFT JOIN edge ON edge.dependency = node.number
+            GROUP BY node.number
+            ORDER BY node.number
+        ),
+        ARRAY(SELECT dependent FROM edge ORDER BY dependency, dependent)
+$$;
+
+-- Given jobs that each wait for another one of them: walks from dependency to dependency until a job comes again, and
+-- returns the jobs from there on, each waiting for the next.
+CREATE OR REPLACE FUNCTION torc.walk_into_cycle(p_job_ids bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_dependency integer[];                                    -- number -> number of one dependency
+    v_seen integer[] := array_fill(0, ARRAY[cardinality(p_job_ids)]);  -- number -> its step
+    v_path bigint[] := '{}';
+    v_at integer := 1;
+BEGIN
+    WITH node AS MATERIALIZED (
+        SELECT id, number::integer FROM unnest(p_job_ids) WITH ORDINALITY AS given (id, number)
+    ),
+
+    chosen AS (
+        SELECT dependent.number, min(dependency.number) AS dependency
+        FROM node AS dependent
+        INNER JOIN torc.job_depends_on AS edge ON edge.job_id = dependent.id
+        INNER JOIN node AS dependency ON dependency.id = edge.depends_on_job_id
+        GROUP BY dependent.number
+    )
+
+    SELECT array_agg(dependency ORDER BY number) INTO v_dependency FROM chosen;
+    WHILE v_seen[v_at] = 0 LOOP
+        v_path := array_append(v_path, p_job_ids[v_at]);
+        v_seen[v_at] := cardinality(v_path);
+        v_at := v_dependency[v_at];
+    END LOOP;
+    RETURN v_path[v_seen[v_at]:];
+END
+$$;

@@ -1,0 +1,158 @@
+-- Derives edges from files and user data, then sets every job to blocked or ready.
+--   * every uninitialized, pending, running, terminated or pending_failed job becomes blocked if a direct dependency is
+--     not complete, else ready; canceled-by-dependency jobs whose cause is gone follow;
+--   * by default a job of any other status with an open dependency becomes blocked too;
+--   * p_only_uninitialized: instead, everything downstream of an uninitialized job is first made uninitialized.
+-- Then: unfinished jobs lose their current result, the input hashes are stored, and on p_clear_ephemeral_user_data the
+-- data of ephemeral records is emptied whose producers are not complete. run_id and the results themselves stay.
+-- Locks: workflow exclusive. Raises TC404, TC403, TC422 (cycle; nothing is changed).
+CREATE OR REPLACE FUNCTION torc.initialize_jobs(
+    p_workflow_id bigint,
+    p_only_uninitialized boolean DEFAULT false,
+    p_clear_ephemeral_user_data boolean DEFAULT false,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    PERFORM torc.derive_dependencies(p_workflow_id);
+    PERFORM torc.refuse_cycle(p_workflow_id);
+    IF p_only_uninitialized THEN
+        PERFORM torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status]);
+    END IF;
+    PERFORM torc.set_initial_statuses(p_workflow_id, p_only_uninitialized);
+    PERFORM torc.recount_dependencies(p_workflow_id);
+    IF p_clear_ephemeral_user_data THEN
+        PERFORM torc.clear_ephemeral_user_data(p_workflow_id);
+    END IF;
+    UPDATE torc.result
+    SET is_current = false
+    FROM torc.job AS job
+    WHERE result.workflow_id = p_workflow_id AND result.is_current
+        AND job.id = result.job_id AND NOT torc.is_complete(job.status);
+    INSERT INTO torc.job_internal (job_id, input_hash)
+    SELECT job_id, input_hash FROM torc.input_hashes(p_workflow_id)
+    ON CONFLICT (job_id) DO UPDATE
+        SET input_hash = excluded.input_hash
+        WHERE job_internal.input_hash <> excluded.input_hash;
+    RETURN json_build_object('message', 'Initialized job status');
+END
+$$;
+
+-- Adds the edges consumer -> producer of every shared file and user data. They stay, and look like explicit ones.
+-- A job that consumes what it produces waits for itself: raises TC422.
+CREATE OR REPLACE FUNCTION torc.derive_dependencies(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_own bigint[];
+BEGIN
+    WITH derived AS (
+        SELECT consumer.job_id, producer.job_id AS depends_on_job_id
+        FROM torc.file AS file
+        INNER JOIN torc.job_input_file AS consumer ON consumer.file_id = file.id
+        INNER JOIN torc.job_output_file AS producer ON producer.file_id = file.id
+        WHERE file.workflow_id = p_workflow_id
+        UNION
+        SELECT consumer.job_id, producer.job_id AS depends_on_job_id
+        FROM torc.user_data AS user_data
+        INNER JOIN torc.job_input_user_data AS consumer ON consumer.user_data_id = user_data.id
+        INNER JOIN torc.job_output_user_data AS producer ON producer.user_data_id = user_data.id
+        WHERE user_data.workflow_id = p_workflow_id
+    ),
+
+    added AS (
+        INSERT INTO torc.job_depends_on (job_id, depends_on_job_id)
+        SELECT job_id, depends_on_job_id
+        FROM derived
+        WHERE job_id <> depends_on_job_id
+        ON CONFLICT DO NOTHING
+    )
+
+    SELECT array_agg(job_id ORDER BY job_id) INTO v_own FROM derived WHERE job_id = depends_on_job_id;
+    IF v_own IS NOT NULL THEN
+        PERFORM torc.fail_for_cycle(v_own[1:1]);
+    END IF;
+END
+$$;
+
+-- The status part; the counters of all jobs are set by recount_dependencies() right after. Only jobs that wait for
+-- something are made blocked, so blocked jobs get their counter here.
+CREATE OR REPLACE FUNCTION torc.set_initial_statuses(p_workflow_id bigint, p_only_uninitialized boolean)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    WITH waiting AS (
+        SELECT edge.job_id, count(*) AS open_dependencies
+        FROM torc.job AS dependency
+        INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = dependency.id
+        WHERE dependency.workflow_id = p_workflow_id AND NOT torc.is_complete(dependency.status)
+        GROUP BY edge.job_id
+    ),
+
+    target AS (
+        SELECT
+            job.id,
+            CASE
+                WHEN waiting.job_id IS NOT NULL AND (job.status = 'uninitialized' OR NOT p_only_uninitialized)
+                    THEN 'blocked'
+                WHEN job.status IN ('uninitialized', 'pending', 'running', 'terminated', 'pending_failed') THEN 'ready'
+                ELSE job.status
+            END AS status,
+            coalesce(waiting.open_dependencies, job.open_dependencies) AS open_dependencies
+        FROM torc.job AS job
+        LEFT JOIN waiting ON waiting.job_id = job.id
+        WHERE job.workflow_id = p_workflow_id
+    )
+
+    UPDATE torc.job AS job
+    SET
+        status = target.status,
+        open_dependencies = target.open_dependencies,
+        canceled_by_dependency = job.canceled_by_dependency AND target.status = 'canceled'
+    FROM target
+    WHERE job.id = target.id AND job.status <> target.status;
+END
+$$;
+
+-- Everything downstream of the jobs with one of the given statuses becomes uninitialized, whatever its status. Counters
+-- are left to recount_dependencies().
+CREATE OR REPLACE FUNCTION torc.uninitialize_downstream(p_workflow_id bigint, p_statuses torc.job_status[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    WITH RECURSIVE downstream (job_id) AS (
+        SELECT id FROM torc.job WHERE workflow_id = p_workflow_id AND status = ANY (p_statuses)
+        UNION  -- without duplicates: the paths of a dense graph are exponentially many
+        SELECT edge.job_id
+        FROM downstream
+        INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = downstream.job_id
+    )
+
+    UPDATE torc.job
+    SET status = 'uninitialized', canceled_by_dependency = false
+    FROM downstream
+    WHERE job.id = downstream.job_id AND job.status <> 'uninitialized';
+END
+$$;
+
+-- Empties ephemeral user data that some job still has to produce.
+CREATE OR REPLACE FUNCTION torc.clear_ephemeral_user_data(p_workflow_id bigint)
+RETURNS void
+LANGUAGE sql
+AS $$
+    UPDATE torc.user_data AS user_data
+    SET data = NULL
+    WHERE workflow_id = p_workflow_id AND is_ephemeral AND data IS NOT NULL
+        AND EXISTS (
+            SELECT 1
+            FROM torc.job_output_user_data AS output
+            INNER JOIN torc.job AS producer ON producer.id = output.job_id
+            WHERE output.user_data_id = user_data.id AND NOT torc.is_complete(producer.status)
+        )
+$$;

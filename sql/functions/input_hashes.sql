@@ -1,0 +1,28 @@
+-- What a job's outcome depends on, as a SHA-256 per job of the workflow: command, invocation script (empty as unset),
+-- dependencies, files, user data and the data of the inputs. Stored by initialize_jobs, compared by
+-- process_changed_job_inputs. jsonb has one text for equal values, so the order of keys does not matter.
+CREATE OR REPLACE FUNCTION torc.input_hashes(p_workflow_id bigint)
+RETURNS TABLE (job_id bigint, input_hash bytea)
+LANGUAGE sql STABLE
+AS $$
+    SELECT
+        job.id,
+        sha256(convert_to(jsonb_build_array(
+            job.command,
+            nullif(job.invocation_script, ''),
+            ARRAY(SELECT edge.depends_on_job_id FROM torc.job_depends_on AS edge WHERE edge.job_id = job.id ORDER BY 1),
+            ARRAY(SELECT input.file_id FROM torc.job_input_file AS input WHERE input.job_id = job.id ORDER BY 1),
+            ARRAY(SELECT output.file_id FROM torc.job_output_file AS output WHERE output.job_id = job.id ORDER BY 1),
+            (
+                SELECT jsonb_agg(jsonb_build_array(user_data.id, user_data.data) ORDER BY user_data.id)
+                FROM torc.job_input_user_data AS input
+                INNER JOIN torc.user_data AS user_data ON user_data.id = input.user_data_id
+                WHERE input.job_id = job.id
+            ),
+            ARRAY(
+                SELECT output.user_data_id FROM torc.job_output_user_data AS output WHERE output.job_id = job.id ORDER BY 1
+            )
+        )::text, 'UTF8'))
+    FROM torc.job AS job
+    WHERE job.workflow_id = p_workflow_id
+$$;

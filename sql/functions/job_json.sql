@@ -1,0 +1,66 @@
+-- A job as it goes on the wire: unset columns and empty lists are left out. Inlined into the calling statement.
+CREATE OR REPLACE FUNCTION torc.job_json(
+    j torc.job,
+    p_depends_on_job_ids bigint[] DEFAULT NULL,
+    p_input_file_ids bigint[] DEFAULT NULL,
+    p_output_file_ids bigint[] DEFAULT NULL,
+    p_input_user_data_ids bigint[] DEFAULT NULL,
+    p_output_user_data_ids bigint[] DEFAULT NULL
+)
+RETURNS json
+LANGUAGE sql STABLE
+AS $$
+    SELECT json_strip_nulls(json_build_object(
+        'id', j.id,
+        'workflow_id', j.workflow_id,
+        'name', j.name,
+        'command', j.command,
+        'invocation_script', j.invocation_script,
+        'status', j.status,
+        'cancel_on_blocking_job_failure', j.cancel_on_blocking_job_failure,
+        'supports_termination', j.supports_termination,
+        'depends_on_job_ids', nullif(p_depends_on_job_ids, '{}'),
+        'input_file_ids', nullif(p_input_file_ids, '{}'),
+        'output_file_ids', nullif(p_output_file_ids, '{}'),
+        'input_user_data_ids', nullif(p_input_user_data_ids, '{}'),
+        'output_user_data_ids', nullif(p_output_user_data_ids, '{}'),
+        'resource_requirements_id', j.resource_requirements_id,
+        'scheduler_id', j.scheduler_id,
+        'failure_handler_id', j.failure_handler_id,
+        'attempt_id', j.attempt_id,
+        'priority', j.priority
+    ))
+$$;
+
+-- One job with its five relation lists, each ascending.
+-- plpgsql, so that its plan is kept: every transition answers with it.
+CREATE OR REPLACE FUNCTION torc.job_with_relations_json(p_job_id bigint)
+RETURNS json
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (
+        SELECT torc.job_json(
+            job,
+            ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = job.id ORDER BY 1),
+            ARRAY(SELECT file_id FROM torc.job_input_file WHERE job_id = job.id ORDER BY 1),
+            ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = job.id ORDER BY 1),
+            ARRAY(SELECT user_data_id FROM torc.job_input_user_data WHERE job_id = job.id ORDER BY 1),
+            ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = job.id ORDER BY 1)
+        )
+        FROM torc.job AS job
+        WHERE job.id = p_job_id
+    );
+END
+$$;
+
+-- get_job: the same, after the access check.
+CREATE OR REPLACE FUNCTION torc.get_job(p_job_id bigint, p_caller torc.caller DEFAULT NULL)
+RETURNS json
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    PERFORM torc.authorize_workflow(torc.workflow_of_job(p_job_id), p_caller);
+    RETURN torc.job_with_relations_json(p_job_id);
+END
+$$;

@@ -1,0 +1,79 @@
+-- The locks of a transition, in the order in which every function takes them:
+--   1. the workflow, shared or exclusive, never upgraded (an advisory lock; key: the workflow's id);
+--   2. for claims by resources, the workflow's claim lock (key: the complement of the id);
+--   3. the job's own row, then dependents by id, then action rows by id.
+-- Each is a statement of its own: work in the statement that waited would see the state from before the wait.
+-- All of them check existence and access after the wait; they raise TC404 and TC403.
+
+-- Shared: for transitions of single jobs and claims, which row locks keep apart.
+CREATE OR REPLACE FUNCTION torc.share_workflow(p_workflow_id bigint, p_caller torc.caller)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(p_workflow_id);
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+END
+$$;
+
+-- Exclusive: for whatever reads or changes edges, or many jobs at once.
+CREATE OR REPLACE FUNCTION torc.lock_workflow(p_workflow_id bigint, p_caller torc.caller)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(p_workflow_id);
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+END
+$$;
+
+-- Shares the job's workflow, locks the job's row and returns it.
+CREATE OR REPLACE FUNCTION torc.lock_job(p_job_id bigint, p_caller torc.caller)
+RETURNS torc.job
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_job torc.job;
+BEGIN
+    PERFORM torc.share_workflow(torc.workflow_of_job(p_job_id), p_caller);
+    SELECT * INTO v_job FROM torc.job WHERE id = p_job_id FOR UPDATE;
+    IF NOT FOUND THEN  -- deleted while we waited
+        PERFORM torc.fail('TC404', format('Job not found with ID: %s', p_job_id));
+    END IF;
+    RETURN v_job;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION torc.workflow_of_job(p_job_id bigint)
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_workflow_id bigint;
+BEGIN
+    SELECT workflow_id INTO v_workflow_id FROM torc.job WHERE id = p_job_id;
+    IF NOT FOUND THEN
+        PERFORM torc.fail('TC404', format('Job not found with ID: %s', p_job_id));
+    END IF;
+    RETURN v_workflow_id;
+END
+$$;
+
+-- Clients name the run they believe in; a worker of an earlier run must not touch this one. Raises TC422.
+CREATE OR REPLACE FUNCTION torc.check_run_id(p_workflow_id bigint, p_run_id bigint)
+RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_run_id bigint;
+BEGIN
+    SELECT run_id INTO v_run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id;
+    IF v_run_id <> p_run_id THEN
+        PERFORM torc.fail(
+            'TC422',
+            format('Run ID mismatch: provided %s but workflow status has %s', p_run_id, v_run_id),
+            jsonb_build_object('field', 'run_id', 'value', p_run_id)
+        );
+    END IF;
+END
+$$;

@@ -1,0 +1,79 @@
+-- Sets a job to any status that is not complete; p_run_id NULL stands for the workflow's current run. The same status
+-- again changes nothing and does not look at the run. From complete to uninitialized, direct dependents that are
+-- completed or failed become uninitialized too.
+-- Locks: workflow shared, the job's row, dependents by id. Raises TC404, TC403, TC409 (to blocked with nothing open),
+-- TC422 (completion status, run).
+CREATE OR REPLACE FUNCTION torc.manage_status_change(
+    p_job_id bigint,
+    p_status torc.job_status,
+    p_run_id bigint DEFAULT NULL,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_job torc.job;
+    v_changes torc.status_change[];
+BEGIN
+    IF torc.is_complete(p_status) THEN
+        PERFORM torc.fail(
+            'TC422',
+            format(
+                'Cannot set completion status ''%s'' via manage_status_change. Use complete_job API instead.', p_status
+            ),
+            jsonb_build_object('field', 'status', 'value', p_status)
+        );
+    END IF;
+    v_job := torc.lock_job(p_job_id, p_caller);
+    IF v_job.status = p_status THEN
+        RETURN torc.job_with_relations_json(p_job_id);
+    END IF;
+    IF p_run_id IS NOT NULL THEN
+        PERFORM torc.check_run_id(v_job.workflow_id, p_run_id);
+    END IF;
+    IF p_status = 'blocked' AND v_job.open_dependencies = 0 THEN
+        PERFORM torc.fail('TC409', format('Job %s cannot be blocked: it waits for no dependency', p_job_id));
+    END IF;
+    v_changes := ARRAY[(p_job_id, v_job.status, p_status)::torc.status_change];
+    UPDATE torc.job SET status = p_status, canceled_by_dependency = false WHERE id = p_job_id;
+    IF torc.is_complete(v_job.status) AND p_status = 'uninitialized' THEN
+        v_changes := v_changes || torc.uninitialize_finished_dependents(p_job_id);
+    END IF;
+    PERFORM torc.settle_dependents(v_changes);
+    RETURN torc.job_with_relations_json(p_job_id);
+END
+$$;
+
+-- Direct dependents that are completed or failed become uninitialized; returns the changes. Locks them by id.
+CREATE OR REPLACE FUNCTION torc.uninitialize_finished_dependents(p_job_id bigint)
+RETURNS torc.status_change[]
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_changes torc.status_change[];
+BEGIN
+    PERFORM 1
+    FROM torc.job
+    WHERE id IN (SELECT job_id FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id)
+    ORDER BY id
+    FOR UPDATE;
+    WITH finished AS (
+        SELECT job.id, job.status
+        FROM torc.job_depends_on AS edge
+        INNER JOIN torc.job AS job ON job.id = edge.job_id
+        WHERE edge.depends_on_job_id = p_job_id AND job.status IN ('completed', 'failed')
+    ),
+
+    moved AS (
+        UPDATE torc.job
+        SET status = 'uninitialized'
+        FROM finished
+        WHERE job.id = finished.id
+        RETURNING (job.id, finished.status, job.status)::torc.status_change AS change
+    )
+
+    SELECT coalesce(array_agg(change), '{}') INTO v_changes FROM moved;
+    RETURN v_changes;
+END
+$$;

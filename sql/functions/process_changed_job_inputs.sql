@@ -1,0 +1,55 @@
+-- Names the jobs whose input hash differs from the one that initialize_jobs stored, by id; unless p_dry_run, makes them
+-- uninitialized, whatever their status. Jobs that were never initialized are passed over. Stored hashes stay, so the
+-- same names come again until initialize_jobs.
+-- Locks: workflow exclusive. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.process_changed_job_inputs(
+    p_workflow_id bigint,
+    p_dry_run boolean DEFAULT false,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_changed bigint[];
+BEGIN
+    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    v_changed := ARRAY(
+        SELECT job_id
+        FROM torc.input_hashes(p_workflow_id) AS now
+        INNER JOIN torc.job_internal AS stored USING (job_id)
+        WHERE stored.input_hash <> now.input_hash
+    );
+    IF NOT p_dry_run THEN
+        PERFORM torc.uninitialize_jobs(v_changed);
+    END IF;
+    RETURN json_build_object('reinitialized_jobs', (
+        SELECT coalesce(json_agg(name ORDER BY id), '[]') FROM torc.job WHERE id = ANY (v_changed)
+    ));
+END
+$$;
+
+-- Makes the given jobs uninitialized and settles their dependents. The caller holds the workflow's exclusive lock.
+CREATE OR REPLACE FUNCTION torc.uninitialize_jobs(p_job_ids bigint[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_changes torc.status_change[];
+BEGIN
+    WITH before AS (
+        SELECT id, status FROM torc.job WHERE id = ANY (p_job_ids) AND status <> 'uninitialized'
+    ),
+
+    moved AS (
+        UPDATE torc.job
+        SET status = 'uninitialized', canceled_by_dependency = false
+        FROM before
+        WHERE job.id = before.id
+        RETURNING (job.id, before.status, job.status)::torc.status_change AS change
+    )
+
+    SELECT array_agg(change) INTO v_changes FROM moved;
+    PERFORM torc.settle_dependents(v_changes);
+END
+$$;

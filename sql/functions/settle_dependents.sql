@@ -1,0 +1,149 @@
+-- Carries changes of status downstream: corrects the counters of direct dependents and lets them follow.
+--   * a blocked job whose last open dependency became complete is ready, or, if it asked to be canceled and a
+--     dependency failed, canceled and marked canceled_by_dependency;
+--   * a job so marked goes back to blocked when a dependency opens again, and to ready when no failed one is left;
+--   * what was canceled or taken back that way is itself a change for its own dependents, and so on down.
+-- The callers hold the workflow's lock and the rows of the jobs that changed. Locks dependents, level by level, by id:
+-- a level is locked in one statement and worked on in the next, which sees what the lock waited for.
+-- O(out-degree): decisions come from the job's own counters, so the last of 1,000 parents frees 1,000 children without
+-- a look at a million edges.
+CREATE OR REPLACE FUNCTION torc.settle_dependents(p_changes torc.status_change[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_changes torc.status_change[] := p_changes;
+BEGIN
+    LOOP
+        PERFORM 1
+        FROM torc.job
+        WHERE id IN (
+            SELECT edge.job_id
+            FROM unnest(v_changes) AS change
+            INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = change.job_id
+            WHERE torc.is_complete(change.old_status) <> torc.is_complete(change.new_status)
+                OR torc.is_failed(change.old_status) <> torc.is_failed(change.new_status)
+        )
+        ORDER BY id
+        FOR UPDATE;
+        EXIT WHEN NOT FOUND;
+
+        WITH delta AS (
+            SELECT
+                edge.job_id,
+                sum(torc.is_complete(change.old_status)::integer - torc.is_complete(change.new_status)::integer) AS opened,
+                sum(torc.is_failed(change.new_status)::integer - torc.is_failed(change.old_status)::integer) AS failed
+            FROM unnest(v_changes) AS change
+            INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = change.job_id
+            GROUP BY edge.job_id
+        ),
+
+        counted AS (
+            SELECT
+                job.id,
+                job.status,
+                job.cancel_on_blocking_job_failure,
+                job.canceled_by_dependency,
+                job.open_dependencies + delta.opened AS open_dependencies,
+                job.failed_dependencies + delta.failed AS failed_dependencies
+            FROM delta
+            INNER JOIN torc.job AS job ON job.id = delta.job_id
+        ),
+
+        settled AS (
+            SELECT
+                counted.*,
+                CASE
+                    WHEN status = 'blocked' AND open_dependencies = 0
+                        THEN CASE
+                            WHEN cancel_on_blocking_job_failure AND failed_dependencies > 0 THEN 'canceled'
+                            ELSE 'ready'
+                        END::torc.job_status
+                    WHEN canceled_by_dependency AND open_dependencies > 0 THEN 'blocked'
+                    WHEN canceled_by_dependency AND failed_dependencies = 0 THEN 'ready'
+                    ELSE status
+                END AS new_status
+            FROM counted
+        ),
+
+        moved AS (
+            UPDATE torc.job AS job
+            SET
+                status = settled.new_status,
+                open_dependencies = settled.open_dependencies,
+                failed_dependencies = settled.failed_dependencies,
+                canceled_by_dependency = settled.new_status = 'canceled'
+                    AND (settled.status = 'blocked' OR settled.canceled_by_dependency)
+            FROM settled
+            WHERE job.id = settled.id
+            RETURNING (job.id, settled.status, settled.new_status)::torc.status_change AS change
+        )
+
+        SELECT array_agg(change) INTO v_changes
+        FROM moved
+        WHERE (change).old_status <> (change).new_status;
+        EXIT WHEN v_changes IS NULL;
+    END LOOP;
+END
+$$;
+
+-- Sets the counters of all jobs of a workflow from its edges, after a function changed many statuses or edges at once;
+-- then lets jobs follow that were canceled by a dependency and have lost their cause. Blocked jobs with nothing open
+-- become ready. The caller holds the workflow's exclusive lock.
+CREATE OR REPLACE FUNCTION torc.recount_dependencies(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_changes torc.status_change[];
+BEGIN
+    WITH counted AS (
+        SELECT
+            edge.job_id,
+            count(*) FILTER (WHERE NOT torc.is_complete(dependency.status)) AS open_dependencies,
+            count(*) FILTER (WHERE torc.is_failed(dependency.status)) AS failed_dependencies
+        FROM torc.job AS dependency
+        INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = dependency.id
+        WHERE dependency.workflow_id = p_workflow_id
+        GROUP BY edge.job_id
+    ),
+
+    target AS (
+        SELECT
+            job.id,
+            coalesce(counted.open_dependencies, 0) AS open_dependencies,
+            coalesce(counted.failed_dependencies, 0) AS failed_dependencies
+        FROM torc.job AS job
+        LEFT JOIN counted ON counted.job_id = job.id
+        WHERE job.workflow_id = p_workflow_id
+    )
+
+    UPDATE torc.job AS job
+    SET
+        open_dependencies = target.open_dependencies,
+        failed_dependencies = target.failed_dependencies,
+        status = CASE
+            WHEN job.status = 'blocked' AND target.open_dependencies = 0 THEN 'ready'
+            ELSE job.status
+        END
+    FROM target
+    WHERE job.id = target.id
+        AND (job.open_dependencies, job.failed_dependencies)
+        IS DISTINCT FROM (target.open_dependencies, target.failed_dependencies);
+
+    WITH freed AS (
+        UPDATE torc.job
+        SET
+            status = CASE WHEN open_dependencies > 0 THEN 'blocked' ELSE 'ready' END::torc.job_status,
+            canceled_by_dependency = false
+        WHERE workflow_id = p_workflow_id
+            AND status = 'canceled'
+            AND canceled_by_dependency
+            AND (open_dependencies > 0 OR failed_dependencies = 0)
+        RETURNING (id, 'canceled', status)::torc.status_change AS change
+    )
+
+    SELECT array_agg(change) INTO v_changes FROM freed;
+    PERFORM torc.settle_dependents(v_changes);
+END
+$$;

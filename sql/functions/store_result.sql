@@ -1,0 +1,25 @@
+-- Inserts a result and makes it the current one of its job; returns its id. Breaks the result's own constraints when
+-- the attempt is stored already (409) or the compute node does not exist (422).
+CREATE OR REPLACE FUNCTION torc.store_result(p_result torc.result)
+RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_id bigint;
+BEGIN
+    UPDATE torc.result SET is_current = false WHERE job_id = p_result.job_id AND is_current;
+    INSERT INTO torc.result (
+        job_id, workflow_id, run_id, attempt_id, return_code, exec_time_minutes, completion_time, status,
+        compute_node_id, peak_memory_bytes, avg_memory_bytes, peak_cpu_percent, avg_cpu_percent,
+        exit_code, stdout, stderr
+    )
+    VALUES (
+        p_result.job_id, p_result.workflow_id, p_result.run_id, coalesce(p_result.attempt_id, 1), p_result.return_code,
+        p_result.exec_time_minutes, p_result.completion_time, p_result.status, p_result.compute_node_id,
+        p_result.peak_memory_bytes, p_result.avg_memory_bytes, p_result.peak_cpu_percent, p_result.avg_cpu_percent,
+        p_result.exit_code, p_result.stdout, p_result.stderr
+    )
+    RETURNING id INTO v_id;
+    RETURN v_id;
+END
+$$;

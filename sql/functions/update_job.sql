@@ -1,0 +1,154 @@
+-- Changes a job to what a JobModel says; keys that are absent keep their value. Name, command, status and the relation
+-- lists only while the job is uninitialized; of the lists only depends_on_job_ids can change at all, and the status
+-- only to disabled. workflow_id, failure_handler_id and attempt_id never change.
+-- Locks: workflow exclusive if the body holds depends_on_job_ids, else shared; the job's row.
+-- Raises TC404, TC403, TC422.
+CREATE OR REPLACE FUNCTION torc.update_job(p_job_id bigint, p_body jsonb, p_caller torc.caller DEFAULT NULL)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_new torc.new_job := jsonb_populate_record(NULL::torc.new_job, p_body);
+    v_status torc.job_status := p_body ->> 'status';
+    v_job torc.job;
+BEGIN
+    IF v_new.depends_on_job_ids IS NOT NULL THEN
+        PERFORM torc.lock_workflow(torc.workflow_of_job(p_job_id), p_caller);
+    END IF;
+    v_job := torc.lock_job(p_job_id, p_caller);
+    PERFORM torc.check_job_update(v_job, v_new, v_status);
+    UPDATE torc.job
+    SET
+        name = v_new.name,
+        command = v_new.command,
+        status = coalesce(v_status, status),
+        invocation_script = coalesce(v_new.invocation_script, invocation_script),
+        cancel_on_blocking_job_failure
+        = coalesce(v_new.cancel_on_blocking_job_failure, cancel_on_blocking_job_failure),
+        supports_termination = coalesce(v_new.supports_termination, supports_termination),
+        priority = coalesce(v_new.priority, priority),
+        resource_requirements_id = coalesce(v_new.resource_requirements_id, resource_requirements_id),
+        scheduler_id = coalesce(v_new.scheduler_id, scheduler_id)
+    WHERE id = p_job_id;
+    IF v_new.depends_on_job_ids IS NOT NULL AND v_job.status = 'uninitialized' THEN
+        PERFORM torc.replace_dependencies(v_job, v_new.depends_on_job_ids);
+    END IF;
+    RETURN torc.job_with_relations_json(p_job_id);
+END
+$$;
+
+-- Raises TC422 for what an update must not change.
+CREATE OR REPLACE FUNCTION torc.check_job_update(p_job torc.job, p_new torc.new_job, p_status torc.job_status)
+RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_list record;
+    v_changed text[] := '{}';
+    v_fixed text;
+BEGIN
+    PERFORM torc.stays_in_workflow(p_job.workflow_id, p_new.workflow_id);
+    IF p_new.name <> p_job.name THEN
+        v_changed := v_changed || 'name'::text;
+    END IF;
+    IF p_new.command <> p_job.command THEN
+        v_changed := v_changed || 'command'::text;
+    END IF;
+    IF p_status <> p_job.status THEN
+        v_changed := v_changed || 'status'::text;
+    END IF;
+    FOR v_list IN SELECT * FROM torc.compare_relations(p_job.id, p_new) LOOP
+        v_changed := v_changed || v_list.field;
+        IF v_list.other_ids AND v_list.field <> 'depends_on_job_ids' THEN
+            v_fixed := coalesce(v_fixed, v_list.field);
+        END IF;
+    END LOOP;
+    IF p_job.status <> 'uninitialized' AND v_changed <> '{}' THEN
+        PERFORM torc.fail('TC422', format(
+            'Cannot update job %s when status is ''%s'' - most updates are only allowed when status is '
+            '''uninitialized''. Changed fields: [%s]',
+            p_job.id, p_job.status, array_to_string(v_changed, ', ')
+        ), jsonb_build_object('field', v_changed[1]));
+    END IF;
+    IF p_status <> p_job.status AND p_status <> 'disabled' THEN
+        PERFORM torc.fail(
+            'TC422',
+            'Cannot update job status - this field is immutable after job creation (except to Disabled)',
+            jsonb_build_object('field', 'status', 'value', p_status)
+        );
+    END IF;
+    IF v_fixed IS NOT NULL THEN
+        PERFORM torc.fail(
+            'TC422',
+            format('Cannot modify %s - this field is immutable after job creation', v_fixed),
+            jsonb_build_object('field', v_fixed)
+        );
+    END IF;
+END
+$$;
+
+-- The relation lists of a body that are not what is stored, in the order of the model; other_ids: other ids, not only
+-- another order.
+CREATE OR REPLACE FUNCTION torc.compare_relations(p_job_id bigint, p_new torc.new_job)
+RETURNS TABLE (field text, other_ids boolean)
+LANGUAGE sql STABLE
+AS $$
+    SELECT list.field, NOT (list.sent @> list.stored AND list.stored @> list.sent)
+    FROM (
+        VALUES
+        (
+            'depends_on_job_ids', p_new.depends_on_job_ids,
+            ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = p_job_id ORDER BY 1)
+        ),
+        (
+            'input_file_ids', p_new.input_file_ids,
+            ARRAY(SELECT file_id FROM torc.job_input_file WHERE job_id = p_job_id ORDER BY 1)
+        ),
+        (
+            'output_file_ids', p_new.output_file_ids,
+            ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = p_job_id ORDER BY 1)
+        ),
+        (
+            'input_user_data_ids', p_new.input_user_data_ids,
+            ARRAY(SELECT user_data_id FROM torc.job_input_user_data WHERE job_id = p_job_id ORDER BY 1)
+        ),
+        (
+            'output_user_data_ids', p_new.output_user_data_ids,
+            ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = p_job_id ORDER BY 1)
+        )
+    ) AS list (field, sent, stored)
+    WHERE list.sent IS NOT NULL AND list.sent <> list.stored
+$$;
+
+-- Gives an uninitialized job other edges, and the counters that go with them. The caller holds the workflow's exclusive
+-- lock. Raises TC422: not in the workflow, or the job itself.
+CREATE OR REPLACE FUNCTION torc.replace_dependencies(p_job torc.job, p_depends_on_job_ids bigint[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_unknown bigint;
+BEGIN
+    SELECT wanted.id INTO v_unknown
+    FROM unnest(p_depends_on_job_ids) AS wanted (id)
+    LEFT JOIN torc.job AS job ON job.id = wanted.id AND job.workflow_id = p_job.workflow_id AND job.id <> p_job.id
+    WHERE job.id IS NULL
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM torc.fail_for_unknown('depends_on_job_ids', v_unknown, p_job.workflow_id);
+    END IF;
+    DELETE FROM torc.job_depends_on WHERE job_id = p_job.id;
+    INSERT INTO torc.job_depends_on (job_id, depends_on_job_id)
+    SELECT p_job.id, unnest(p_depends_on_job_ids);
+    UPDATE torc.job
+    SET open_dependencies = counted.open, failed_dependencies = counted.failed
+    FROM (
+        SELECT
+            count(*) FILTER (WHERE NOT torc.is_complete(dependency.status)) AS open,
+            count(*) FILTER (WHERE torc.is_failed(dependency.status)) AS failed
+        FROM torc.job AS dependency
+        WHERE dependency.id = ANY (p_depends_on_job_ids)
+    ) AS counted
+    WHERE job.id = p_job.id;
+END
+$$;

@@ -1,0 +1,104 @@
+-- The run state of a workflow as it goes on the wire. Its id is the workflow's.
+CREATE OR REPLACE FUNCTION torc.workflow_status_json(p_workflow_id bigint)
+RETURNS json
+LANGUAGE sql STABLE
+AS $$
+    SELECT json_build_object(
+        'id', workflow_id,
+        'run_id', run_id,
+        'is_canceled', is_canceled,
+        'is_archived', is_archived,
+        'has_detected_need_to_run_completion_script', has_detected_need_to_run_completion_script
+    )
+    FROM torc.workflow_status
+    WHERE workflow_id = p_workflow_id
+$$;
+
+-- Overwrites all four; jobs are not touched. Locks: workflow shared (the run must not change under a transition that
+-- has checked it), the status row. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.update_workflow_status(
+    p_workflow_id bigint,
+    p_run_id bigint,
+    p_is_canceled boolean,
+    p_is_archived boolean DEFAULT false,
+    p_has_detected_need_to_run_completion_script boolean DEFAULT false,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    UPDATE torc.workflow_status
+    SET
+        run_id = p_run_id,
+        is_canceled = p_is_canceled,
+        is_archived = p_is_archived,
+        has_detected_need_to_run_completion_script = p_has_detected_need_to_run_completion_script
+    WHERE workflow_id = p_workflow_id;
+END
+$$;
+
+-- Clears the three flags, keeps the run, and stores an event. Locks: workflow exclusive. Raises TC404, TC403, TC422
+-- (archived; jobs pending or running, nodes pending or active, unless p_force).
+CREATE OR REPLACE FUNCTION torc.reset_workflow_status(
+    p_workflow_id bigint,
+    p_force boolean DEFAULT false,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    IF (SELECT is_archived FROM torc.workflow_status WHERE workflow_id = p_workflow_id) THEN
+        PERFORM torc.fail('TC422', 'Cannot reset archived workflow status. Unarchive the workflow first.');
+    END IF;
+    IF NOT p_force AND EXISTS (
+        SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running')
+    ) THEN
+        PERFORM torc.fail(
+            'TC422', 'Cannot reset workflow status: jobs are currently running or pending submission'
+        );
+    END IF;
+    IF NOT p_force AND EXISTS (
+        SELECT 1
+        FROM torc.scheduled_compute_node
+        WHERE workflow_id = p_workflow_id AND status IN ('pending', 'active')
+    ) THEN
+        PERFORM torc.fail(
+            'TC422', 'Cannot reset workflow status: scheduled compute nodes are currently pending or active'
+        );
+    END IF;
+    UPDATE torc.workflow_status
+    SET is_canceled = false, is_archived = false, has_detected_need_to_run_completion_script = false
+    WHERE workflow_id = p_workflow_id;
+    PERFORM torc.store_user_action(p_workflow_id, p_caller, 'reset_workflow_status', jsonb_build_object(
+        'workflow_id', p_workflow_id, 'force', p_force
+    ));
+    RETURN torc.workflow_status_json(p_workflow_id);
+END
+$$;
+
+-- Complete: canceled, or no job outside completed, failed, canceled, terminated, disabled. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.is_workflow_complete(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
+RETURNS json
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_status torc.workflow_status;
+BEGIN
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    SELECT * INTO v_status FROM torc.workflow_status WHERE workflow_id = p_workflow_id;
+    RETURN json_build_object(
+        'is_canceled', v_status.is_canceled,
+        'is_complete', v_status.is_canceled OR NOT EXISTS (
+            SELECT 1
+            FROM torc.job
+            WHERE workflow_id = p_workflow_id
+                AND status IN ('uninitialized', 'blocked', 'ready', 'pending', 'running', 'pending_failed')
+        ),
+        'needs_to_run_completion_script', v_status.has_detected_need_to_run_completion_script
+    );
+END
+$$;

@@ -1,0 +1,63 @@
+"""The one error shape: {"error": {"error": Kind, "message": text, …}} for everything that is not 200."""
+
+import logging
+
+from flask import Response, json
+from werkzeug.exceptions import HTTPException
+
+log = logging.getLogger("torc_server")
+
+KINDS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    409: "Conflict",
+    413: "PayloadTooLarge",
+    415: "UnsupportedMediaType",
+    422: "UnprocessableEntity",
+    500: "InternalServerError",
+    503: "ServiceUnavailable",
+}
+
+
+class ApiError(Exception):
+    """An answer other than 200: HTTP status, one sentence for a person, extra keys of the error object, headers."""
+
+    def __init__(self, status, message, headers=None, **extra):
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+        self.extra = extra
+
+    def response(self):
+        kind = KINDS.get(self.status, "BadRequest" if self.status < 500 else "InternalServerError")
+        body = json.dumps({"error": {"error": kind, "message": self.message, **self.extra}})
+        return Response(body, self.status, self.headers, mimetype="application/json")
+
+
+def init_app(app):
+    app.register_error_handler(ApiError, ApiError.response)
+    app.register_error_handler(HTTPException, _from_framework)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _from_framework(error):
+    if error.code < 400:
+        return error
+    headers = {"Allow": ",".join(sorted(error.valid_methods))} if getattr(error, "valid_methods", None) else {}
+    return ApiError(error.code, _MESSAGES.get(error.code, error.description), headers).response()
+
+
+_MESSAGES = {
+    404: "There is nothing at this path",
+    405: "This path does not take that method; the Allow header lists those that it takes",
+    413: "The body is larger than this server takes (setting max_request_body_mb)",
+}
+
+
+def _unexpected(error):
+    log.exception("a request failed by our own fault")
+    return ApiError(500, "The server failed; its log says why").response()

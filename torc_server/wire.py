@@ -1,0 +1,245 @@
+"""Between HTTP and Python: path converters, strict JSON, query and body validation, pages and JSON answers."""
+
+import functools
+import itertools
+import json
+import time
+
+from flask import Response, request
+from marshmallow import ValidationError
+from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BaseConverter
+from werkzeug.wsgi import wrap_file
+
+from torc_server import repository
+from torc_server.errors import ApiError
+from torc_server.schemas.common import MAX_LIMIT
+from torc_server.schemas.fields import JOB_STATUSES, parse_int64
+
+BASE_PATH = "/torc-service/v1"
+
+
+def init_app(app):
+    app.url_map.converters |= {"int64": Int64Converter, "job_status": JobStatusConverter}
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = app.settings.max_request_body_mb * 1024 * 1024
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.after_request(_add_headers)
+
+
+class Int64Converter(BaseConverter):
+    """An id in a path. What is not an integer of 64 bits is 400, not an unknown path."""
+
+    def to_python(self, value):
+        number = parse_int64(value)
+        if number is None:
+            raise BadRequest(f"Invalid URL: {value[:60]!r} is not an integer of 64 bits")
+        return number
+
+
+class JobStatusConverter(BaseConverter):
+    """A job status in a path."""
+
+    def to_python(self, value):
+        if value not in JOB_STATUSES:
+            raise BadRequest(f"Invalid URL: {value[:60]!r} is not one of {', '.join(JOB_STATUSES)}")
+        return value
+
+
+def _add_headers(response):
+    span_id = request.headers.get("X-Span-ID", "")
+    printable = span_id.isascii() and span_id.isprintable() and span_id
+    response.headers["X-Span-ID"] = span_id if printable else str(time.time_ns())
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"
+    return response
+
+
+# Requests
+
+
+def query(schema_class):
+    """Decorate a view: validate the query string (400; 422 for a number out of bounds) and pass it as `query`."""
+    schema = schema_class()
+
+    def decorate(view):
+        @functools.wraps(view)
+        def wrapper(*args, **kwargs):
+            return view(*args, query=load_query(schema), **kwargs)
+
+        wrapper.query_schema = schema
+        return wrapper
+
+    return decorate
+
+
+def body(schema_class):
+    """Decorate a view: read the JSON body, validate it (400, 415, 413, 422) and pass it as `body`."""
+    schema = schema_class()
+
+    def decorate(view):
+        @functools.wraps(view)
+        def wrapper(*args, **kwargs):
+            return view(*args, body=load_body(schema, parse_json(read_body())), **kwargs)
+
+        wrapper.body_schema = schema
+        return wrapper
+
+    return decorate
+
+
+def load_query(schema):
+    values = request.args.to_dict(flat=False)
+    for name, given in values.items():
+        if len(given) > 1 and name in schema.fields:
+            raise ApiError(400, f"Query parameter {name} is given twice", field=name)
+    try:
+        return schema.load({name: given[0] for name, given in values.items()})
+    except ValidationError as error:
+        name, reason = first_message(error.messages)
+        raise ApiError(400, f"Query parameter {name}: {reason}", field=name) from error
+
+
+def load_body(schema, data):
+    """Return the loaded body. Raises ApiError 422 naming the first field that does not fit and the rule."""
+    if type(data) is not dict:
+        raise ApiError(422, "The body must be a JSON object")
+    try:
+        return schema.load(data)
+    except ValidationError as error:
+        name, reason = first_message(error.messages)
+        raise ApiError(422, f"{name}: {reason}", field=name) from error
+
+
+def first_message(messages, path=""):
+    """The first (field path, reason) of marshmallow's nested messages."""
+    if isinstance(messages, list):
+        return path, messages[0]
+    key, inner = next(iter(messages.items()))
+    return first_message(inner, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}".lstrip("."))
+
+
+def read_body():
+    """Return the raw JSON body. Raises ApiError 415 without a JSON content type."""
+    kind = request.mimetype
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise ApiError(415, "Expected request with `Content-Type: application/json`")
+    return request.get_data(cache=False)
+
+
+def parse_json(raw):
+    """Parse strictly: no NaN, no key twice in an object, no number beyond a float. Raises ApiError 400, 422."""
+    try:
+        return json.loads(
+            raw, object_pairs_hook=_object_without_twins, parse_constant=_refuse_constant, parse_float=_finite
+        )
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise ApiError(400, f"Failed to parse the request body as JSON: {reason}") from error
+
+
+def _object_without_twins(pairs):
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ApiError(422, f"The key {twin[:60]!r} stands twice in one object", field=twin[:60])
+    return result
+
+
+def _refuse_constant(word):
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(text):
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:30]} is too large")
+    return number
+
+
+# Answers
+
+
+def json_text(text):
+    """Answer a text that is JSON already."""
+    return Response(text, mimetype="application/json")
+
+
+def json_value(value):
+    """Answer a Python value as JSON; for small ones."""
+    return json_text(json.dumps(value, separators=(",", ":")))
+
+
+def page(statement, schema, query, alias=None, **params):
+    """Answer one page of a list: the envelope of the contract, and under `alias` the items once more.
+
+    `statement` gives first a row {"total_count": n}, then the items; see sql/queries. The filters of `query` and
+    `params` are its parameters.
+    """
+    order = repository.order_by(schema, query.get("sort_by"), query.get("reverse_sort", False))
+    filters = {name: query.get(name) for name in schema._declared_fields}
+    write = functools.partial(_write_page, offset=query["offset"], alias=alias)
+    return _send(repository.spool(statement, write, order_by=order, **filters | params))
+
+
+def _write_page(rows, file, offset, alias):
+    total_count = json.loads(next(rows))["total_count"]
+    file.write(b'{"items":[')
+    start = file.tell()
+    count = write_joined(rows, file)
+    end = file.tell()
+    file.write(b"]")
+    if alias:
+        file.write(f',"{alias}":['.encode())
+        _copy_range(file, start, end)
+        file.write(b"]")
+    has_more = json.dumps(offset + count < total_count)
+    file.write(
+        f',"offset":{offset},"max_limit":{MAX_LIMIT},"count":{count},'
+        f'"total_count":{total_count},"has_more":{has_more}}}'.encode()
+    )
+
+
+def write_joined(rows, file):
+    """Write the rows with commas between them; return how many there were."""
+    count = 0
+    for chunk in iter(lambda: list(itertools.islice(rows, 500)), []):
+        if count:
+            file.write(b",")
+        file.write(b",".join(chunk))
+        count += len(chunk)
+    return count
+
+
+def _copy_range(file, start, end):
+    """Append bytes start..end of the file to the file, a piece at a time."""
+    while start < end:
+        file.seek(start)
+        piece = file.read(min(1 << 16, end - start))
+        start += len(piece)
+        file.seek(0, 2)
+        file.write(piece)
+
+
+def spooled_list(statement, key, **params):
+    """Answer {key: [rows]} of a statement whose rows are JSON texts."""
+
+    def write(rows, file):
+        file.write(f'{{"{key}":['.encode())
+        write_joined(rows, file)
+        file.write(b"]}")
+
+    return _send(repository.spool(statement, write, **params))
+
+
+def _send(file):
+    size = file.tell()
+    file.seek(0)
+    if size <= repository.SPOOL_MEMORY:
+        with file:
+            return json_text(file.read())
+    response = Response(wrap_file(request.environ, file, 1 << 16), mimetype="application/json", direct_passthrough=True)
+    response.content_length = size
+    return response
