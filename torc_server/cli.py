@@ -25,6 +25,7 @@ from torc_server.settings import (
     read_config_files,
 )
 
+log = logging.getLogger("torc_server")
 SPARE_CONNECTIONS = 20  # of the embedded PostgreSQL: for psql, a backup, a migration
 
 
@@ -160,7 +161,10 @@ def _database(settings, attach=False):
     def restart():
         """Called by a worker whose connection failed: start PostgreSQL again, unless the whole server is ending."""
         if os.getppid() == master:
-            embedded.start(state, options, timeout=30)
+            try:
+                embedded.start(state, options, timeout=30)
+            except embedded.EmbeddedError as error:  # the request is answered 503, the next one tries again
+                log.error("%s", error)
 
     try:
         yield embedded.start(state, options, tie=True), restart
