@@ -6,10 +6,12 @@
 -- The callers hold the workflow's lock and the rows of the jobs that changed. Locks dependents, level by level, by id:
 -- a level is locked in one statement and worked on in the next, which sees what the lock waited for.
 -- O(out-degree): decisions come from the job's own counters, so the last of 1,000 parents frees 1,000 children without
--- a look at a million edges.
+-- a look at a million edges. One plan for all calls: planned anew for each array, a call without dependents took 184 µs
+-- instead of 20.
 CREATE OR REPLACE FUNCTION torc.settle_dependents(p_changes torc.status_change[])
 RETURNS void
 LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_changes torc.status_change[] := p_changes;
