@@ -1,10 +1,25 @@
 """One module per resource: parse, one repository call, respond. No SQL, no rules here."""
 
-from torc_server.blueprints import files, jobs, system, workflows
+from torc_server.blueprints import (
+    compute_nodes,
+    events,
+    files,
+    jobs,
+    resource_requirements,
+    results,
+    system,
+    user_data,
+    workflows,
+)
 
 BLUEPRINTS = (
     system.blueprint,
     workflows.blueprint,
     jobs.blueprint,
     files.blueprint,
+    user_data.blueprint,
+    resource_requirements.blueprint,
+    compute_nodes.blueprint,
+    results.blueprint,
+    events.blueprint,
 )
