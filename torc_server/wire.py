@@ -170,7 +170,7 @@ def parse_json(raw):
     """Parse strictly: no NaN, no key twice in an object, no number beyond a float. Raises ApiError 400, 422."""
     try:
         return json.loads(
-            raw, object_pairs_hook=_object_without_twins, parse_constant=_refuse_constant, parse_float=_finite
+            raw.decode(), object_pairs_hook=_object_without_twins, parse_constant=_refuse_constant, parse_float=_finite
         )
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
