@@ -93,7 +93,7 @@ class RandomCaller:
     """Everything that changes the jobs of one workflow, in any order, without knowing what state it is in."""
 
     WEIGHTS = {
-        "create": 6, "create_many": 2, "edit_edges": 5, "update": 3, "disable": 1, "delete": 3, "delete_all": 0.1,
+        "create": 6, "create_many": 2, "edit_edges": 5, "update": 3, "disable": 1, "delete": 2, "delete_all": 0.05,
         "claim": 10, "claim_by_resources": 10, "start": 8, "complete": 25, "retry": 5, "manage": 8, "initialize": 4,
         "process_changed": 1, "reset_jobs": 0.5, "reset_status": 1, "cancel": 0.5, "set_run": 2, "read": 5,
     }  # fmt: skip
@@ -110,8 +110,9 @@ class RandomCaller:
 
     def call(self):
         if not self.known or self.random.random() < 0.05:
-            ids = self.client.get(f"{self.path}/job_ids").json["job_ids"]
-            self.known = ids or [job["id"] for job in self.create_many(status=200).json["jobs"]]
+            self.known = self.client.get(f"{self.path}/job_ids").json["job_ids"]
+        if not self.known:
+            self.known = [job["id"] for job in self.create_many(status=200).json["jobs"]]
         self.job = self.random.choice(self.known)
         self.run = self.random.choice(self.LIKELY_RUNS)
         name = self.random.choices(list(self.WEIGHTS), list(self.WEIGHTS.values()))[0]

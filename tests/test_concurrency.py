@@ -14,6 +14,7 @@ from workflow import Workflow
 PAIRS = 2_000
 ROUNDS = 500
 JOBS = 20_000
+CALLS = 200
 WORKER = {"num_cpus": 100, "memory_gb": 100.0, "num_gpus": 0, "num_nodes": 1}
 ENDPOINTS = {
     "claim_next_jobs": ("claim_next_jobs", {"params": {"limit": 10}}),
@@ -192,9 +193,9 @@ def test_eight_processes_at_random_get_only_declared_answers_and_leave_a_sound_g
     nodes, files = [workflow.node(), workflow.node()], [workflow.file(), workflow.file(), workflow.file()]
     create_many(workflow, [{}] * 30)
     answers = at_once(
-        *((crowd.call_at_random, server.url, workflow.id, nodes, files, seed, 300) for seed in range(8))
+        *((crowd.call_at_random, server.url, workflow.id, nodes, files, seed, CALLS) for seed in range(8))
     )
     refused = [answer for process in answers for answer in process]
     assert [answer for answer in refused if answer[1] not in (404, 409, 422)] == []
     assert workflow.violations() == []
-    assert len(refused) < 8 * 300 / 2, Counter(answer[:2] for answer in refused)
+    assert len(refused) < 8 * CALLS / 2, Counter(answer[:2] for answer in refused)

@@ -51,7 +51,8 @@ $$;
 -- The first p_limit ready jobs in claim order whose requirements fit, pinned to no scheduler or to the asking one, or
 -- to any if p_any_scheduler. First which requirements the ready jobs use (a walk over the index, one step each), then
 -- the first jobs of every fitting one: a filter on the jobs themselves reads all that do not fit (22 claims/s against
--- 6,700).
+-- 6,700). Each ORDER BY spells out the index that is meant: left a choice, the planner takes one that happens to read
+-- the jobs of other schedulers, or of other workflows, first.
 CREATE OR REPLACE FUNCTION torc.pick_fitting_jobs(
     p_workflow_id bigint,
     p_limit bigint,
@@ -71,7 +72,7 @@ BEGIN
                 SELECT resource_requirements_id
                 FROM torc.job
                 WHERE workflow_id = p_workflow_id AND status = 'ready'
-                ORDER BY resource_requirements_id
+                ORDER BY resource_requirements_id, priority DESC, id
                 LIMIT 1
             )
             UNION ALL
@@ -79,7 +80,7 @@ BEGIN
                 SELECT resource_requirements_id
                 FROM torc.job
                 WHERE workflow_id = p_workflow_id AND status = 'ready' AND resource_requirements_id > used.id
-                ORDER BY resource_requirements_id
+                ORDER BY resource_requirements_id, priority DESC, id
                 LIMIT 1
             )
             FROM used
@@ -106,7 +107,7 @@ BEGIN
                 FROM torc.job
                 WHERE NOT p_any_scheduler AND workflow_id = p_workflow_id AND status = 'ready'
                     AND resource_requirements_id = fitting.id AND scheduler_id IS NULL
-                ORDER BY priority DESC, id
+                ORDER BY scheduler_id, priority DESC, id
                 LIMIT p_limit
             )
             UNION ALL
