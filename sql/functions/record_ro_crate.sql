@@ -36,13 +36,22 @@ AS $$
         FOR KEY SHARE
     ),
 
+    -- Set-wise: looked up file by file, 100,000 files that have entities take longer than anyone waits.
+    known AS (
+        SELECT file_id, min(id) AS entity_id
+        FROM torc.ro_crate_entity
+        WHERE workflow_id = p_workflow_id AND file_id IS NOT NULL
+        GROUP BY file_id
+    ),
+
     described AS (
         SELECT
-            (item).id,
-            (item).path,
-            torc.ro_crate_file_metadata(item, p_run_id)::text AS metadata,
-            (SELECT min(entity.id) FROM torc.ro_crate_entity AS entity WHERE entity.file_id = (item).id) AS entity_id
+            (input.item).id,
+            (input.item).path,
+            torc.ro_crate_file_metadata(input.item, p_run_id)::text AS metadata,
+            known.entity_id
         FROM input
+        LEFT JOIN known ON known.file_id = (input.item).id
     ),
 
     updated AS (
