@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
+from workflow import Workflow
 
 from torc_server import embedded, migrations
 from torc_server.settings import Settings
@@ -131,6 +132,21 @@ def app(database_url):
 def client(app):
     """`client.get("/ping").json`: see support.Client."""
     return MemoryClient(app)
+
+
+@pytest.fixture(scope="session")
+def database(database_url):
+    """A connection to the database of `client`, each statement committed."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def workflow(client, database):
+    """A workflow for one test; afterwards nothing in it may be that must never be. See workflow.Workflow."""
+    workflow = Workflow(client, database)
+    yield workflow
+    assert workflow.violations() == []
 
 
 @pytest.fixture(scope="session")

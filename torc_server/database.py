@@ -2,6 +2,7 @@
 
 import logging
 import random
+import re
 import select
 import threading
 import time
@@ -138,11 +139,14 @@ def api_error(error):
 
 def _unknown_id(diag):
     field = diag.constraint_name.removeprefix(f"{diag.table_name}_").removesuffix("_fkey")
+    if field == "workflow_id":  # deleted after the statement had found it
+        return ApiError(404, "Workflow not found: it has just been deleted")
     return ApiError(422, f"{field}: there is no such row", field=field)
 
 
 def _stored_already(diag):
     if field := _LISTS.get(diag.constraint_name):
         return ApiError(422, f"{field}: an id stands twice in the list", field=field)
-    fields = diag.constraint_name.removeprefix(f"{diag.table_name}_").removesuffix("_key")
-    return ApiError(409, f"There is one with the same {fields} already", field=fields)
+    columns = diag.constraint_name.removeprefix(f"{diag.table_name}_").removesuffix("_key")
+    columns = re.sub("(_id|_name)_", r"\1, ", columns)
+    return ApiError(409, f"There is one with the same {columns} already", field=columns)

@@ -39,6 +39,11 @@ class Worker(ThreadWorker):
             for listener in self.sockets:
                 listener.close()
 
+    def is_parent_alive(self):
+        """A worker whose master was killed stops like one that is told to: a new server needs the port."""
+        self.alive = self.alive and super().is_parent_alive()
+        return self.alive
+
 
 def options(settings, listener, when_ready):
     """The gunicorn options for Settings; `listener` is the descriptor of a listening socket."""
@@ -68,7 +73,9 @@ def allow_open_files():
 
 
 def post_fork(server, worker):
-    server.app.wsgi().extensions["database"].open()
+    extensions = server.app.wsgi().extensions
+    extensions["database"].open()
+    extensions["streams"].alive = lambda: worker.alive
 
 
 def worker_exit(server, worker):

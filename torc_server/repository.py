@@ -40,9 +40,12 @@ def long_value(statement, **params):
     return _database().run(work)
 
 
-def row_json(statement, table, row_id, **params):
-    """Send one statement about one row, named :id; return its JSON text. Raises ApiError 404 without a row."""
-    text = value(statement, id=row_id, **params)
+def row_json(statement, table, row_id, read=value, **params):
+    """Send one statement about one row, named :id; return its JSON text. Raises ApiError 404 without a row.
+
+    read: long_value for statements that take more than the row with them.
+    """
+    text = read(statement, id=row_id, **params)
     if text is None:
         raise ApiError(404, f"Resource not found in {table} with ID: {row_id}")
     return text

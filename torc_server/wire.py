@@ -14,7 +14,7 @@ from werkzeug.wsgi import wrap_file
 from torc_server import repository
 from torc_server.errors import ApiError
 from torc_server.schemas.common import MAX_LIMIT
-from torc_server.schemas.fields import JOB_STATUSES, parse_int64
+from torc_server.schemas.fields import JOB_STATUSES, Json, parse_int64
 
 BASE_PATH = "/torc-service/v1"
 
@@ -87,6 +87,21 @@ def body(schema_class):
         return wrapper
 
     return decorate
+
+
+def any_body(view):
+    """Decorate a view: read the JSON body, whatever value it is (400, 415, 413, 422), and pass it as `body`."""
+    field = Json(keep_null=True)
+
+    @functools.wraps(view)
+    def wrapper(*args, **kwargs):
+        try:
+            data = field.deserialize(parse_json(read_body()))
+        except ValidationError as error:
+            raise ApiError(422, f"The body {error.messages[0]}") from error
+        return view(*args, body=data, **kwargs)
+
+    return wrapper
 
 
 def load_query(schema):

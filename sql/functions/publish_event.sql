@@ -35,6 +35,25 @@ BEGIN
 END
 $$;
 
+-- Makes this session listen to a workflow and registers the stream for 30 s; returns its id, to be renewed. Clears away
+-- what streams have left that ended without a word.
+CREATE OR REPLACE FUNCTION torc.open_event_stream(p_workflow_id bigint)
+RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_id bigint;
+BEGIN
+    DELETE FROM torc.event_stream
+    WHERE id IN (SELECT id FROM torc.event_stream WHERE expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED);
+    EXECUTE format('LISTEN torc_workflow_%s', p_workflow_id);
+    INSERT INTO torc.event_stream (workflow_id, expires_at)
+    VALUES (p_workflow_id, clock_timestamp() + interval '30 s')
+    RETURNING id INTO v_id;
+    RETURN v_id;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION torc.is_watched(p_workflow_id bigint)
 RETURNS boolean
 LANGUAGE plpgsql STABLE

@@ -3,7 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
-from torc_server.repository import row_json, sql, value
+from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import WorkflowId
 from torc_server.schemas.files import FileModel, ListFiles
 
@@ -28,7 +28,7 @@ def list_files(query):
 @wire.query(WorkflowId)
 def delete_files(query):
     """Delete all files of a workflow; answer how many, under both names that clients read."""
-    count = value(sql.files.delete_files, **query)
+    count = long_value(sql.files.delete_files, **query)
     return wire.json_value({"count": count, "deleted_count": count})
 
 

@@ -12,6 +12,7 @@ from marshmallow import ValidationError, fields
 from torc_server.errors import ApiError
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_LEVELS = 128  # of free JSON, as in the reference; Python itself gives up somewhere below 1000
 JOB_STATUSES = (
     "uninitialized",
     "blocked",
@@ -50,13 +51,13 @@ def _is_unicode(text):
     return True
 
 
-def _is_storable(value):
-    """Whether any JSON value holds only text that PostgreSQL can hold."""
+def _is_storable(value, levels=MAX_LEVELS):
+    """Whether any JSON value holds only text that PostgreSQL can hold, in no more than so many levels."""
     if type(value) is str:
         return is_text(value)
     if type(value) is dict:
-        return all(is_text(key) and _is_storable(item) for key, item in value.items())
-    return type(value) is not list or all(map(_is_storable, value))
+        return levels > 0 and all(is_text(key) and _is_storable(item, levels - 1) for key, item in value.items())
+    return type(value) is not list or levels > 0 and all(_is_storable(item, levels - 1) for item in value)
 
 
 class Integer(fields.Integer):
@@ -167,7 +168,7 @@ class Json(fields.Field):
 
     def _deserialize(self, value, attr, data, **kwargs):
         if not _is_storable(value):
-            raise ValidationError("must not hold NUL characters or unpaired surrogates")
+            raise ValidationError(f"must not hold NUL characters, unpaired surrogates or over {MAX_LEVELS} levels")
         return value
 
 

@@ -1,0 +1,69 @@
+-- Deletes one record of resource requirements with every job that uses it; returns it, NULL if there is none.
+-- Locks as delete_requirements_and_jobs(). Raises TC403.
+CREATE OR REPLACE FUNCTION torc.delete_resource_requirement(p_id bigint, p_caller torc.caller DEFAULT NULL)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_old torc.resource_requirements;
+BEGIN
+    SELECT * INTO v_old FROM torc.resource_requirements WHERE id = p_id;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    PERFORM torc.authorize_workflow(v_old.workflow_id, p_caller);
+    SELECT * INTO v_old FROM torc.delete_requirements_and_jobs(v_old.workflow_id, ARRAY[p_id]);
+    RETURN CASE WHEN v_old.id IS NOT NULL THEN torc.resource_requirements_json(v_old) END;
+END
+$$;
+
+-- Deletes all resource requirements of a workflow, the default ones too, with every job that uses them; returns how
+-- many requirements. Locks as delete_requirements_and_jobs(). Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.delete_resource_requirements(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    RETURN (
+        SELECT count(*)
+        FROM torc.delete_requirements_and_jobs(
+            p_workflow_id, ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id)
+        )
+    );
+END
+$$;
+
+-- Deletes these requirements of the workflow and the jobs that use them, whatever workflow the jobs are in.
+-- Locks: the workflow and the jobs' workflows, exclusive, by ascending id; then the requirements, which holds up jobs
+-- that are just being created with them. If such a job brought in one more workflow after we looked, the locks can no
+-- longer be taken in order: 40001, and the caller starts again.
+CREATE OR REPLACE FUNCTION torc.delete_requirements_and_jobs(p_workflow_id bigint, p_ids bigint[])
+RETURNS SETOF torc.resource_requirements
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_workflow_ids bigint[] := ARRAY(
+        SELECT p_workflow_id
+        UNION
+        SELECT workflow_id FROM torc.job WHERE resource_requirements_id = ANY (p_ids)
+        ORDER BY 1
+    );
+    v_workflow_id bigint;
+BEGIN
+    FOREACH v_workflow_id IN ARRAY v_workflow_ids LOOP
+        PERFORM pg_advisory_xact_lock(v_workflow_id);
+    END LOOP;
+    PERFORM id FROM torc.resource_requirements WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
+    IF EXISTS (
+        SELECT 1
+        FROM torc.job
+        WHERE resource_requirements_id = ANY (p_ids) AND workflow_id <> ALL (v_workflow_ids)
+    ) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'serialization_failure', MESSAGE = 'jobs of another workflow came to use the requirements';
+    END IF;
+    DELETE FROM torc.job WHERE resource_requirements_id = ANY (p_ids);
+    RETURN QUERY DELETE FROM torc.resource_requirements WHERE id = ANY (p_ids) RETURNING *;
+END
+$$;

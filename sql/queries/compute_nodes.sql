@@ -1,0 +1,49 @@
+-- name: create_compute_node(body, caller, enforced)
+SELECT torc.create_compute_node(:body::jsonb, (:caller, :enforced)::torc.caller)::text;
+
+-- name: get_compute_node(id, caller, enforced)
+SELECT torc.compute_node_json(node)::text
+FROM torc.compute_node AS node
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+
+-- name: list_compute_nodes(workflow_id, hostname, is_active, scheduled_compute_node_id, offset, limit, caller, enforced)
+-- Compute nodes of a workflow, one page; served by compute_node_workflow_id_idx. An is_active that nobody has set
+-- matches neither true nor false.
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+),
+
+matching AS NOT MATERIALIZED (
+    SELECT node.*, node AS item
+    FROM torc.compute_node AS node
+    WHERE workflow_id = :workflow_id
+        AND (:hostname::text IS NULL OR hostname = :hostname)
+        AND (:is_active::boolean IS NULL OR is_active = :is_active)
+        AND (
+            :scheduled_compute_node_id::bigint IS NULL
+            OR scheduler -> 'scheduler_id' = to_jsonb(:scheduled_compute_node_id::bigint)
+        )
+)
+
+SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
+UNION ALL
+(SELECT torc.compute_node_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
+
+-- name: update_compute_node(id, body, caller, enforced)
+SELECT torc.update_compute_node(:id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
+
+-- name: delete_compute_node(id, caller, enforced)
+DELETE FROM torc.compute_node AS node
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+RETURNING torc.compute_node_json(node)::text;
+
+-- name: delete_compute_nodes(workflow_id, caller, enforced)
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+),
+
+deleted AS (
+    DELETE FROM torc.compute_node AS node USING allowed WHERE node.workflow_id = allowed.workflow_id RETURNING 1
+)
+
+SELECT (SELECT count(*) FROM deleted) FROM allowed;
