@@ -42,7 +42,7 @@ def pytest_sessionstart(session):
         _shared["postgres"] = str(folder / "postgres")
         server = embedded.start(_shared["postgres"], POSTGRES_SETTINGS, tie=True)
     _shared["server"] = server
-    _shared["template"] = f"torc_template_{uuid.uuid4().hex[:8]}"
+    _shared["template"] = f"torc_test_{uuid.uuid4().hex[:8]}"
     _execute(f"CREATE DATABASE {_shared['template']}")
     migrations.migrate(make_conninfo(server, dbname=_shared["template"]))
 
@@ -56,16 +56,24 @@ def pytest_unconfigure(config):
     """Stop and remove all of it; whatever a test left running is an error."""
     if hasattr(config, "workerinput") or "folder" not in _shared:
         return
-    if "template" in _shared:
-        _execute(f"DROP DATABASE IF EXISTS {_shared['template']} WITH (FORCE)")
     if "postgres" in _shared:
         embedded.stop(_shared["postgres"])
+    elif "template" in _shared:
+        _drop_databases()
     left = _processes_of(_shared["folder"])
     for process in left:
         process.kill()
     shutil.rmtree(_shared.pop("folder"))
     if left:
         raise RuntimeError(f"left running by the tests: {[process.info for process in left]}")
+
+
+def _drop_databases():
+    """The template and what a crashed test process left of its clones."""
+    with psycopg.connect(_shared["server"], autocommit=True) as connection:
+        named = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        for (name,) in connection.execute(named, [_shared["template"]]).fetchall():
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _processes_of(folder):
@@ -81,7 +89,7 @@ def _execute(statement):
 @contextlib.contextmanager
 def new_database(template=None):
     """A database for a while: a clone of `template`, or without one an empty database. Gives its conninfo."""
-    name = f"torc_test_{uuid.uuid4().hex[:12]}"
+    name = f"{_shared['template']}_{uuid.uuid4().hex[:8]}"
     _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
     try:
         yield make_conninfo(_shared["server"], dbname=name)

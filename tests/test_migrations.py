@@ -89,6 +89,14 @@ def test_each_version_has_the_same_schema_going_up_coming_down_and_going_up_agai
     assert dump(url) == going_up[LATEST]
 
 
+def test_every_function_body_passes_the_check_that_is_off_while_migrating(fresh_database_url):
+    with psycopg.connect(fresh_database_url, autocommit=True) as connection:
+        connection.execute("SET search_path = pg_catalog; SET check_function_bodies = on")
+        connection.execute("SET plpgsql.extra_errors = 'shadowed_variables'")
+        for path in migrations._functions():
+            connection.execute(path.read_bytes())
+
+
 def test_a_second_migrate_does_nothing(empty_database_url):
     assert migrations.migrate(empty_database_url)
     assert migrations.migrate(empty_database_url) == []

@@ -1,11 +1,14 @@
 """How gunicorn runs the application: processes × threads, one connection pool per process, opened after the fork."""
 
+import logging
 import resource
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
-# gunicorn names a line for each worker and signal at "info"; people want to see those only when they look for them.
+log = logging.getLogger("torc_server")
+
+# gunicorn writes a line for each worker and signal at "info"; people want to see those only when they look for them.
 _LOG_LEVELS = {"error": "error", "warn": "warning", "warning": "warning", "info": "warning", "debug": "info"}
 CONNECTIONS_PER_WORKER = 4000
 OPEN_FILES = 8192
@@ -25,7 +28,10 @@ class Server(BaseApplication):
                 self.cfg.set(name, value)
 
     def reload(self):
-        self.callable = None
+        try:
+            self.callable = self.load()
+        except Exception:
+            log.exception("the application cannot be loaded again; the workers keep the one they have")
         super().reload()
 
 

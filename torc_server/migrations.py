@@ -125,7 +125,7 @@ def _go_down(connection, version):
         if version > 1:
             connection.execute("DELETE FROM torc.schema_migration WHERE version = %s", [version])
         else:
-            connection.execute("DROP SCHEMA torc CASCADE")
+            connection.execute("DROP TABLE torc.schema_migration; DROP SCHEMA torc")
     return f"rolled back {path.stem}"
 
 

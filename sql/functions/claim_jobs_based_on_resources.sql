@@ -4,7 +4,7 @@
 -- own; if there are none and p_strict is false, the first p_limit fitting jobs of any scheduler. They are then packed.
 -- A canceled workflow hands out nothing and says so in reason.
 -- Locks: workflow shared, the workflow's claim lock (packing must see what others took: 17,000 jobs/s, against 1,700
--- with optimistic re-packing), the candidates' rows. Raises TC404, TC403, TC422 (time_limit).
+-- with optimistic re-packing), the candidates' rows. Raises TC404, TC403, TC422 (limit, time_limit).
 CREATE OR REPLACE FUNCTION torc.claim_jobs_based_on_resources(
     p_workflow_id bigint,
     p_limit bigint,
@@ -20,6 +20,13 @@ DECLARE
     v_locked bigint[];
 BEGIN
     PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    IF p_limit NOT BETWEEN 0 AND 100000 THEN
+        PERFORM torc.fail(
+            'TC422',
+            format('limit must be from 0 to 100000, got %s', p_limit),
+            jsonb_build_object('field', 'limit', 'value', p_limit)
+        );
+    END IF;
     PERFORM pg_advisory_xact_lock(~p_workflow_id);
     IF (SELECT is_canceled FROM torc.workflow_status WHERE workflow_id = p_workflow_id) THEN
         RETURN json_build_object('jobs', '[]'::json, 'reason', 'Workflow is canceled');

@@ -9,7 +9,7 @@ AS $$
     )
 $$;
 
--- Stores a complete ResourceRequirementsModel and returns it. Raises TC404, TC403; TC422 naming the field and the value.
+-- Stores a complete ResourceRequirementsModel and returns it. Raises TC404, TC403; TC422 naming field and value.
 CREATE OR REPLACE FUNCTION torc.create_resource_requirements(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
@@ -19,7 +19,8 @@ DECLARE
 BEGIN
     IF v_new.name = 'default' THEN
         PERFORM torc.fail(
-            'TC422', 'name: resource requirements named default are made with the workflow; change those, or choose another name',
+            'TC422',
+            'name: the requirements named default are made with the workflow; change those, or choose another name',
             jsonb_build_object('field', 'name', 'value', v_new.name)
         );
     END IF;

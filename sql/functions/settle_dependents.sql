@@ -29,8 +29,7 @@ BEGIN
             SELECT edge.job_id
             FROM unnest(v_changes) AS change
             INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = change.job_id
-            WHERE torc.is_complete(change.old_status) <> torc.is_complete(change.new_status)
-                OR torc.is_failed(change.old_status) <> torc.is_failed(change.new_status)
+            WHERE torc.concerns_dependents(change.old_status, change.new_status)
         )
         ORDER BY id
         FOR UPDATE;
@@ -43,6 +42,8 @@ BEGIN
                 sum(torc.is_failed(change.new_status)::integer - torc.is_failed(change.old_status)::integer) AS failed
             FROM unnest(v_changes) AS change
             INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = change.job_id
+            -- Those that were locked, and no others: a row that is not locked may change under this statement.
+            WHERE torc.concerns_dependents(change.old_status, change.new_status)
             GROUP BY edge.job_id
         ),
 

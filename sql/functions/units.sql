@@ -1,4 +1,4 @@
--- Memory sizes and durations as clients write them.
+-- Memory sizes and durations as clients write them. COLLATE "C": letters and digits are those of ASCII.
 
 -- GiB to bytes, truncated; what does not fit into 64 bits is the largest or smallest number that does.
 CREATE OR REPLACE FUNCTION torc.gigabytes_to_bytes(p_gigabytes double precision)
@@ -19,7 +19,7 @@ RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    v_text text := btrim(p_memory, E' \t\n\r\f\x0B');
+    v_text text COLLATE "C" := btrim(p_memory, E' \t\n\r\f\x0B');
     v_unit text := lower(substring(v_text FROM '[[:alpha:]]$'));
     v_number text := CASE WHEN v_unit IS NULL THEN v_text ELSE left(v_text, -1) END;
     v_bytes numeric;
@@ -33,7 +33,9 @@ BEGIN
         v_reason := format('Invalid number in memory string: %s', left(v_number, 60));
     ELSE
         v_bytes := v_number::numeric
-            * CASE v_unit WHEN 'k' THEN 2 ^ 10 WHEN 'm' THEN 2 ^ 20 WHEN 'g' THEN 2 ^ 30 WHEN 't' THEN 2 ^ 40 ELSE 1 END;
+            * CASE v_unit
+                WHEN 'k' THEN 1024 WHEN 'm' THEN 1048576 WHEN 'g' THEN 1073741824 WHEN 't' THEN 1099511627776 ELSE 1
+            END;
         IF v_bytes < 0 THEN
             v_reason := 'Memory size cannot be negative';
         ELSIF v_bytes > 9223372036854775807 THEN
@@ -59,7 +61,7 @@ RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE STRICT
 AS $$
 DECLARE
-    v_text text := btrim(p_duration, E' \t\n\r\f\x0B');
+    v_text text COLLATE "C" := btrim(p_duration, E' \t\n\r\f\x0B');
     v_seconds_of bigint[] := ARRAY[31557600, 2629800, 604800, 86400, 3600, 60, 1];
     v_parts text[];
     v_total bigint := 0;
