@@ -57,7 +57,7 @@ def options(settings, listener, when_ready):
         "bind": f"fd://{listener}",
         "worker_class": Worker,
         "workers": settings.workers,
-        "threads": settings.threads,
+        "threads": settings.threads + settings.max_streams,  # streams never take a request's thread
         "worker_connections": CONNECTIONS_PER_WORKER,
         "preload_app": True,
         "keepalive": 30,
