@@ -1,4 +1,4 @@
--- The two sets of statuses that the rules of the graph speak of. Both are inlined into the calling statement.
+-- The two sets of statuses that the rules of the graph speak of. All of these are inlined into the calling statement.
 
 -- Complete: satisfies dependents.
 CREATE OR REPLACE FUNCTION torc.is_complete(p_status torc.job_status)
@@ -11,3 +11,9 @@ CREATE OR REPLACE FUNCTION torc.is_failed(p_status torc.job_status)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT p_status IN ('failed', 'canceled', 'terminated') $$;
+
+-- Whether the dependents of a job that moves from one status to the other have to count anew.
+CREATE OR REPLACE FUNCTION torc.concerns_dependents(p_old torc.job_status, p_new torc.job_status)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT torc.is_complete(p_old) <> torc.is_complete(p_new) OR torc.is_failed(p_old) <> torc.is_failed(p_new) $$;
