@@ -230,15 +230,25 @@ def test_a_job_that_consumes_its_own_product_is_422_naming_it_and_nothing_is_cha
     assert workflow.depends_on(job) == []
 
 
+@pytest.mark.parametrize("status", COMPLETE)
+def test_a_cycle_through_a_complete_job_does_not_count_as_long_as_the_others_can_run(workflow, status):
+    ping, pong = cycle_by_files(workflow)
+    workflow.complete(ping, status)
+    workflow.initialize()
+    assert workflow.depends_on(ping) == [pong] and workflow.depends_on(pong) == [ping]
+    assert workflow.statuses(ping, pong) == ["blocked", "ready"]
+
+
 @pytest.mark.parametrize("status", [*COMPLETE, "disabled"])
-def test_a_cycle_through_a_complete_or_disabled_job_does_not_count(workflow, status):
+def test_a_cycle_is_refused_when_initialize_makes_a_complete_or_disabled_job_of_it_wait_again(workflow, status):
+    """Else the jobs would stay blocked for ever: initialize makes all of them uninitialized first."""
     ping, pong = cycle_by_files(workflow)
     if status == "disabled":
         workflow.manage(ping, "disabled")
     else:
         workflow.complete(ping, status)
-    workflow.initialize(only_uninitialized=True)
-    assert workflow.depends_on(ping) == [pong] and workflow.depends_on(pong) == [ping]
+    workflow.initialize(only_uninitialized=True, status=422)
+    assert workflow.statuses(ping, pong) == [status, "uninitialized"]
 
 
 def test_two_branches_that_meet_again_are_no_cycle(workflow):

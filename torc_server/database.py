@@ -1,15 +1,18 @@
 """Connections to PostgreSQL: one per thread, opened on first use; what is retried; which errors are whose fault."""
 
 import logging
+import os
 import random
 import re
 import select
+import sys
 import threading
 import time
 
 import psycopg
 from psycopg import errors as pg
 
+from torc_server import __version__
 from torc_server.errors import ApiError
 
 log = logging.getLogger("torc_server")
@@ -91,6 +94,11 @@ class Database:
                     f"SET statement_timeout = '{HOT_TIMEOUT}';"
                     "SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'; SET jit = off"
                 )
+                # What record_ro_crate() says about this server
+                connection.execute(
+                    "SELECT set_config('torc.version', %s, false), set_config('torc.program', %s, false)",
+                    [__version__, os.path.abspath(sys.argv[0])],
+                )
                 break
             except psycopg.OperationalError as error:
                 if time.monotonic() > end:
@@ -126,6 +134,8 @@ def api_error(error):
         return _unknown_id(error.diag)
     if isinstance(error, pg.UniqueViolation):
         return _stored_already(error.diag)
+    if state.startswith("54"):  # program limits, such as the 2,700 bytes of a key: sent again, it fails again
+        return ApiError(422, "The request holds a text that is too long, or JSON that is too deep, to be stored")
     if isinstance(error, pg.QueryCanceled):
         return ApiError(503, "The database took too long for this call; try again", {"Retry-After": "5"})
     if isinstance(error, (psycopg.OperationalError, pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow)):

@@ -120,7 +120,7 @@ def own(state):
     """
     _make_folder(Path(state).resolve())
     try:
-        file = open(Path(state).resolve() / "owner", "a")  # noqa: SIM115 – open as long as we own the folder
+        file = open(Path(state).resolve() / "owner", "a")  # open as long as we own the folder
     except OSError as error:
         raise EmbeddedError(f"cannot use the data folder {state}: {error.strerror}") from error
     try:

@@ -14,13 +14,13 @@ from werkzeug.wsgi import wrap_file
 from torc_server import repository
 from torc_server.errors import ApiError
 from torc_server.schemas.common import MAX_LIMIT
-from torc_server.schemas.fields import JOB_STATUSES, Json, parse_int64
+from torc_server.schemas.fields import JOB_STATUSES, Json, is_text, parse_int64
 
 BASE_PATH = "/torc-service/v1"
 
 
 def init_app(app):
-    app.url_map.converters |= {"int64": Int64Converter, "job_status": JobStatusConverter}
+    app.url_map.converters |= {"int64": Int64Converter, "job_status": JobStatusConverter, "text": TextConverter}
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = app.settings.max_request_body_mb * 1024 * 1024
@@ -44,6 +44,18 @@ class JobStatusConverter(BaseConverter):
     def to_python(self, value):
         if value not in JOB_STATUSES:
             raise BadRequest(f"Invalid URL: {value[:60]!r} is not one of {', '.join(JOB_STATUSES)}")
+        return value
+
+
+class TextConverter(BaseConverter):
+    """The rest of a path, percent-decoded: any text but none; slashes are part of it."""
+
+    regex = "(?s:.+)"
+    part_isolating = False
+
+    def to_python(self, value):
+        if not is_text(value):
+            raise BadRequest("Invalid URL: a NUL character")
         return value
 
 

@@ -19,12 +19,12 @@ AS $$
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     PERFORM torc.derive_dependencies(p_workflow_id);
-    PERFORM torc.refuse_cycle(p_workflow_id);
     IF p_only_uninitialized THEN
         PERFORM torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status]);
     END IF;
     PERFORM torc.set_initial_statuses(p_workflow_id, p_only_uninitialized);
     PERFORM torc.recount_dependencies(p_workflow_id);
+    PERFORM torc.refuse_cycle(p_workflow_id);
     IF p_clear_ephemeral_user_data THEN
         PERFORM torc.clear_ephemeral_user_data(p_workflow_id);
     END IF;
@@ -48,15 +48,12 @@ BEGIN
 END
 $$;
 
--- Adds the edges consumer -> producer of every shared file and user data. They stay, and look like explicit ones.
--- A job that consumes what it produces waits for itself: raises TC422.
+-- Adds the edges consumer -> producer of every shared file and user data. They stay, and look like explicit ones. None
+-- from a job to itself: those are for refuse_cycle().
 CREATE OR REPLACE FUNCTION torc.derive_dependencies(p_workflow_id bigint)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE sql
 AS $$
-DECLARE
-    v_own bigint[];
-BEGIN
     WITH derived AS (
         SELECT consumer.job_id, producer.job_id AS depends_on_job_id
         FROM torc.file AS file
@@ -69,21 +66,13 @@ BEGIN
         INNER JOIN torc.job_input_user_data AS consumer ON consumer.user_data_id = user_data.id
         INNER JOIN torc.job_output_user_data AS producer ON producer.user_data_id = user_data.id
         WHERE user_data.workflow_id = p_workflow_id
-    ),
-
-    added AS (
-        INSERT INTO torc.job_depends_on (job_id, depends_on_job_id)
-        SELECT job_id, depends_on_job_id
-        FROM derived
-        WHERE job_id <> depends_on_job_id
-        ON CONFLICT DO NOTHING
     )
 
-    SELECT array_agg(job_id ORDER BY job_id) INTO v_own FROM derived WHERE job_id = depends_on_job_id;
-    IF v_own IS NOT NULL THEN
-        PERFORM torc.fail_for_cycle(v_own[1:1]);
-    END IF;
-END
+    INSERT INTO torc.job_depends_on (job_id, depends_on_job_id)
+    SELECT job_id, depends_on_job_id
+    FROM derived
+    WHERE job_id <> depends_on_job_id
+    ON CONFLICT DO NOTHING
 $$;
 
 -- The status part; the counters of all jobs are set by recount_dependencies() right after. Only jobs that wait for

@@ -1,0 +1,105 @@
+-- What initialize_jobs adds to the workflow's RO-Crate: with enable_ro_crate one File entity for every file that has a
+-- modification time (it exists, so it is an input), and always one SoftwareApplication entity for this server and run.
+-- Repeating it changes nothing but the metadata of files. Entities whose @id is taken stay as the client made them.
+-- Call it under the workflow's lock. Locks: the files against deletion, the entities of files.
+CREATE OR REPLACE FUNCTION torc.record_ro_crate(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_enabled boolean;
+    v_run_id bigint;
+BEGIN
+    SELECT workflow.enable_ro_crate, status.run_id
+    INTO v_enabled, v_run_id
+    FROM torc.workflow AS workflow
+    INNER JOIN torc.workflow_status AS status ON status.workflow_id = workflow.id
+    WHERE workflow.id = p_workflow_id;
+    IF v_enabled THEN
+        PERFORM torc.record_ro_crate_files(p_workflow_id, v_run_id);
+    END IF;
+    IF v_run_id IS NOT NULL THEN
+        PERFORM torc.record_ro_crate_software(p_workflow_id, v_run_id);
+    END IF;
+END
+$$;
+
+-- A file that has entities keeps them; the oldest one gets the new metadata.
+CREATE OR REPLACE FUNCTION torc.record_ro_crate_files(p_workflow_id bigint, p_run_id bigint)
+RETURNS void
+LANGUAGE sql
+AS $$
+    WITH input AS (
+        SELECT file AS item
+        FROM torc.file AS file
+        WHERE workflow_id = p_workflow_id AND st_mtime IS NOT NULL
+        FOR KEY SHARE
+    ),
+
+    described AS (
+        SELECT
+            (item).id,
+            (item).path,
+            torc.ro_crate_file_metadata(item, p_run_id)::text AS metadata,
+            (SELECT min(entity.id) FROM torc.ro_crate_entity AS entity WHERE entity.file_id = (item).id) AS entity_id
+        FROM input
+    ),
+
+    updated AS (
+        UPDATE torc.ro_crate_entity AS entity
+        SET metadata = described.metadata
+        FROM described
+        WHERE entity.id = described.entity_id AND entity.metadata <> described.metadata
+    )
+
+    INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata)
+    SELECT p_workflow_id, id, path, 'File', metadata
+    FROM described
+    WHERE entity_id IS NULL
+        AND octet_length(path) <= 2000  -- what the key can hold; a longer path is left out rather than in the way of a run
+    ORDER BY id
+    ON CONFLICT (workflow_id, entity_id) DO NOTHING
+$$;
+
+-- The JSON-LD of a file. A time outside the calendar's years 1 to 9999 is left out.
+CREATE OR REPLACE FUNCTION torc.ro_crate_file_metadata(f torc.file, p_run_id bigint)
+RETURNS json
+LANGUAGE sql STABLE
+AS $$
+    SELECT json_strip_nulls(json_build_object(
+        '@id', f.path,
+        '@type', 'File',
+        'name', coalesce(nullif(regexp_replace(rtrim(f.path, '/'), '^.*/', ''), ''), f.path),
+        'encodingFormat', torc.media_type(f.path),
+        'torc:run_id', p_run_id,
+        'dateModified', CASE
+            WHEN f.st_mtime BETWEEN -62135596800 AND 253402300799
+                THEN to_char(
+                    to_timestamp(trunc(f.st_mtime)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"'
+                )
+        END
+    ))
+$$;
+
+-- The connections of the server carry its version and program; at psql they are unknown.
+CREATE OR REPLACE FUNCTION torc.record_ro_crate_software(p_workflow_id bigint, p_run_id bigint)
+RETURNS void
+LANGUAGE sql
+AS $$
+    INSERT INTO torc.ro_crate_entity (workflow_id, entity_id, entity_type, metadata)
+    SELECT
+        p_workflow_id,
+        software.entity_id,
+        'SoftwareApplication',
+        json_build_object(
+            '@id', software.entity_id,
+            '@type', 'SoftwareApplication',
+            'name', 'torc-server',
+            'version', coalesce(nullif(current_setting('torc.version', true), ''), 'unknown'),
+            'url', coalesce(nullif(current_setting('torc.program', true), ''), 'unknown'),
+            'torc:run_id', p_run_id,
+            'torc:git_hash', 'unknown'
+        )::text
+    FROM (SELECT '#software-torc-server-run-' || p_run_id AS entity_id) AS software
+    ON CONFLICT (workflow_id, entity_id) DO NOTHING
+$$;

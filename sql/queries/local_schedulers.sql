@@ -1,0 +1,55 @@
+-- name: create_local_scheduler(workflow_id, memory, num_cpus, caller, enforced)
+INSERT INTO torc.local_scheduler (workflow_id, memory, num_cpus)
+VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller), :memory, :num_cpus)
+RETURNING id;
+
+-- name: get_local_scheduler(id, caller, enforced)
+SELECT torc.local_scheduler_json(scheduler)::text
+FROM torc.local_scheduler AS scheduler
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+
+-- name: list_local_schedulers(workflow_id, memory, num_cpus, offset, limit, caller, enforced)
+-- Local schedulers of a workflow, one page; served by local_scheduler_workflow_id_idx.
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+),
+
+matching AS NOT MATERIALIZED (
+    SELECT scheduler.*, scheduler AS item
+    FROM torc.local_scheduler AS scheduler
+    WHERE workflow_id = :workflow_id
+        AND (:memory::text IS NULL OR memory = :memory)
+        AND (:num_cpus::bigint IS NULL OR num_cpus = :num_cpus)
+)
+
+SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
+UNION ALL
+(SELECT torc.local_scheduler_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
+
+-- name: update_local_scheduler(id, workflow_id, memory, num_cpus, caller, enforced)
+-- Keeps what is NULL.
+UPDATE torc.local_scheduler AS scheduler
+SET memory = coalesce(:memory, memory), num_cpus = coalesce(:num_cpus, num_cpus)
+WHERE id = :id
+    AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+    AND torc.stays_in_workflow(workflow_id, :workflow_id)
+RETURNING torc.local_scheduler_json(scheduler)::text;
+
+-- name: delete_local_scheduler(id, caller, enforced)
+DELETE FROM torc.local_scheduler AS scheduler
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+RETURNING torc.local_scheduler_json(scheduler)::text;
+
+-- name: delete_local_schedulers(workflow_id, caller, enforced)
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+),
+
+deleted AS (
+    DELETE FROM torc.local_scheduler AS scheduler
+    USING allowed
+    WHERE scheduler.workflow_id = allowed.workflow_id
+    RETURNING 1
+)
+
+SELECT (SELECT count(*) FROM deleted) FROM allowed;

@@ -1,0 +1,54 @@
+-- name: create_scheduled_compute_node(workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status, caller, enforced)
+INSERT INTO torc.scheduled_compute_node (workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status)
+VALUES (
+    torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller),
+    :scheduler_id, :scheduler_config_id, :scheduler_type, :status
+)
+RETURNING id;
+
+-- name: get_scheduled_compute_node(id, caller, enforced)
+SELECT torc.scheduled_compute_node_json(node)::text
+FROM torc.scheduled_compute_node AS node
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+
+-- name: list_scheduled_compute_nodes(workflow_id, scheduler_id, scheduler_config_id, status, offset, limit, caller, enforced)
+-- Scheduled compute nodes of a workflow, one page; served by scheduled_compute_node_workflow_id_idx. The ids come as
+-- text: what is not a number matches nothing.
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+),
+
+matching AS NOT MATERIALIZED (
+    SELECT node.*, node AS item
+    FROM torc.scheduled_compute_node AS node
+    WHERE workflow_id = :workflow_id
+        AND (:scheduler_id::text IS NULL OR scheduler_id::text = :scheduler_id)
+        AND (:scheduler_config_id::text IS NULL OR scheduler_config_id::text = :scheduler_config_id)
+        AND (:status::text IS NULL OR status = :status)
+)
+
+SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
+UNION ALL
+(SELECT torc.scheduled_compute_node_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
+
+-- name: update_scheduled_compute_node(id, body, caller, enforced)
+SELECT torc.update_scheduled_compute_node(:id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
+
+-- name: delete_scheduled_compute_node(id, caller, enforced)
+DELETE FROM torc.scheduled_compute_node AS node
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+RETURNING torc.scheduled_compute_node_json(node)::text;
+
+-- name: delete_scheduled_compute_nodes(workflow_id, caller, enforced)
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+),
+
+deleted AS (
+    DELETE FROM torc.scheduled_compute_node AS node
+    USING allowed
+    WHERE node.workflow_id = allowed.workflow_id
+    RETURNING 1
+)
+
+SELECT (SELECT count(*) FROM deleted) FROM allowed;

@@ -1,0 +1,290 @@
+"""The rules of jobs and dependencies, said a second time: for a handful of jobs, and without a thought for speed.
+
+Where the server keeps counters and carries changes from job to job, this derives everything anew from edges and
+statuses. tests/test_model.py sends the same calls to both.
+"""
+
+from dataclasses import dataclass, field, replace
+
+COMPLETE = {"completed", "failed", "canceled", "terminated"}
+FAILED = COMPLETE - {"completed"}
+
+
+class Refused(Exception):
+    """The call is answered with this HTTP status, and nothing has changed."""
+
+    def __init__(self, status):
+        self.status = status
+
+
+@dataclass
+class Requirements:
+    """What a job needs (a worker offers the same, per node)."""
+
+    num_cpus: int = 1
+    memory_gb: int = 0
+    num_gpus: int = 0
+    num_nodes: int = 1
+
+
+@dataclass
+class Job:
+    """A job as stored. marked: canceled by a dependency."""
+
+    id: int
+    requirements: Requirements
+    scheduler: int | None = None
+    priority: int = 0
+    cancel_on_failure: bool = True
+    command: str = "c"
+    status: str = "uninitialized"
+    attempt: int = 1
+    node: int | None = None
+    marked: bool = False
+    dependencies: set = field(default_factory=set)
+    inputs: set = field(default_factory=set)  # ("file" | "user_data", id)
+    outputs: set = field(default_factory=set)
+    initialized_with: tuple | None = None  # what the input hash was made of
+
+
+class Model:
+    """One workflow."""
+
+    def __init__(self):
+        self.jobs = {}
+        self.run = 0
+        self.is_canceled = False
+        self.results = {}  # (job, run, attempt) -> (status, return code)
+        self.data = {}  # user data id -> value
+
+    # What follows from statuses and edges
+
+    def open(self, job):
+        """How many dependencies a job waits for."""
+        return sum(self.jobs[d].status not in COMPLETE for d in job.dependencies)
+
+    def failed(self, job):
+        """How many of its dependencies are failed, canceled or terminated."""
+        return sum(self.jobs[d].status in FAILED for d in job.dependencies)
+
+    def dependents(self, job):
+        return [j for j in self.jobs.values() if job.id in j.dependencies]
+
+    def downstream(self, jobs):
+        """The jobs and all that wait for them, directly or not."""
+        found = {}
+        waiting = list(jobs)
+        while waiting:
+            job = waiting.pop()
+            if job.id not in found:
+                found[job.id] = job
+                waiting += self.dependents(job)
+        return found.values()
+
+    def settle(self):
+        """Blocked jobs with nothing open move on; marked jobs without a cause go back; until nothing moves."""
+        moved = True
+        while moved:
+            moved = False
+            for job in self.jobs.values():
+                before = job.status
+                if job.status == "blocked" and not self.open(job):
+                    job.marked = job.cancel_on_failure and self.failed(job) > 0
+                    job.status = "canceled" if job.marked else "ready"
+                elif job.marked and (self.open(job) or not self.failed(job)):
+                    job.marked = False
+                    job.status = "blocked" if self.open(job) else "ready"
+                moved = moved or job.status != before
+
+    def move(self, job, status):
+        """Any change of status but the ones above takes the mark away."""
+        job.status, job.marked = status, False
+
+    # Claims
+
+    def ready(self):
+        """The ready jobs in claim order."""
+        return sorted((j for j in self.jobs.values() if j.status == "ready"), key=lambda j: (-j.priority, j.id))
+
+    def claim_next(self, limit):
+        return self.hand_out([] if self.is_canceled else self.ready()[:limit])
+
+    def claim_by_resources(self, limit, worker, scheduler, strict):
+        if self.is_canceled:
+            return []
+        fitting = [job for job in self.ready() if fits(job.requirements, worker)]
+        own = [job for job in fitting if job.scheduler in (None, scheduler)]
+        return self.hand_out(pack((own if own or strict else fitting)[:limit], worker))
+
+    def hand_out(self, jobs):
+        for job in jobs:
+            self.move(job, "pending")
+        return [job.id for job in jobs]
+
+    # Transitions of one job
+
+    def start(self, job, node):
+        if job.status == "running" and job.node == node:
+            return
+        if job.status != "pending":
+            raise Refused(409)
+        self.move(job, "running")
+        job.node = node
+
+    def complete(self, job, status, attempt, code):
+        if status not in COMPLETE | {"pending_failed"}:
+            raise Refused(422)
+        key, result = (job.id, self.run, attempt), (status, code)
+        if job.status == status and self.results.get(key) == result:
+            return
+        if job.status in ("disabled", "pending_failed"):
+            raise Refused(409)
+        has_result = any(k[:2] == key[:2] for k in self.results)
+        if job.status in COMPLETE and (not job.marked or has_result):
+            raise Refused(422)
+        if key in self.results:
+            raise Refused(409)
+        self.results[key] = result
+        job.node = None
+        self.move(job, status)
+        self.settle()
+
+    def retry(self, job, max_retries):
+        if job.status not in ("running", "failed", "terminated") or job.attempt >= max_retries:
+            raise Refused(422)
+        self.move(job, "ready")
+        job.attempt += 1
+        self.settle()
+
+    def manage(self, job, status):
+        if status in COMPLETE:
+            raise Refused(422)
+        if job.status == status:
+            return
+        if status == "blocked" and not self.open(job):
+            raise Refused(409)
+        if job.status in COMPLETE and status == "uninitialized":
+            for dependent in self.dependents(job):
+                if dependent.status in ("completed", "failed"):
+                    self.move(dependent, "uninitialized")
+        self.move(job, status)
+        self.settle()
+
+    # Changes of the graph
+
+    def create(self, job):
+        self.jobs[job.id] = job
+
+    def update(self, job, dependencies=None, disable=False, **changes):
+        """changes: fields of Job; dependencies, command and disable only while it is uninitialized."""
+        new_command = changes.get("command", job.command) != job.command
+        new_dependencies = dependencies is not None and dependencies != job.dependencies
+        new_status = disable and job.status != "disabled"
+        if job.status != "uninitialized" and (new_command or new_dependencies or new_status):
+            raise Refused(422)
+        if new_dependencies:
+            if job.id in dependencies:
+                raise Refused(422)
+            job.dependencies = set(dependencies)
+        if new_status:
+            self.move(job, "disabled")
+        for name, value in changes.items():
+            setattr(job, name, value)
+
+    def delete(self, jobs):
+        gone = {job.id for job in jobs}
+        self.jobs = {i: job for i, job in self.jobs.items() if i not in gone}
+        self.results = {key: result for key, result in self.results.items() if key[0] not in gone}
+        for job in self.jobs.values():
+            job.dependencies -= gone
+        self.settle()
+
+    # The whole workflow
+
+    def initialize(self, only_uninitialized):
+        before = {job.id: replace(job, dependencies=set(job.dependencies)) for job in self.jobs.values()}
+        for job in self.jobs.values():
+            job.dependencies |= {p.id for p in self.jobs.values() if p.outputs & job.inputs} - {job.id}
+        if only_uninitialized:
+            for job in self.downstream(j for j in self.jobs.values() if j.status == "uninitialized"):
+                self.move(job, "uninitialized")
+        waiting = {job.id for job in self.jobs.values() if self.open(job)}
+        for job in self.jobs.values():
+            if job.id in waiting and (job.status == "uninitialized" or not only_uninitialized):
+                self.move(job, "blocked")
+            elif job.status in ("uninitialized", "pending", "running", "terminated", "pending_failed"):
+                self.move(job, "ready")
+        self.settle()
+        if self.waits_for_itself():
+            self.jobs = before
+            raise Refused(422)
+        for job in self.jobs.values():
+            job.initialized_with = self.inputs_of(job)
+
+    def waits_for_itself(self):
+        """Whether there is a cycle of blocked jobs, or a job that has to produce what it consumes."""
+        blocked = {job.id: job.dependencies for job in self.jobs.values() if job.status == "blocked"}
+        while free := [i for i, dependencies in blocked.items() if not dependencies & blocked.keys()]:
+            for i in free:
+                del blocked[i]
+        alive = (job for job in self.jobs.values() if job.status not in COMPLETE | {"disabled"})
+        return bool(blocked) or any(job.inputs & job.outputs for job in alive)
+
+    def inputs_of(self, job):
+        data = {i: self.data[i] for kind, i in job.inputs if kind == "user_data"}
+        return (job.command, set(job.dependencies), set(job.inputs), set(job.outputs), data)
+
+    def process_changed(self, dry_run):
+        """The ids of the jobs whose inputs are not those that they were initialized with."""
+        changed = [j for j in self.jobs.values() if j.initialized_with and j.initialized_with != self.inputs_of(j)]
+        if not dry_run:
+            for job in changed:
+                self.move(job, "uninitialized")
+            self.settle()
+        return sorted(job.id for job in changed)
+
+    def reset_jobs(self, failed_only):
+        """How many jobs are reset, without those that only lie downstream."""
+        if failed_only:
+            chosen = [j for j in self.jobs.values() if j.status in FAILED | {"pending_failed"}]
+            also = self.downstream(j for j in chosen if j.status in FAILED)
+        else:
+            chosen = [j for j in self.jobs.values() if j.status != "uninitialized"]
+            also = []
+        for job in list(self.jobs.values()) if not failed_only else chosen:
+            job.node = None
+        for job in [*chosen, *also]:
+            self.move(job, "uninitialized")
+        self.settle()
+        return len(chosen)
+
+    def reset_status(self, force):
+        if not force and any(job.status in ("pending", "running") for job in self.jobs.values()):
+            raise Refused(422)
+        self.is_canceled = False
+
+    def cancel(self):
+        self.is_canceled = True
+        for job in self.jobs.values():
+            if job.status in ("pending", "running"):
+                self.move(job, "canceled")
+        self.settle()
+
+
+def fits(needed, worker):
+    return all(getattr(needed, name) <= getattr(worker, name) for name in vars(needed))
+
+
+def pack(jobs, worker):
+    """The jobs that fit together, tried in turn: one of several nodes takes whole nodes, the others share the rest."""
+    taken = []
+    for job in jobs:
+        trial = [j.requirements for j in [*taken, job]]
+        single = [r for r in trial if r.num_nodes == 1]
+        nodes = worker.num_nodes - sum(r.num_nodes for r in trial if r.num_nodes > 1)
+        if nodes >= 0 and all(
+            sum(getattr(r, name) for r in single) <= nodes * getattr(worker, name)
+            for name in ("num_cpus", "memory_gb", "num_gpus")
+        ):
+            taken.append(job)
+    return taken

@@ -1,0 +1,366 @@
+"""Random graphs and random calls, sent to the server and told to tests/model.py: after each one both must agree.
+
+For a longer search: HYPOTHESIS_EXAMPLES=5000 .venv/bin/pytest tests/test_model.py (other seeds than the fixed ones).
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from model import COMPLETE, FAILED, Job, Model, Refused, Requirements
+from workflow import Workflow
+
+from torc_server.schemas.fields import JOB_STATUSES
+
+EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
+SETTINGS = settings(
+    max_examples=int(EXAMPLES or 170),
+    stateful_step_count=40,
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+MOST_JOBS = 12
+WHOLE_WORKFLOW = (
+    "process_changed_job_inputs", "process_changed_job_inputs", "begin_next_run", "begin_next_run", "cancel", "cancel",
+    "reset_status", "reset_job_status", "reset_job_status", "delete_jobs",
+)  # fmt: skip
+
+picks = st.integers(0, 99)  # which job: taken modulo how many there are
+few_picks = st.one_of(st.lists(picks, min_size=1, max_size=3), st.lists(picks, max_size=3))
+statuses = st.sampled_from(JOB_STATUSES)
+codes = st.integers(0, 1)
+priorities = st.integers(0, 2)
+schedulers = st.sampled_from([None, 7, 8])
+requirements = st.sampled_from([
+    Requirements(), Requirements(num_cpus=2, memory_gb=1), Requirements(num_gpus=1), Requirements(num_nodes=2),
+    Requirements(num_cpus=4, memory_gb=4),
+])  # fmt: skip
+workers = st.builds(
+    Requirements, num_cpus=st.integers(1, 6), memory_gb=st.integers(0, 6), num_gpus=st.integers(0, 2),
+    num_nodes=st.integers(1, 4),
+)  # fmt: skip
+items = st.one_of(
+    st.just([]), st.just([]), st.tuples(st.tuples(st.sampled_from(["file", "user_data"]), st.integers(0, 2)))
+)  # fmt: skip
+mostly_true = st.sampled_from([True, True, True, False])
+jobs = st.tuples(few_picks, items, items, mostly_true, priorities, requirements, schedulers)
+edges = st.tuples(picks, few_picks)
+
+
+def has_jobs(machine):
+    return bool(machine.model.jobs)
+
+
+class Workflows(RuleBasedStateMachine):
+    client = database = None  # set by the test
+
+    @initialize(graph=st.lists(jobs, min_size=4, max_size=9), back=st.lists(edges, max_size=1), begin=mostly_true)
+    def create_workflow(self, graph, back, begin):
+        self.workflow = Workflow(self.client, self.database)
+        self.model = Model()
+        self.nodes = [self.workflow.node() for _ in range(2)]
+        self.items = {("file", n): self.workflow.file(f"f{n}") for n in range(3)}
+        self.items |= {("user_data", n): self.workflow.user_data("0") for n in range(3)}
+        self.model.data = {self.items["user_data", n]: 0 for n in range(3)}
+        self.requirement_ids = {}
+        for job in graph:
+            self.create_jobs([job])
+        for number, dependencies in back:
+            self.edit_edges(number, dependencies)
+        if begin:
+            self.initialize_jobs(False)
+
+    def both(self, method, path, tell, **arguments):
+        """Send a call and tell the model; return the answer and what the model said, both None if it was refused."""
+        try:
+            told, status = tell(), 200
+        except Refused as refusal:
+            told, status = None, refusal.status
+        answer = self.client.request(method, path, status=status, **arguments).json
+        return (answer, told) if status == 200 else (None, None)
+
+    def pick(self, number, *preferred):
+        """A job; two times in three one of the preferred statuses, if there is any."""
+        jobs = [self.model.jobs[i] for i in sorted(self.model.jobs)]
+        if number % 3:
+            jobs = [job for job in jobs if job.status in preferred] or jobs
+        return jobs[number // 3 % len(jobs)]
+
+    def pick_ids(self, numbers):
+        return {self.pick(number).id for number in numbers} if self.model.jobs else set()
+
+    # The graph
+
+    @precondition(lambda self: len(self.model.jobs) < MOST_JOBS)
+    @rule(drawn=st.lists(jobs, min_size=1, max_size=3))
+    def create_jobs(self, drawn):
+        created = [self.draw_job(*values) for values in drawn]
+        bodies = [self.body(job) for job in created]
+        if len(created) == 1:
+            ids = [self.client.post("/jobs", json=bodies[0]).json["id"]]
+        else:
+            ids = [job["id"] for job in self.client.post("/bulk_jobs", json={"jobs": bodies}).json["jobs"]]
+        assert ids == sorted(ids)
+        for job, job.id in zip(created, ids, strict=True):
+            self.model.create(job)
+
+    def draw_job(self, dependencies, inputs, outputs, cancel_on_failure, priority, requirements, scheduler):
+        return Job(
+            None, requirements, scheduler, priority, cancel_on_failure,
+            dependencies=self.pick_ids(dependencies),
+            inputs={(kind, self.items[kind, n]) for kind, n in inputs},
+            outputs={(kind, self.items[kind, n]) for kind, n in outputs},
+        )  # fmt: skip
+
+    def body(self, job):
+        def of_kind(related, kind):
+            return sorted(i for k, i in related if k == kind)
+
+        return self.update_body(job) | {
+            "depends_on_job_ids": sorted(job.dependencies),
+            "input_file_ids": of_kind(job.inputs, "file"), "output_file_ids": of_kind(job.outputs, "file"),
+            "input_user_data_ids": of_kind(job.inputs, "user_data"),
+            "output_user_data_ids": of_kind(job.outputs, "user_data"),
+            "cancel_on_blocking_job_failure": job.cancel_on_failure, "priority": job.priority,
+            "resource_requirements_id": self.requirements_id(job.requirements),
+        } | ({"scheduler_id": job.scheduler} if job.scheduler else {})  # fmt: skip
+
+    def requirements_id(self, needed):
+        key = tuple(vars(needed).items())
+        if key not in self.requirement_ids:
+            sizes = vars(needed) | {"memory": f"{needed.memory_gb}g"}
+            del sizes["memory_gb"]
+            self.requirement_ids[key] = self.workflow.requirements(**sizes)
+        return self.requirement_ids[key]
+
+    def update_body(self, job):
+        return {"workflow_id": self.workflow.id, "name": "j", "command": job.command}
+
+    @precondition(has_jobs)
+    @rule(number=picks, dependencies=few_picks)
+    def edit_edges(self, number, dependencies):
+        job = self.pick(number, "uninitialized")
+        wanted = self.pick_ids(dependencies)
+        body = self.update_body(job) | {"depends_on_job_ids": sorted(wanted)}
+        self.both("PUT", f"/jobs/{job.id}", lambda: self.model.update(job, wanted), json=body)
+
+    @precondition(has_jobs)
+    @rule(number=picks, priority=priorities, cancel=st.booleans(), command=st.sampled_from(["c", "c", "d"]))
+    def update_job(self, number, priority, cancel, command):
+        job = self.pick(number)
+        body = self.update_body(job) | {
+            "priority": priority, "cancel_on_blocking_job_failure": cancel, "command": command
+        }  # fmt: skip
+        self.both(
+            "PUT", f"/jobs/{job.id}",
+            lambda: self.model.update(job, priority=priority, cancel_on_failure=cancel, command=command), json=body,
+        )  # fmt: skip
+
+    @precondition(has_jobs)
+    @rule(number=picks)
+    def disable(self, number):
+        job = self.pick(number)
+        body = self.update_body(job) | {"status": "disabled"}
+        self.both("PUT", f"/jobs/{job.id}", lambda: self.model.update(job, disable=True), json=body)
+
+    @precondition(has_jobs)
+    @rule(number=picks)
+    def delete_job(self, number):
+        job = self.pick(number)
+        self.both("DELETE", f"/jobs/{job.id}", lambda: self.model.delete([job]))
+        self.client.get(f"/jobs/{job.id}", status=404)
+
+    def delete_jobs(self):
+        count = len(self.model.jobs)
+        self.model.delete(self.model.jobs.values())
+        assert self.client.delete("/jobs", params={"workflow_id": self.workflow.id}).json == {"count": count}
+
+    @rule(number=st.integers(0, 2), data=st.integers(0, 1))
+    def update_user_data(self, number, data):
+        user_data = self.items["user_data", number]
+        self.model.data[user_data] = data
+        self.workflow.sql("UPDATE torc.user_data SET data = %s::jsonb WHERE id = %s RETURNING id", str(data), user_data)
+
+    # Claims
+
+    @rule(limit=st.integers(0, 4))
+    def claim_next_jobs(self, limit):
+        assert self.workflow.claim(limit=limit) == self.model.claim_next(limit)
+
+    @rule(limit=st.integers(0, 5), worker=workers, scheduler=schedulers, strict=st.booleans())
+    def claim_jobs_based_on_resources(self, limit, worker, scheduler, strict):
+        body = vars(worker) | ({"scheduler_config_id": scheduler} if scheduler else {})
+        answer = self.client.post(
+            f"{self.workflow.path}/claim_jobs_based_on_resources/{limit}",
+            json=body, params={"strict_scheduler_match": strict},
+        ).json  # fmt: skip
+        claimed = [job["id"] for job in answer["jobs"]]
+        assert claimed == self.model.claim_by_resources(limit, worker, scheduler, strict)
+
+    # Transitions
+
+    @precondition(has_jobs)
+    @rule(number=picks, node=st.integers(0, 1))
+    def start(self, number, node):
+        job, node = self.pick(number, "pending"), self.nodes[node]
+        self.both("PUT", f"/jobs/{job.id}/start_job/{self.model.run}/{node}", lambda: self.model.start(job, node))
+
+    @precondition(has_jobs)
+    @rule(number=picks, status=statuses, code=codes, attempt=st.sampled_from([None, None, None, 1, 2]))
+    def complete(self, number, status, code, attempt):
+        job = self.pick(number, "running", "blocked", "canceled")
+        self.send_completion(job, status, attempt or job.attempt, code)
+
+    @precondition(has_jobs)
+    @rule(number=picks, status=st.sampled_from(["completed", "failed", "terminated"]), code=codes)
+    def complete_again(self, number, status, code):
+        """The same result twice, then one with another code."""
+        job = self.pick(number, "running", "ready")
+        for sent in (code, code, 1 - code):
+            self.send_completion(job, status, job.attempt, sent)
+
+    @rule(status=st.sampled_from(["failed", "completed", "terminated", "completed", "canceled", "pending_failed"]))
+    def finish_ready_jobs(self, status):
+        """What a worker does, for all jobs that are ready."""
+        for job_id in self.model.claim_next(99):
+            assert self.workflow.claim(limit=1) == [job_id]
+            job = self.model.jobs[job_id]
+            self.both(
+                "PUT", f"/jobs/{job_id}/start_job/{self.model.run}/{self.nodes[0]}",
+                lambda job=job: self.model.start(job, self.nodes[0]),
+            )  # fmt: skip
+        running = sorted(i for i, job in self.model.jobs.items() if job.status == "running")
+        for job_id in running:
+            job = self.model.jobs[job_id]
+            self.send_completion(job, status, job.attempt, 0 if status == "completed" else 1)
+
+    def send_completion(self, job, status, attempt, code):
+        result = self.workflow.result(job.id, status, self.model.run)
+        answer, _ = self.both(
+            "POST", f"/jobs/{job.id}/complete_job/{status}/{self.model.run}",
+            lambda: self.model.complete(job, status, attempt, code),
+            json=result | {"attempt_id": attempt, "return_code": code},
+        )  # fmt: skip
+        assert answer is None or answer["status"] == status
+
+    @precondition(has_jobs)
+    @rule(number=picks, max_retries=st.integers(1, 4))
+    def retry(self, number, max_retries):
+        job = self.pick(number, "running", "failed", "terminated")
+        self.both(
+            "POST", f"/jobs/{job.id}/retry/{self.model.run}",
+            lambda: self.model.retry(job, max_retries), params={"max_retries": max_retries},
+        )  # fmt: skip
+
+    @precondition(has_jobs)
+    @rule(number=picks, status=statuses)
+    def manage_status_change(self, number, status):
+        job = self.pick(number, *FAILED)
+        self.both(
+            "PUT", f"/jobs/{job.id}/manage_status_change/{status}/{self.model.run}",
+            lambda: self.model.manage(job, status),
+        )  # fmt: skip
+
+    @precondition(has_jobs)
+    @rule(number=picks, ahead=st.sampled_from([-1, 1]))
+    def calls_of_another_run_are_refused(self, number, ahead):
+        job, run = self.pick(number), self.model.run + ahead
+        self.workflow.start(job.id, self.nodes[0], run, status=422)
+        self.workflow.complete(job.id, run_id=run, status=422)
+        self.workflow.retry(job.id, run, status=422)
+        other = "ready" if job.status != "ready" else "pending"
+        self.workflow.manage(job.id, other, run, status=422)
+
+    # The whole workflow
+
+    @rule(call=st.sampled_from(WHOLE_WORKFLOW), option=st.booleans())
+    def call_for_the_whole_workflow(self, call, option):
+        """One rule for all of these, so that they do not outnumber the ones that make progress."""
+        if call in ("cancel", "begin_next_run", "delete_jobs"):
+            getattr(self, call)()
+        else:
+            getattr(self, call)(option)
+
+    @rule(only_uninitialized=st.booleans())
+    def initialize_jobs(self, only_uninitialized):
+        self.both(
+            "POST", f"{self.workflow.path}/initialize_jobs",
+            lambda: self.model.initialize(only_uninitialized), params={"only_uninitialized": only_uninitialized},
+        )  # fmt: skip
+
+    def process_changed_job_inputs(self, dry_run):
+        answer, changed = self.both(
+            "POST", f"{self.workflow.path}/process_changed_job_inputs",
+            lambda: self.model.process_changed(dry_run), params={"dry_run": dry_run},
+        )  # fmt: skip
+        assert len(answer["reinitialized_jobs"]) == len(changed)
+
+    def reset_job_status(self, failed_only):
+        answer, count = self.both(
+            "POST", f"{self.workflow.path}/reset_job_status",
+            lambda: self.model.reset_jobs(failed_only), params={"failed_only": failed_only},
+        )  # fmt: skip
+        assert answer["updated_count"] == count
+
+    def reset_status(self, force):
+        self.both(
+            "POST", f"{self.workflow.path}/reset_status",
+            lambda: self.model.reset_status(force), params={"force": force},
+        )  # fmt: skip
+
+    def cancel(self):
+        self.both("PUT", f"{self.workflow.path}/cancel", self.model.cancel)
+
+    def begin_next_run(self):
+        self.model.run += 1
+        self.model.is_canceled = False
+        self.workflow.set_run(self.model.run)
+
+    # What both must agree on
+
+    @invariant()
+    def the_server_agrees(self):
+        stored = self.workflow.sql(
+            """
+            SELECT id, status::text, attempt_id, active_compute_node_id, canceled_by_dependency, open_dependencies,
+                failed_dependencies,
+                ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = job.id ORDER BY 1)
+            FROM torc.job AS job WHERE workflow_id = %s ORDER BY id
+            """,
+            self.workflow.id,
+        )
+        assert stored == [self.expected_row(self.model.jobs[i]) for i in sorted(self.model.jobs)]
+        assert self.workflow.violations() == []
+        is_complete = self.model.is_canceled or all(
+            job.status in COMPLETE or job.status == "disabled" for job in self.model.jobs.values()
+        )
+        assert self.client.get(f"{self.workflow.path}/is_complete").json["is_complete"] == is_complete
+
+    def expected_row(self, job):
+        return (
+            job.id, job.status, job.attempt, job.node, job.marked, self.model.open(job), self.model.failed(job),
+            sorted(job.dependencies),
+        )  # fmt: skip
+
+    def teardown(self):
+        if hasattr(self, "workflow"):
+            self.client.delete(self.workflow.path)
+
+
+def test_random_calls_do_what_the_model_of_the_rules_says(client, database):
+    class Machine(Workflows):
+        pass
+
+    Machine.client, Machine.database = client, database
+    run_state_machine_as_test(Machine, settings=SETTINGS)

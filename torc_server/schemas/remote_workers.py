@@ -1,0 +1,15 @@
+"""Remote workers: addresses, such as user@host:port, at which clients start workers of a workflow."""
+
+from torc_server.errors import ApiError
+from torc_server.schemas.fields import is_text
+
+
+def check_workers(body):
+    """Raise ApiError 422 unless a body is a list of strings; names the first item that is none."""
+    if type(body) is not list:
+        raise ApiError(422, "The body must be a JSON array of strings")
+    for index, worker in enumerate(body):
+        if not is_text(worker):
+            field = f"[{index}]"
+            rule = "must be a string without NUL characters and unpaired surrogates"
+            raise ApiError(422, f"{field}: {rule}", field=field)
