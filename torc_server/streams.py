@@ -57,9 +57,10 @@ class Streams:
             yield DROPPED if dropped else b": listening\n\n"
             commented = renewed = time.monotonic()
             while self.alive() and not _has_hung_up(client):
-                for notification in connection.notifies(timeout=TICK, stop_after=1):
+                for notification in connection.notifies(timeout=0):
                     if frame := _frame(notification.payload, level):
                         yield frame
+                select.select([connection] if client is None else [connection, client], [], [], TICK)
                 now = time.monotonic()
                 if now - commented > COMMENT_EVERY:
                     commented = now
