@@ -67,7 +67,8 @@ class Database:
                 time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 5)))
             except psycopg.Error as error:
                 raise api_error(error) from error
-        raise ApiError(503, "The database is too busy for this change; try again", {"Retry-After": "1"})
+        message = "The database connection met too many conflicts with other changes; try again"
+        raise ApiError(503, message, {"Retry-After": "1"})
 
     def _connection(self):
         connection = getattr(self._local, "connection", None)
@@ -137,7 +138,7 @@ def api_error(error):
     if state.startswith("54"):  # program limits, such as the 2,700 bytes of a key: sent again, it fails again
         return ApiError(422, "The request holds a text that is too long, or JSON that is too deep, to be stored")
     if isinstance(error, pg.QueryCanceled):
-        return ApiError(503, "The database took too long for this call; try again", {"Retry-After": "5"})
+        return ApiError(503, "The database connection took too long for this call; try again", {"Retry-After": "5"})
     if isinstance(error, (psycopg.OperationalError, pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow)):
         log.warning("lost the database: %s", str(error).strip())
         return ApiError(503, "The connection to the database was lost; try again", {"Retry-After": "1"})

@@ -25,6 +25,7 @@ def init_app(app):
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = app.settings.max_request_body_mb * 1024 * 1024
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.after_request(_discard_rest_of_body)
     app.after_request(_add_headers)
 
 
@@ -57,6 +58,16 @@ class TextConverter(BaseConverter):
         if not is_text(value):
             raise BadRequest("Invalid URL: a NUL character")
         return value
+
+
+def _discard_rest_of_body(response):
+    """Read what the view has left of the body, up to the limit, so that the next request on the connection is found:
+    gunicorn discards 64 KiB and otherwise closes a connection that it has just said it would keep."""
+    if request.content_length or "chunked" in request.headers.get("Transfer-Encoding", ""):
+        left = request.max_content_length
+        while left > 0 and (piece := request.environ["wsgi.input"].read(min(left, 1 << 16))):
+            left -= len(piece)
+    return response
 
 
 def _add_headers(response):
@@ -162,7 +173,7 @@ def parse_json(raw):
     """Parse strictly: no NaN, no key twice in an object, no number beyond a float. Raises ApiError 400, 422."""
     try:
         return json.loads(
-            raw, object_pairs_hook=_object_without_twins, parse_constant=_refuse_constant, parse_float=_finite
+            raw.decode(), object_pairs_hook=_object_without_twins, parse_constant=_refuse_constant, parse_float=_finite
         )
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]

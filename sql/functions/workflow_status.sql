@@ -14,8 +14,8 @@ AS $$
     WHERE workflow_id = p_workflow_id
 $$;
 
--- Overwrites all four; jobs are not touched. Locks: workflow shared (the run must not change under a transition that
--- has checked it), the status row. Raises TC404, TC403.
+-- Overwrites all four; jobs are not touched. Locks: workflow exclusive (the run must not change under a transition that
+-- has checked it). Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.update_workflow_status(
     p_workflow_id bigint,
     p_run_id bigint,

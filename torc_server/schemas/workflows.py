@@ -37,7 +37,6 @@ class WorkflowStatusModel(Model):
 class ListWorkflows(SortedPage):
     """Filters of list_workflows. description matches a part, without regard to case."""
 
-    status_columns = ("run_id", "is_archived", "is_canceled", "has_detected_need_to_run_completion_script")
     columns = (
         "id", "name", "user", "description", "timestamp", "compute_node_expiration_buffer_seconds",
         "compute_node_wait_for_new_jobs_seconds", "compute_node_ignore_workflow_completion",

@@ -1,0 +1,219 @@
+"""A small worker: claims jobs of a workflow that fit its resources, runs their commands, reports how they ended.
+
+    python examples/worker.py WORKFLOW_ID --cpus 4 --memory-gb 8 --output /tmp/output
+
+Start any number, on any hosts that see the same files. Each ends when the workflow is complete or canceled, or when
+nothing has come up for --idle seconds. Ctrl-C or SIGTERM terminates its jobs and says so to the server.
+
+A lost answer (the server restarts, the network fails) is asked for again: the server takes a repeated start or
+completion as the same. Only a claim is not repeatable: jobs whose claim was answered to nobody stay pending, until
+somebody hands them back (manage_status_change to ready).
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from torc import make_api
+from torc.openapi_client import ApiException, ComputeNodeModel, ComputeNodesResources, ResultModel
+from urllib3.exceptions import HTTPError
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 5  # from SIGTERM to SIGKILL
+PATIENCE_SECONDS = 300  # for a server that is away
+UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def main():
+    options = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    options.output.mkdir(parents=True, exist_ok=True)
+    Worker(options).work()
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workflow_id", type=int)
+    parser.add_argument("--url", default="http://127.0.0.1:8080/torc-service/v1")
+    parser.add_argument("--cpus", type=int, default=os.cpu_count())
+    parser.add_argument("--memory-gb", type=float, default=4)
+    parser.add_argument("--gpus", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("output"), help="folder of the jobs' stdout and stderr")
+    parser.add_argument("--idle", type=float, default=90, help="seconds to wait for jobs before giving up")
+    return parser.parse_args()
+
+
+class Worker:
+    def __init__(self, options):
+        self.options = options
+        self.workflow_id = options.workflow_id
+        self.api = make_api(options.url)
+        self.run_id = patiently(self.api.get_workflow_status, self.workflow_id).run_id
+        self.requirements = cache(lambda key: patiently(self.api.get_resource_requirements, key))
+        self.running = []
+
+    def work(self):
+        self.node = patiently(self.api.create_compute_node, self._node())
+        try:
+            self._loop()
+        finally:
+            self._terminate()
+            seconds = time.time() - datetime.fromisoformat(self.node.start_time).timestamp()
+            gone = self.node.model_copy(update={"is_active": False, "duration_seconds": seconds})
+            patiently(self.api.update_compute_node, self.node.id, gone)
+
+    def _node(self):
+        return ComputeNodeModel(
+            workflow_id=self.workflow_id,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            start_time=now(),
+            num_cpus=self.options.cpus,
+            memory_gb=self.options.memory_gb,
+            num_gpus=self.options.gpus,
+            num_nodes=1,
+            compute_node_type="local",
+            is_active=True,
+        )
+
+    def _loop(self):
+        """Until the workflow is over: report what has ended, fill what is free."""
+        idle_since = time.monotonic()
+        while True:
+            ended = [run for run in self.running if run.process.poll() is not None]
+            for run in ended:
+                self._complete(run, "failed" if run.process.returncode else "completed")
+            state = patiently(self.api.is_workflow_complete, self.workflow_id)
+            if state.is_complete or state.is_canceled:
+                return
+            claimed = self._claim()
+            for job in claimed:
+                self._start(job)
+            if self.running:
+                idle_since = time.monotonic()
+            if time.monotonic() - idle_since > self.options.idle:
+                return
+            if not ended and not claimed:
+                time.sleep(POLL_SECONDS)
+
+    def _claim(self):
+        """Ready jobs that fit beside those that run."""
+        used = [self.requirements(run.job.resource_requirements_id) for run in self.running]
+        cpus = self.options.cpus - sum(r.num_cpus for r in used)
+        if cpus <= 0:
+            return []
+        free = ComputeNodesResources(
+            num_cpus=cpus,
+            memory_gb=self.options.memory_gb - sum(gigabytes(r.memory) for r in used),
+            num_gpus=self.options.gpus - sum(r.num_gpus for r in used),
+            num_nodes=1,
+        )
+        return patiently(self.api.claim_jobs_based_on_resources, self.workflow_id, cpus, free).jobs
+
+    def _start(self, job):
+        try:
+            patiently(self.api.start_job, job.id, self.run_id, self.node.id)
+        except ApiException as error:
+            if error.status == 409:  # canceled since it was claimed
+                return
+            raise
+        self.running.append(Run(job, self._environment(job), self.options.output))
+        print(f"started {job.name}", flush=True)
+
+    def _environment(self, job):
+        return {
+            "TORC_API_URL": self.options.url,
+            "TORC_WORKFLOW_ID": str(self.workflow_id),
+            "TORC_RUN_ID": str(self.run_id),
+            "TORC_JOB_ID": str(job.id),
+            "TORC_JOB_NAME": job.name,
+            "TORC_ATTEMPT_ID": str(job.attempt_id),
+            "TORC_OUTPUT_DIR": str(self.options.output),
+        }
+
+    def _complete(self, run, status):
+        result = ResultModel(
+            job_id=run.job.id,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            attempt_id=run.job.attempt_id,
+            compute_node_id=self.node.id,
+            return_code=run.process.returncode,
+            exec_time_minutes=(time.monotonic() - run.started) / 60,
+            completion_time=now(),
+            status=status,
+        )
+        print(f"{status} {run.job.name} ({run.process.returncode})", flush=True)
+        try:
+            patiently(self.api.complete_job, run.job.id, status, self.run_id, result)
+        except ApiException as error:
+            if error.status != 422 or "already complete" not in error.body:
+                raise  # already complete: canceled with the workflow
+        self.running.remove(run)
+
+    def _terminate(self):
+        """End what still runs: ask, and after a while insist."""
+        for run in self.running:
+            run.signal(signal.SIGTERM)
+        end = time.monotonic() + GRACE_SECONDS
+        for run in list(self.running):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.process.wait(max(0, end - time.monotonic()))
+            run.signal(signal.SIGKILL)  # also what the command has left behind
+            run.process.wait()
+            self._complete(run, "terminated")
+
+
+class Run:
+    """A command that runs, in a process group of its own, so that a signal reaches whatever it starts."""
+
+    def __init__(self, job, environment, output):
+        self.job = job
+        self.started = time.monotonic()
+        command = f"{job.invocation_script} {job.command}" if job.invocation_script else job.command
+        base = output / f"job_{job.workflow_id}_{job.id}_{environment['TORC_RUN_ID']}_{job.attempt_id}"
+        with open(f"{base}.out", "wb") as out, open(f"{base}.err", "wb") as err:
+            self.process = subprocess.Popen(
+                ["bash", "-c", command], env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def signal(self, number):
+        with contextlib.suppress(ProcessLookupError):  # all of it has ended
+            os.killpg(self.process.pid, number)
+
+
+def patiently(call, *arguments):
+    """Call the server; while it is away (no connection, a lost answer, 503) try again."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return call(*arguments)
+        except (HTTPError, OSError, ApiException) as error:
+            if getattr(error, "status", 503) != 503 or time.monotonic() > end:
+                raise
+            print(f"no answer, trying again: {error}", file=sys.stderr, flush=True)
+        time.sleep(1)
+
+
+def gigabytes(memory):
+    """The server's memory strings: digits and perhaps a letter, as in 512m."""
+    digits, unit = re.fullmatch(r"\s*(\d+)([kmgt]?)\s*", memory.lower()).groups()
+    return int(digits) * UNITS[unit] / 2**30
+
+
+def now():
+    return datetime.now(UTC).isoformat()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The examples, as a newcomer runs them: a workflow made with torc's client, worked on by three worker processes."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support import PREFIX, clean_environment, wait_for
+
+ROOT = Path(__file__).parent.parent
+TEXT = ROOT / "README.md"
+PARTS = 6
+
+
+def test_three_workers_count_the_words_as_a_direct_count_does(server, folder):
+    workflow = create(server, folder)
+    assert statuses(server, workflow) == {"split": "ready", "merge": "blocked"} | each_count("blocked")
+    work(server, folder, workflow)
+    assert set(statuses(server, workflow).values()) == {"completed"}
+    assert counted(folder) == direct_count()
+    results = server.client.get("/results", params={"workflow_id": workflow}).json["items"]
+    assert sorted(result["job_id"] for result in results) == sorted(ids(server, workflow).values())
+    nodes = server.client.get("/compute_nodes", params={"workflow_id": workflow}).json["items"]
+    assert [node["is_active"] for node in nodes] == [False] * 3
+    assert {result["compute_node_id"] for result in results} <= {node["id"] for node in nodes}
+    out = folder / "output" / f"job_{workflow}_{ids(server, workflow)['count_0']}_0_1.out"
+    assert re.fullmatch(r"\d+ words\n", out.read_text())
+
+
+def test_a_failing_part_cancels_the_merge_and_a_second_run_completes_it(server, folder):
+    workflow = create(server, folder, "--fail-part=2")
+    work(server, folder, workflow)
+    assert statuses(server, workflow) == (
+        {"split": "completed", "merge": "canceled"} | each_count("completed") | {"count_2": "failed"}
+    )
+    assert not (folder / "counts.json").exists()
+
+    (folder / "mended").touch()
+    server.client.put(f"/workflows/{workflow}/status", json={"run_id": 1, "is_canceled": False})
+    server.client.post(f"/workflows/{workflow}/reset_job_status", params={"failed_only": True})
+    server.client.post(f"/workflows/{workflow}/initialize_jobs", params={"only_uninitialized": True})
+    assert statuses(server, workflow) == (
+        {"split": "completed", "merge": "blocked"} | each_count("completed") | {"count_2": "ready"}
+    )
+    work(server, folder, workflow)
+    assert set(statuses(server, workflow).values()) == {"completed"}
+    assert counted(folder) == direct_count()
+
+
+def test_canceling_the_workflow_stops_the_commands_that_run(server, folder):
+    workflow = create_sleepers(server, folder)
+    worker = start_worker(server, folder, workflow, "--cpus=2")
+    pids = wait_for(lambda: pids_of(folder, 2), 30)
+    server.client.put(f"/workflows/{workflow}/cancel")
+    assert finish(worker) == 0
+    assert not any(map(runs, pids))
+    assert Counter(statuses(server, workflow).values()) == {"canceled": 2, "ready": 1}
+
+
+def test_a_worker_that_is_told_to_stop_terminates_its_jobs_and_says_so(server, folder):
+    workflow = create_sleepers(server, folder)
+    worker = start_worker(server, folder, workflow, "--cpus=2")
+    pids = wait_for(lambda: pids_of(folder, 2), 30)
+    worker.send_signal(signal.SIGTERM)
+    assert finish(worker) == 128 + signal.SIGTERM
+    assert not any(map(runs, pids))
+    assert Counter(statuses(server, workflow).values()) == {"terminated": 2, "ready": 1}
+    results = server.client.get("/results", params={"workflow_id": workflow}).json["items"]
+    assert [result["return_code"] for result in results] == [-signal.SIGTERM] * 2
+    nodes = server.client.get("/compute_nodes", params={"workflow_id": workflow, "is_active": True}).json["items"]
+    assert nodes == []
+
+
+def test_a_worker_waits_for_a_server_that_is_away(start_server, folder):
+    server = start_server()
+    workflow = create_sleepers(server, folder, seconds=1)
+    worker = start_worker(server, folder, workflow, "--cpus=3")
+    wait_for(lambda: pids_of(folder, 3), 30)
+    server.stop()
+    start_server(port=server.port, data_dir=server.data_dir)
+    assert finish(worker) == 0
+    assert set(statuses(server, workflow).values()) == {"completed"}
+
+
+@pytest.mark.parametrize("name", ["word_count.py", "worker.py"])
+def test_an_example_explains_itself(name, folder):
+    shown = subprocess.run([sys.executable, ROOT / "examples" / name, "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert "python examples/" in shown.stdout
+
+
+def create(server, folder, *options):
+    command = [ROOT / "examples/word_count.py", f"--text={TEXT}", f"--parts={PARTS}", f"--folder={folder}", *options]
+    done = subprocess.run(
+        [sys.executable, *command, f"--url={server.url}{PREFIX}"],
+        env=clean_environment(folder), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+def create_sleepers(server, folder, seconds=600):
+    """A workflow of three jobs of one cpu; each writes the pid of its command into a file when it starts."""
+    client = server.client
+    workflow = client.post("/workflows", json={"name": "sleep", "user": "tests"}).json["id"]
+    command = f"echo $$ > {folder}/started_$TORC_JOB_ID; sleep {seconds}; true"
+    jobs = [{"workflow_id": workflow, "name": f"sleep_{i}", "command": command} for i in range(3)]
+    client.post("/bulk_jobs", json={"jobs": jobs})
+    client.post(f"/workflows/{workflow}/initialize_jobs")
+    return workflow
+
+
+def pids_of(folder, count):
+    """The pids in the files once there are so many."""
+    texts = [file.read_text() for file in folder.glob("started_*")]
+    return [int(text) for text in texts] if len(texts) == count and all(texts) else None
+
+
+def runs(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
+def start_worker(server, folder, workflow, *options):
+    command = [ROOT / "examples/worker.py", str(workflow), f"--url={server.url}{PREFIX}", f"--output={folder}/output"]
+    return subprocess.Popen(
+        [sys.executable, *command, *options],
+        env=clean_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def finish(worker):
+    """Wait for the end; return the exit code, and show what it said if a test fails."""
+    try:
+        said, _ = worker.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        said, _ = worker.communicate()
+    print(said)
+    return worker.returncode
+
+
+def work(server, folder, workflow):
+    workers = [start_worker(server, folder, workflow, "--cpus=2") for _ in range(3)]
+    assert [finish(worker) for worker in workers] == [0, 0, 0]
+
+
+def all_jobs(server, workflow):
+    return server.client.get("/jobs", params={"workflow_id": workflow}).json["items"]
+
+
+def statuses(server, workflow):
+    return {job["name"]: job["status"] for job in all_jobs(server, workflow)}
+
+
+def ids(server, workflow):
+    return {job["name"]: job["id"] for job in all_jobs(server, workflow)}
+
+
+def each_count(status):
+    return {f"count_{i}": status for i in range(PARTS)}
+
+
+def counted(folder):
+    return json.loads((folder / "counts.json").read_text())
+
+
+def direct_count():
+    return Counter(re.findall(r"\w+", TEXT.read_text().lower()))
