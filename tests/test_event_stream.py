@@ -148,6 +148,17 @@ def test_compute_nodes_are_heard_when_they_start_and_each_time_they_are_said_to_
     assert [event["data"]["duration_seconds"] for _, event in events[1:]] == [None, 1.5]
 
 
+def test_a_scheduled_compute_node_is_heard_when_it_is_created(served, listen):
+    stream = listen()
+    node = {"workflow_id": served.id, "scheduler_id": 5, "scheduler_config_id": 6, "scheduler_type": "slurm",
+            "status": "pending"}  # fmt: skip
+    created = served.client.post("/scheduled_compute_nodes", json=node).json["id"]
+    kind, event = stream.next_event()
+    del node["workflow_id"]
+    assert kind == "scheduler_node_created"
+    assert event["data"] == {"category": "scheduler", "scheduled_compute_node_id": created} | node
+
+
 def test_a_large_release_is_one_event(served, listen):
     first = served.job()
     jobs = [{"workflow_id": served.id, "name": "j", "command": "c", "depends_on_job_ids": [first]}] * 500

@@ -4,8 +4,8 @@
 --   * by default a job of any other status with an open dependency becomes blocked too;
 --   * p_only_uninitialized: instead, everything downstream of an uninitialized job is first made uninitialized.
 -- Then: unfinished jobs lose their current result, the input hashes are stored, and on p_clear_ephemeral_user_data the
--- data of ephemeral records is emptied whose producers are not complete; actions start anew. run_id and the results
--- themselves stay.
+-- data of ephemeral records is emptied whose producers are not complete; RO-Crate entities are recorded; actions start
+-- anew. run_id and the results themselves stay.
 -- Locks: workflow exclusive. Raises TC404, TC403, TC422 (cycle; nothing is changed).
 CREATE OR REPLACE FUNCTION torc.initialize_jobs(
     p_workflow_id bigint,
@@ -38,6 +38,7 @@ BEGIN
     ON CONFLICT (job_id) DO UPDATE
         SET input_hash = excluded.input_hash
         WHERE job_internal.input_hash <> excluded.input_hash;
+    PERFORM torc.record_ro_crate(p_workflow_id);
     PERFORM torc.reset_actions(p_workflow_id);
     PERFORM torc.publish_initialization(
         p_workflow_id,
