@@ -2,8 +2,11 @@
 
 import json
 import re
+import threading
 
 import pytest
+from support import PREFIX, wait_for
+from workflow import Workflow
 
 KINDS = {
     400: "BadRequest", 404: "NotFound", 405: "MethodNotAllowed", 413: "PayloadTooLarge", 415: "UnsupportedMediaType",
@@ -277,6 +280,21 @@ def test_a_missing_workflow_is_404_for_every_create(client, path, body):
     assert refused(response, 404) == "Workflow not found with ID: 999999999"
 
 
+def test_a_row_for_a_workflow_that_is_just_being_deleted_is_404(workflow, database):
+    other = Workflow(workflow.client, database)
+    body = {"workflow_id": other.id, "name": "n", "path": "p"}
+    answers = []
+    post = threading.Thread(target=lambda: answers.append(workflow.client.post("/files", json=body, status=None)))
+    with database.transaction():
+        database.execute("DELETE FROM torc.workflow WHERE id = %s", [other.id])
+        post.start()
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
+        wait_for(lambda: database.execute(waits).fetchone()[0], what="the create to wait")
+        assert answers == []
+    post.join(10)
+    assert refused(answers[0], 404) == "Workflow not found: it has just been deleted"
+
+
 def test_plus_and_percent_20_are_spaces(workflow):
     workflow.file(name="a b")
     for name in ("a+b", "a%20b"):
@@ -340,6 +358,36 @@ def field_of(status, arguments):
     if status != 422:
         return []
     return ["memory" if "memory" in sent else "st_mtime" if "st_mtime" in sent else "name"]
+
+
+def test_a_list_too_long_for_memory_comes_whole_under_both_keys_and_its_connection_goes_on(server):
+    client = server.client
+    workflow = client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
+    body = {"workflow_id": workflow, "path": "ü"}
+    files = [client.post("/files", json=body | {"name": letter * 400000}).json for letter in "abcde"]
+    got = client.get("/files", params={"workflow_id": workflow})
+    assert got.json["items"] == got.json["files"] == files
+    head = client.request("HEAD", f"/files?workflow_id={workflow}")
+    assert int(head.headers["content-length"]) == int(got.headers["content-length"]) > 4000000
+    assert client.get("/ping").json == {"status": "ok"}
+
+
+def test_a_body_may_come_in_chunks(server):
+    client = server.client
+    workflow = client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
+    good = json.dumps({"workflow_id": workflow, "name": "n", "path": "p"}).encode()
+    connection = client._connection()
+
+    def post(path, chunks):
+        connection.request("POST", f"{PREFIX}{path}", iter(chunks), JSON, encode_chunked=True)
+        got = connection.getresponse()
+        return got.status, json.loads(got.read())
+
+    for _ in range(2):
+        assert post("/files", [good[:10], good[10:]])[1]["name"] == "n"
+        assert post("/files", [b"{"])[0] == 400
+        assert post("/nothing", [b"x" * 300000] * 2)[0] == 404
+    assert client.get("/files", params={"workflow_id": workflow}).json["total_count"] == 2
 
 
 def test_a_body_over_the_limit_is_413_and_stores_nothing(start_server, fresh_database_url):

@@ -39,11 +39,12 @@ BEGIN
         v_locked := ARRAY(
             SELECT id FROM torc.job WHERE id = ANY (v_candidates) AND status = 'ready' FOR UPDATE SKIP LOCKED
         );
-        EXIT WHEN cardinality(v_locked) = cardinality(v_candidates);
-        -- claim_next_jobs or a transition holds the others: wait for it, then look again at what is left.
-        PERFORM 1 FROM torc.job WHERE id = ANY (v_candidates) ORDER BY id FOR UPDATE;
+        EXIT WHEN v_locked <> '{}' OR v_candidates = '{}';
+        -- claim_next_jobs or a transition holds them all: wait for the first, then look again at what is left. Whoever
+        -- waits has empty hands, or two callers could wait for each other.
+        PERFORM 1 FROM torc.job WHERE id = v_candidates[1] AND status = 'ready' FOR UPDATE;
     END LOOP;
-    RETURN json_build_object('jobs', torc.hand_out_jobs(torc.pack_jobs(v_candidates, p_resources)));
+    RETURN json_build_object('jobs', torc.hand_out_jobs(torc.pack_jobs(v_locked, p_resources)));
 END
 $$;
 

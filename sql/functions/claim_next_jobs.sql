@@ -1,7 +1,8 @@
 -- Hands out up to p_limit ready jobs of a workflow, highest priority first, then lowest id, and makes them pending.
 -- A canceled workflow hands out nothing. Two callers never wait for each other: rows that another claim has locked are
--- skipped. Only a caller that would leave with nothing, while ready rows are locked, waits for them once: it holds no
--- row then. (To wait with jobs in hand would let two half-served callers wait for each other.)
+-- skipped. Only a caller that would leave with nothing, while ready rows are locked, waits for them: it holds no row
+-- then. (To wait with jobs in hand would let two half-served callers wait for each other.) If others took them, it looks
+-- again: the answer is empty only if nothing is ready.
 -- Locks: workflow shared, the picked job rows. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.claim_next_jobs(
     p_workflow_id bigint,
@@ -15,11 +16,14 @@ DECLARE
     v_job_ids bigint[] := '{}';
 BEGIN
     PERFORM torc.share_workflow(p_workflow_id, p_caller);
-    IF NOT (SELECT is_canceled FROM torc.workflow_status WHERE workflow_id = p_workflow_id) THEN
-        v_job_ids := torc.pick_ready_jobs(p_workflow_id, p_limit);
-        IF v_job_ids = '{}' AND p_limit > 0 THEN
+    IF p_limit > 0 AND NOT (SELECT is_canceled FROM torc.workflow_status WHERE workflow_id = p_workflow_id) THEN
+        LOOP
+            v_job_ids := torc.pick_ready_jobs(p_workflow_id, p_limit);
+            EXIT WHEN v_job_ids <> '{}';
+            EXIT WHEN NOT EXISTS (SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id AND status = 'ready');
             v_job_ids := torc.await_ready_jobs(p_workflow_id, p_limit);
-        END IF;
+            EXIT WHEN v_job_ids <> '{}';
+        END LOOP;
     END IF;
     RETURN json_build_object('jobs', torc.hand_out_jobs(v_job_ids));
 END

@@ -1,0 +1,200 @@
+"""What several processes do to one workflow at once must end as if they had come one after another."""
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import crowd
+import psycopg
+import pytest
+from crowd import at_once
+from psycopg.conninfo import make_conninfo
+from workflow import Workflow
+
+PAIRS = 2_000
+ROUNDS = 500
+JOBS = 20_000
+WORKER = {"num_cpus": 100, "memory_gb": 100.0, "num_gpus": 0, "num_nodes": 1}
+ENDPOINTS = {
+    "claim_next_jobs": ("claim_next_jobs", {"params": {"limit": 10}}),
+    "claim_jobs_based_on_resources": ("claim_jobs_based_on_resources/10", {"json": WORKER}),
+}
+
+
+@pytest.fixture(scope="module")
+def on_server(server):
+    """Makes workflows on the real server, looked at through a session on its database."""
+    with psycopg.connect(server_database(server), autocommit=True) as database:
+        yield lambda: Workflow(server.client, database)
+
+
+def server_database(server):
+    arguments = server.process.args
+    return next(a for a in arguments if a.startswith("--database-url=")).removeprefix("--database-url=")
+
+
+def conninfo(workflow):
+    info = workflow.database.info
+    return make_conninfo(info.dsn, password=info.password)
+
+
+def create_many(workflow, bodies):
+    """Create jobs; return their ids."""
+    jobs = [{"workflow_id": workflow.id, "name": "j", "command": "c"} | body for body in bodies]
+    return [job["id"] for job in workflow.client.post("/bulk_jobs", json={"jobs": jobs}).json["jobs"]]
+
+
+def count_statuses(workflow):
+    statement = "SELECT status::text, count(*) FROM torc.job WHERE workflow_id = %s GROUP BY 1"
+    return dict(workflow.sql(statement, workflow.id))
+
+
+# Releases
+
+
+def test_two_parents_completed_at_the_same_moment_release_their_child(on_server):
+    workflow = on_server()
+    parents = create_many(workflow, [{}] * (2 * PAIRS))
+    left, right = parents[:PAIRS], parents[PAIRS:]
+    create_many(workflow, [{"depends_on_job_ids": list(pair)} for pair in zip(left, right, strict=True)])
+    workflow.initialize()
+    assert count_statuses(workflow) == {"ready": 2 * PAIRS, "blocked": PAIRS}
+    url = conninfo(workflow)
+    at_once(*((crowd.complete_in_step, url, [workflow.result(job) for job in side]) for side in (left, right)))
+    assert count_statuses(workflow) == {"completed": 2 * PAIRS, "ready": PAIRS}
+    assert workflow.violations() == []
+
+
+def test_a_job_created_while_its_dependency_completes_counts_it_once(on_server):
+    workflow = on_server()
+    dependencies = create_many(workflow, [{}] * ROUNDS)
+    url = conninfo(workflow)
+    at_once(
+        (crowd.complete_in_step, url, [workflow.result(job) for job in dependencies]),
+        (crowd.create_dependents_in_step, url, workflow.id, dependencies),
+    )
+    assert workflow.violations() == []
+    workflow.initialize()
+    assert count_statuses(workflow) == {"completed": ROUNDS, "ready": ROUNDS}
+
+
+def test_an_edge_made_while_its_dependency_completes_counts_it_once(on_server):
+    workflow = on_server()
+    dependents, dependencies = create_many(workflow, [{}] * ROUNDS), create_many(workflow, [{}] * ROUNDS)
+    url = conninfo(workflow)
+    at_once(
+        (crowd.complete_in_step, url, [workflow.result(job) for job in dependencies]),
+        (crowd.edit_edges_in_step, url, workflow.id, list(zip(dependents, dependencies, strict=True))),
+    )
+    assert workflow.violations() == []
+    workflow.initialize()
+    assert count_statuses(workflow) == {"completed": ROUNDS, "ready": ROUNDS}
+
+
+# Claims
+
+
+@pytest.mark.parametrize("endpoints", [*([name] * 8 for name in ENDPOINTS), [*ENDPOINTS] * 4], ids=[*ENDPOINTS, "both"])
+def test_eight_processes_claim_every_job_exactly_once(on_server, server, postgres_log, endpoints):
+    workflow = on_server()
+    jobs = [job for _ in range(2) for job in create_many(workflow, [{}] * (JOBS // 2))]
+    workflow.initialize()
+    log_begins = postgres_log.stat().st_size if postgres_log else 0
+    calls = [(f"{workflow.path}/{path}", arguments) for path, arguments in map(ENDPOINTS.get, endpoints)]
+    answers = at_once(*((crowd.claim_until_empty, server.url, *call) for call in calls))
+    claimed = [job for process in answers for answer in process for job in answer]
+    assert sorted(claimed) == jobs
+    assert all(answer == sorted(answer) for process in answers for answer in process)
+    assert count_statuses(workflow) == {"pending": JOBS}
+    assert deadlocks(workflow, postgres_log, log_begins) == []
+
+
+def deadlocks(workflow, postgres_log, begin):
+    """Lines about deadlocks of the workflow's database. Its sessions are still there: one for each server thread."""
+    pids = workflow.sql("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+    with postgres_log.open() if postgres_log else open("/dev/null") as log:
+        log.seek(begin)
+        return [line for line in log if "deadlock" in line and any(f"[{pid}]" in line for pid in pids)]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("lock", ["UPDATE", "KEY SHARE"])
+def test_a_claim_waits_for_the_only_ready_job_while_another_transaction_locks_it(
+    workflow, database_url, endpoint, lock
+):
+    job = workflow.job()
+    workflow.initialize()
+    with ThreadPoolExecutor() as pool, locked(database_url, [job], lock):
+        claim = pool.submit(claim_with, endpoint, workflow)
+        time.sleep(0.3)
+        assert not claim.done()
+    assert claim.result() == [job]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_claim_does_not_wait_for_a_locked_job_while_another_is_ready(workflow, database_url, endpoint):
+    busy, free = workflow.job(priority=1), workflow.job()
+    workflow.initialize()
+    with locked(database_url, [busy]):
+        assert claim_with(endpoint, workflow) == [free]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_claim_gets_what_another_transaction_leaves_and_not_what_it_took(workflow, database_url, endpoint):
+    taken, left = workflow.job(priority=1), workflow.job()
+    workflow.initialize()
+    with ThreadPoolExecutor() as pool, locked(database_url, [taken, left]) as session:
+        claim = pool.submit(claim_with, endpoint, workflow)
+        time.sleep(0.3)
+        session.execute("UPDATE torc.job SET status = 'pending' WHERE id = %s", [taken])
+        session.commit()
+    assert claim.result() == [left]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_claim_that_waited_in_vain_takes_what_became_ready_meanwhile(workflow, database_url, endpoint):
+    taken, later = workflow.job(), workflow.job()
+    workflow.initialize()
+    workflow.manage(later, "running")
+    with ThreadPoolExecutor() as pool, locked(database_url, [taken]) as session:
+        claim = pool.submit(claim_with, endpoint, workflow)
+        time.sleep(0.3)
+        workflow.manage(later, "ready")
+        session.execute("UPDATE torc.job SET status = 'pending' WHERE id = %s", [taken])
+        session.commit()
+    assert claim.result() == [later]
+
+
+def claim_with(endpoint, workflow):
+    path, arguments = ENDPOINTS[endpoint]
+    return [job["id"] for job in workflow.client.post(f"{workflow.path}/{path}", **arguments).json["jobs"]]
+
+
+class locked:
+    """`with locked(database_url, jobs) as session`: another transaction holds their rows until the block ends."""
+
+    def __init__(self, database_url, jobs, lock="UPDATE"):
+        self.session = psycopg.connect(database_url)
+        self.session.execute(f"SELECT FROM torc.job WHERE id = ANY (%s) FOR {lock}", [jobs])
+
+    def __enter__(self):
+        return self.session
+
+    def __exit__(self, *error):
+        self.session.close()
+
+
+# Everything
+
+
+def test_eight_processes_at_random_get_only_declared_answers_and_leave_a_sound_graph(on_server, server):
+    workflow = on_server()
+    nodes, files = [workflow.node(), workflow.node()], [workflow.file(), workflow.file(), workflow.file()]
+    create_many(workflow, [{}] * 30)
+    answers = at_once(
+        *((crowd.call_at_random, server.url, workflow.id, nodes, files, seed, 300) for seed in range(8))
+    )
+    refused = [answer for process in answers for answer in process]
+    assert [answer for answer in refused if answer[1] not in (404, 409, 422)] == []
+    assert workflow.violations() == []
+    assert len(refused) < 8 * 300 / 2, Counter(answer[:2] for answer in refused)
