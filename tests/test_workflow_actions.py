@@ -100,7 +100,7 @@ def test_schedule_nodes_takes_all_of_its_keys_or_none(workflow, add):
 
 def test_actions_of_an_unknown_workflow_are_404(client):
     body = {"workflow_id": 1, "trigger_type": "t", "action_type": "x", "action_config": {}}
-    for method, path, json in (("GET", "", None), ("GET", "/pending", None), ("POST", "", body), ("POST", "/1/claim", {})):
+    for method, path, json in (("GET", "", {}), ("GET", "/pending", {}), ("POST", "", body), ("POST", "/1/claim", {})):
         client.request(method, f"/workflows/999999999/actions{path}", json=json, status=404)
 
 
