@@ -121,7 +121,7 @@ class HttpClient(Client):
 
 
 class Server:
-    """A `torc-server run` of its own: .url, .port, .client, .process, .log (a Path), .data_dir."""
+    """A `torc-server run` of its own: .url, .port, .client, .process, .log (a Path), .data_dir, .database_url."""
 
     def __init__(self, folder, program=BINARIES / "torc-server", environment=None, **options):
         """options: port=0, workers=2, database_url=…, data_dir=… become --port 0 --workers 2 and so on."""
@@ -132,6 +132,7 @@ class Server:
         if "database_url" not in options:
             options.setdefault("data_dir", folder / "data")
         self.data_dir = options.get("data_dir")
+        self.database_url = options.get("database_url")
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         with open(self._out, "ab") as out, open(self.log, "ab") as log:
             self._start_of_out = out.tell()

@@ -38,6 +38,8 @@ BUDGET = {
         slurm_stats.create_slurm_stats
         ro_crate_entities.create_ro_crate_entity ro_crate_entities.get_ro_crate_entity
         ro_crate_entities.update_ro_crate_entity ro_crate_entities.delete_ro_crate_entity
+        workflow_actions.create_workflow_action workflow_actions.get_workflow_actions
+        workflow_actions.get_pending_actions workflow_actions.claim_action
         remote_workers.create_remote_workers remote_workers.list_remote_workers remote_workers.delete_remote_worker
     """,
     2: """
@@ -87,6 +89,7 @@ ROWS = {
     },
     "slurm_stats": {"job_id": ..., "run_id": 0, "attempt_id": 1},
     "ro_crate_entities": {"entity_id": "e", "entity_type": "File", "metadata": "{}"},
+    "workflow_actions": {"trigger_type": "on_workflow_start", "action_type": "x", "action_config": {}},
 }  # fmt: skip
 
 # The status in which a job must be for the call, and what the call needs beside the path.
@@ -98,6 +101,7 @@ BODIES = {
     "jobs.create_jobs": {"jobs": [ROWS["jobs"]] * 3},
     "jobs.complete_job": ROWS["results"],
     "remote_workers.create_remote_workers": ["me@host"],
+    "workflow_actions.claim_action": {},
 }
 PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@host"}
 
@@ -105,6 +109,7 @@ URLS = create_app(Settings(), "").url_map
 ROUTES = [
     pytest.param(rule, method, id=f"{method} {rule.rule.removeprefix(BASE_PATH)}")
     for rule in URLS.iter_rules()
+    if rule.endpoint != "event_stream.stream_events"  # has no end
     for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
 ]
 
@@ -144,6 +149,9 @@ def prepared_call(workflow, rule, method):
         values["status"] = "ready"
     if rule.endpoint == "remote_workers.delete_remote_worker":
         workflow.client.post(f"{workflow.path}/remote_workers", json=BODIES["remote_workers.create_remote_workers"])
+    if rule.endpoint == "workflow_actions.claim_action":
+        action = with_ids(ROWS["workflow_actions"], values)
+        values["action_id"] = workflow.client.post(f"{workflow.path}/actions", json=action).json["id"]
 
     body = with_ids(BODIES.get(rule.endpoint, ROWS.get(collection)), values)
     for name in rule.arguments - values.keys():

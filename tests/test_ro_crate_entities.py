@@ -243,6 +243,13 @@ def test_the_software_entity_is_recorded_once_a_run_with_or_without_the_flag(wor
     assert record()["#software-torc-server-run-3"]["torc:run_id"] == 3
 
 
+def test_initialize_jobs_records_the_server_in_every_mode(workflow, listed):
+    workflow.initialize(only_uninitialized=True)
+    workflow.initialize()
+    assert [entity["entity_id"] for entity in listed()] == ["#software-torc-server-run-0"]
+    assert json.loads(listed()[0]["metadata"])["version"] == __version__
+
+
 def test_a_connection_of_the_server_says_which_version_and_program_it_is(app, workflow, listed):
     app.extensions["database"].run(
         lambda connection: connection.execute("SELECT torc.record_ro_crate(%s)", [workflow.id])

@@ -298,7 +298,7 @@ def rows_of(database, workflow_id, job_ids):
         SELECT table_name, array_agg(column_name::text)
         FROM information_schema.columns INNER JOIN information_schema.tables USING (table_schema, table_name)
         WHERE table_schema = 'torc' AND column_name IN ('workflow_id', 'job_id') AND table_type = 'BASE TABLE'
-            AND table_name <> 'workflow_access_group'
+            AND table_name NOT IN ('workflow_access_group', 'event_stream')  -- streams expire by themselves
         GROUP BY table_name
         """
     ).fetchall()

@@ -5,6 +5,7 @@ from flask import Flask
 from torc_server import auth, errors, wire
 from torc_server.blueprints import BLUEPRINTS
 from torc_server.database import Database
+from torc_server.streams import Streams
 
 
 def create_app(settings, conninfo, restart=None):
@@ -22,7 +23,8 @@ def create_app(settings, conninfo, restart=None):
     auth.init_app(app)
 
     # State
-    app.extensions["database"] = Database(conninfo, restart)
+    app.extensions["database"] = database = Database(conninfo, restart)
+    app.extensions["streams"] = Streams(database, settings.max_streams)
 
     # Routes
     for blueprint in BLUEPRINTS:

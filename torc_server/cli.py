@@ -91,6 +91,7 @@ def database_options(command):
 @database_options
 @option("log_level", "-l", "--log-level", default="info", type=click.Choice(LOG_LEVELS, case_sensitive=False))
 @option("max_request_body_mb", "--max-request-body-mb", default=200, type=click.IntRange(1), help="In MiB.")
+@option("max_streams", "--max-streams", default=4, type=click.IntRange(0), help="Open event streams per process.")
 @option(
     "completion_check_interval_secs", "-c", "--completion-check-interval-secs", default=30.0, type=float,
     help="Accepted for compatibility; has no effect: jobs are released at once when what they wait for completes.",

@@ -74,7 +74,9 @@ class Database:
         connection = getattr(self._local, "connection", None)
         if connection is None or _is_dead(connection):
             self._forget(connection)
-            connection = self._local.connection = self._connect()
+            connection = self._local.connection = self.connect()
+            with self._lock:
+                self._connections.add(connection)
         return connection
 
     def _forget(self, connection):
@@ -83,7 +85,8 @@ class Database:
             with self._lock:
                 self._connections.discard(connection)
 
-    def _connect(self):
+    def connect(self):
+        """Return a new connection, the caller's own to close. Raises psycopg.OperationalError after CONNECT_SECONDS."""
         end = time.monotonic() + CONNECT_SECONDS
         while True:
             try:
@@ -105,8 +108,6 @@ class Database:
                 if self._restart:
                     self._restart()
                 time.sleep(0.1)
-        with self._lock:
-            self._connections.add(connection)
         return connection
 
 

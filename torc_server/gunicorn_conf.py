@@ -57,7 +57,7 @@ def options(settings, listener, when_ready):
         "bind": f"fd://{listener}",
         "worker_class": Worker,
         "workers": settings.workers,
-        "threads": settings.threads,
+        "threads": settings.threads + settings.max_streams,  # streams never take a request's thread
         "worker_connections": CONNECTIONS_PER_WORKER,
         "preload_app": True,
         "keepalive": 30,
@@ -79,7 +79,9 @@ def allow_open_files():
 
 
 def post_fork(server, worker):
-    server.app.wsgi().extensions["database"].open()
+    extensions = server.app.wsgi().extensions
+    extensions["database"].open()
+    extensions["streams"].alive = lambda: worker.alive
 
 
 def worker_exit(server, worker):

@@ -52,7 +52,7 @@ def row_json(statement, table, row_id, read=value, **params):
 
 
 def spool(statement, write, order_by=None, **params):
-    """Send one statement whose rows are JSON texts, let write(rows, file) copy them into a spooled file, return the file.
+    """Send one statement whose rows are JSON texts; let write(rows, file) copy them into a spooled file; return that.
 
     The rows go to the client only after the statement has ended: no transaction waits for a slow reader, and 100,000
     jobs are never 100,000 objects or one text of 30 MB. order_by replaces the statement's {order_by}.

@@ -41,14 +41,15 @@ class Settings:
     log_level: str = "info"
     completion_check_interval_secs: float = 30.0  # accepted and unused: dependents are released at once
     max_request_body_mb: int = 200
+    max_streams: int = 4  # open event streams of one process, with threads of their own
     enforce_access_control: bool = False
     require_auth: bool = False
     auth_file: Path | None = None
 
     @property
     def connections(self):
-        """How many database connections all workers together may open: each thread holds one at most."""
-        return self.workers * self.threads
+        """How many database connections all workers together may open: one a thread, one more for a stream."""
+        return self.workers * (self.threads + 2 * self.max_streams)
 
 
 def read_config_files():

@@ -128,12 +128,15 @@ def any_body(view):
 
 
 def load_query(schema):
-    values = request.args.to_dict(flat=False)
-    for name, given in values.items():
-        if len(given) > 1 and name in schema.fields:
+    """Return the loaded query string. Raises ApiError 400 (422: out of bounds) naming the parameter and the rule."""
+    values = {}
+    for name, given in request.args.to_dict(flat=False).items():
+        repeatable = getattr(schema.fields.get(name), "repeatable", False)
+        if len(given) > 1 and name in schema.fields and not repeatable:
             raise ApiError(400, f"Query parameter {name} is given twice", field=name)
+        values[name] = given if repeatable else given[0]
     try:
-        return schema.load({name: given[0] for name, given in values.items()})
+        return schema.load(values)
     except ValidationError as error:
         name, reason = first_message(error.messages)
         raise ApiError(400, f"Query parameter {name}: {reason}", field=name) from error

@@ -28,6 +28,10 @@ BEGIN
     )
 
     SELECT array_agg(change) INTO v_changes FROM moved;
+    PERFORM torc.publish_event(p_workflow_id, 'workflow_canceled', 'warning', jsonb_build_object(
+        'category', 'workflow', 'run_id', v_run_id
+    ));
+    PERFORM torc.publish_changes(p_workflow_id, v_changes);
     PERFORM torc.settle_dependents(v_changes);
     UPDATE torc.compute_node SET is_active = false WHERE workflow_id = p_workflow_id AND is_active;
     INSERT INTO torc.event (workflow_id, data)

@@ -1,8 +1,9 @@
--- Stores the result of a job, moves the job to a terminal status and settles its dependents, all or nothing.
+-- Stores the result of a job, moves the job to a terminal status, settles its dependents and triggers the actions that
+-- waited for any of it, all or nothing.
 -- p_result: the ResultModel. Its attempt_id defaults to 1; its status is stored as sent, the path's status is the job's.
 -- The identical call sent again (status, attempt, return code) answers as before. A job canceled by a dependency that
 -- has no result in this run is accepted: its runner knows better.
--- Locks: workflow shared, the job's row, dependents by id. Raises TC404, TC403, TC409 (disabled, pending_failed; stored
+-- Locks: workflow shared, the job's row, dependents by id, action rows by id. Raises TC404, TC403, TC409 (disabled, pending_failed; stored
 -- attempt), TC422 (status not terminal, already complete, ids that differ from the path, unknown node).
 CREATE OR REPLACE FUNCTION torc.complete_job(
     p_job_id bigint,
@@ -17,6 +18,7 @@ AS $$
 DECLARE
     v_job torc.job := torc.lock_job(p_job_id, p_caller);
     v_result torc.result := jsonb_populate_record(NULL::torc.result, p_result);
+    v_changes torc.status_change[] := ARRAY[(p_job_id, v_job.status, p_status)::torc.status_change];
 BEGIN
     v_result.attempt_id := coalesce(v_result.attempt_id, 1);
     PERFORM torc.check_completion(v_job, p_status, p_run_id, v_result);
@@ -33,7 +35,16 @@ BEGIN
     UPDATE torc.job
     SET status = p_status, active_compute_node_id = NULL, canceled_by_dependency = false
     WHERE id = p_job_id;
-    PERFORM torc.settle_dependents(ARRAY[(p_job_id, v_job.status, p_status)::torc.status_change]);
+    PERFORM torc.publish_event(
+        v_job.workflow_id,
+        format('job_%s', p_status),
+        CASE p_status WHEN 'failed' THEN 'error' WHEN 'canceled' THEN 'warning' WHEN 'terminated' THEN 'warning' ELSE 'info' END,
+        jsonb_build_object(
+            'job_id', p_job_id, 'job_name', v_job.name, 'status', p_status, 'return_code', v_result.return_code
+        )
+    );
+    PERFORM torc.settle_dependents(v_changes, v_changes);
+    PERFORM torc.trigger_workflow_complete(v_job.workflow_id);
     RETURN torc.job_with_relations_json(p_job_id);
 END
 $$;

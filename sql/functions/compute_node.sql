@@ -23,7 +23,7 @@ AS $$
     )) || CASE WHEN n.scheduler IS NULL THEN '{}' ELSE jsonb_build_object('scheduler', n.scheduler) END
 $$;
 
--- Stores a ComputeNodeModel; returns it as it was sent, with its id: is_active stays absent where it was.
+-- Stores a ComputeNodeModel and tells open streams; returns it as it was sent, with its id: is_active stays absent where it was.
 -- Raises TC404, TC403; TC422 for a memory that cannot be read.
 CREATE OR REPLACE FUNCTION torc.create_compute_node(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS jsonb
@@ -44,13 +44,18 @@ BEGIN
         v_new.num_nodes, v_new.time_limit, v_new.scheduler_config_id, v_new.compute_node_type, v_new.scheduler
     )
     RETURNING * INTO v_new;
+    PERFORM torc.publish_event(v_new.workflow_id, 'compute_node_started', 'info', jsonb_build_object(
+        'compute_node_id', v_new.id, 'hostname', v_new.hostname, 'pid', v_new.pid, 'num_cpus', v_new.num_cpus,
+        'memory_gb', v_new.memory_gb, 'num_gpus', v_new.num_gpus, 'compute_node_type', v_new.compute_node_type
+    ));
     v_answer := torc.compute_node_json(v_new);
     RETURN CASE WHEN v_new.is_active IS NULL THEN v_answer - 'is_active' ELSE v_answer END;
 END
 $$;
 
 -- Overwrites a compute node by a ComputeNodeModel; what is NULL there keeps its value. A stored memory text goes when
--- it no longer says what memory_gb says. Returns the node, NULL if there is none. Locks the row.
+-- it no longer says what memory_gb says. A body with is_active false tells open streams that the node has stopped.
+-- Returns the node, NULL if there is none. Locks the row.
 -- Raises TC403; TC422 for another workflow and for a memory that cannot be read.
 CREATE OR REPLACE FUNCTION torc.update_compute_node(p_id bigint, p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS jsonb
@@ -86,6 +91,12 @@ BEGIN
         scheduler = coalesce(v_new.scheduler, node.scheduler)
     WHERE id = p_id
     RETURNING * INTO v_new;
+    IF (p_body ->> 'is_active')::boolean IS FALSE THEN
+        PERFORM torc.publish_event(v_workflow_id, 'compute_node_stopped', 'info', jsonb_build_object(
+            'compute_node_id', p_id, 'hostname', v_new.hostname, 'pid', v_new.pid,
+            'duration_seconds', p_body -> 'duration_seconds', 'compute_node_type', v_new.compute_node_type
+        ));
+    END IF;
     RETURN torc.compute_node_json(v_new);
 END
 $$;

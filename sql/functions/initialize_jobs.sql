@@ -4,7 +4,8 @@
 --   * by default a job of any other status with an open dependency becomes blocked too;
 --   * p_only_uninitialized: instead, everything downstream of an uninitialized job is first made uninitialized.
 -- Then: unfinished jobs lose their current result, the input hashes are stored, and on p_clear_ephemeral_user_data the
--- data of ephemeral records is emptied whose producers are not complete. run_id and the results themselves stay.
+-- data of ephemeral records is emptied whose producers are not complete; RO-Crate entities are recorded; actions start
+-- anew. run_id and the results themselves stay.
 -- Locks: workflow exclusive. Raises TC404, TC403, TC422 (cycle; nothing is changed).
 CREATE OR REPLACE FUNCTION torc.initialize_jobs(
     p_workflow_id bigint,
@@ -37,6 +38,13 @@ BEGIN
     ON CONFLICT (job_id) DO UPDATE
         SET input_hash = excluded.input_hash
         WHERE job_internal.input_hash <> excluded.input_hash;
+    PERFORM torc.record_ro_crate(p_workflow_id);
+    PERFORM torc.reset_actions(p_workflow_id);
+    PERFORM torc.publish_initialization(
+        p_workflow_id,
+        CASE WHEN p_only_uninitialized THEN 'workflow_started' ELSE 'workflow_reinitialized' END,
+        p_caller
+    );
     RETURN json_build_object('message', 'Initialized job status');
 END
 $$;
@@ -144,4 +152,19 @@ AS $$
             INNER JOIN torc.job AS producer ON producer.id = output.job_id
             WHERE output.user_data_id = user_data.id AND NOT torc.is_complete(producer.status)
         )
+$$;
+
+-- Tells open streams. That a fresh start is called reinitialized, and one of what is left over started, is the contract.
+CREATE OR REPLACE FUNCTION torc.publish_initialization(p_workflow_id bigint, p_type text, p_caller torc.caller)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.publish_event(p_workflow_id, p_type, 'info', jsonb_build_object(
+        'category', 'workflow',
+        'type', p_type,
+        'user', coalesce(p_caller.name, current_user),
+        'message', format('%s workflow %s', replace(p_type, '_', ' '), p_workflow_id)
+    ));
+END
 $$;

@@ -40,6 +40,9 @@ BEGIN
     IF torc.is_complete(v_job.status) AND p_status = 'uninitialized' THEN
         v_changes := v_changes || torc.uninitialize_finished_dependents(p_job_id);
     END IF;
+    IF p_status IN ('uninitialized', 'blocked', 'ready') THEN
+        PERFORM torc.publish_changes(v_job.workflow_id, v_changes);
+    END IF;
     PERFORM torc.settle_dependents(v_changes);
     RETURN torc.job_with_relations_json(p_job_id);
 END

@@ -21,7 +21,7 @@ BEGIN
         WHERE stored.input_hash <> now.input_hash
     );
     IF NOT p_dry_run THEN
-        PERFORM torc.uninitialize_jobs(v_changed);
+        PERFORM torc.uninitialize_jobs(p_workflow_id, v_changed);
     END IF;
     RETURN json_build_object('reinitialized_jobs', (
         SELECT coalesce(json_agg(name ORDER BY id), '[]') FROM torc.job WHERE id = ANY (v_changed)
@@ -30,7 +30,7 @@ END
 $$;
 
 -- Makes the given jobs uninitialized and settles their dependents. The caller holds the workflow's exclusive lock.
-CREATE OR REPLACE FUNCTION torc.uninitialize_jobs(p_job_ids bigint[])
+CREATE OR REPLACE FUNCTION torc.uninitialize_jobs(p_workflow_id bigint, p_job_ids bigint[])
 RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -50,6 +50,7 @@ BEGIN
     )
 
     SELECT array_agg(change) INTO v_changes FROM moved;
+    PERFORM torc.publish_changes(p_workflow_id, v_changes);
     PERFORM torc.settle_dependents(v_changes);
 END
 $$;

@@ -30,6 +30,9 @@ BEGIN
     SET status = 'uninitialized', canceled_by_dependency = false
     WHERE workflow_id = p_workflow_id AND status = ANY (v_statuses);
     PERFORM torc.recount_dependencies(p_workflow_id);
+    PERFORM torc.publish_event(p_workflow_id, 'job_uninitialized', 'info', jsonb_build_object(
+        'status', 'uninitialized', 'count', v_count, 'failed_only', p_failed_only
+    ));
     PERFORM torc.store_user_action(p_workflow_id, p_caller, 'reset_job_status', jsonb_build_object(
         'workflow_id', p_workflow_id, 'failed_only', p_failed_only, 'updated_count', v_count
     ));

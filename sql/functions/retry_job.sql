@@ -44,6 +44,9 @@ BEGIN
             'Job with name = %s retried: attempt %s -> %s', v_job.name, v_job.attempt_id, v_retried.attempt_id
         )
     ));
+    PERFORM torc.publish_event(v_job.workflow_id, 'job_retried', 'info', jsonb_build_object(
+        'job_id', p_job_id, 'job_name', v_job.name, 'new_attempt', v_retried.attempt_id, 'run_id', p_run_id
+    ));
     RETURN torc.job_json(v_retried);
 END
 $$;

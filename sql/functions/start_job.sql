@@ -24,6 +24,9 @@ BEGIN
     UPDATE torc.job
     SET status = 'running', active_compute_node_id = p_compute_node_id
     WHERE id = p_job_id;
+    PERFORM torc.publish_event(v_job.workflow_id, 'job_started', 'info', jsonb_build_object(
+        'job_id', p_job_id, 'job_name', v_job.name, 'compute_node_id', p_compute_node_id, 'run_id', p_run_id
+    ));
     RETURN torc.job_with_relations_json(p_job_id);
 END
 $$;

@@ -80,25 +80,37 @@ BEGIN
 END
 $$;
 
--- Complete: canceled, or no job outside completed, failed, canceled, terminated, disabled. Raises TC404, TC403.
-CREATE OR REPLACE FUNCTION torc.is_workflow_complete(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
-RETURNS json
+-- Complete: canceled, or no job outside completed, failed, canceled, terminated, disabled.
+CREATE OR REPLACE FUNCTION torc.is_finished(p_workflow_id bigint)
+RETURNS boolean
 LANGUAGE plpgsql STABLE
 AS $$
-DECLARE
-    v_status torc.workflow_status;
 BEGIN
-    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
-    SELECT * INTO v_status FROM torc.workflow_status WHERE workflow_id = p_workflow_id;
-    RETURN json_build_object(
-        'is_canceled', v_status.is_canceled,
-        'is_complete', v_status.is_canceled OR NOT EXISTS (
+    RETURN (SELECT is_canceled FROM torc.workflow_status WHERE workflow_id = p_workflow_id)
+        OR NOT EXISTS (
             SELECT 1
             FROM torc.job
             WHERE workflow_id = p_workflow_id
                 AND status IN ('uninitialized', 'blocked', 'ready', 'pending', 'running', 'pending_failed')
-        ),
-        'needs_to_run_completion_script', v_status.has_detected_need_to_run_completion_script
+        );
+END
+$$;
+
+-- is_workflow_complete. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.is_workflow_complete(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
+RETURNS json
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    RETURN (
+        SELECT json_build_object(
+            'is_canceled', is_canceled,
+            'is_complete', torc.is_finished(p_workflow_id),
+            'needs_to_run_completion_script', has_detected_need_to_run_completion_script
+        )
+        FROM torc.workflow_status
+        WHERE workflow_id = p_workflow_id
     );
 END
 $$;

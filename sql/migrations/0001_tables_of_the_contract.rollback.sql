@@ -10,6 +10,7 @@ DROP TABLE
     torc.local_scheduler,
     torc.scheduled_compute_node,
     torc.workflow_action,
+    torc.event_stream,
     torc.event,
     torc.result,
     torc.job_output_user_data,

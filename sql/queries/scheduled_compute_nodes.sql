@@ -1,10 +1,21 @@
 -- name: create_scheduled_compute_node(workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status, caller, enforced)
-INSERT INTO torc.scheduled_compute_node (workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status)
-VALUES (
-    torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller),
-    :scheduler_id, :scheduler_config_id, :scheduler_type, :status
+-- Also tells open streams.
+WITH created AS (
+    INSERT INTO torc.scheduled_compute_node (workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status)
+    VALUES (
+        torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller),
+        :scheduler_id, :scheduler_config_id, :scheduler_type, :status
+    )
+    RETURNING *
 )
-RETURNING id;
+
+SELECT
+    id,
+    torc.publish_event(workflow_id, 'scheduler_node_created', 'info', jsonb_build_object(
+        'category', 'scheduler', 'scheduled_compute_node_id', id, 'scheduler_id', scheduler_id,
+        'scheduler_config_id', scheduler_config_id, 'scheduler_type', scheduler_type, 'status', status
+    ))
+FROM created;
 
 -- name: get_scheduled_compute_node(id, caller, enforced)
 SELECT torc.scheduled_compute_node_json(node)::text

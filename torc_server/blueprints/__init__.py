@@ -2,6 +2,7 @@
 
 from torc_server.blueprints import (
     compute_nodes,
+    event_stream,
     events,
     failure_handlers,
     files,
@@ -16,12 +17,14 @@ from torc_server.blueprints import (
     slurm_stats,
     system,
     user_data,
+    workflow_actions,
     workflows,
 )
 
 BLUEPRINTS = (
     system.blueprint,
     workflows.blueprint,
+    workflow_actions.blueprint,
     jobs.blueprint,
     files.blueprint,
     user_data.blueprint,
@@ -29,6 +32,7 @@ BLUEPRINTS = (
     compute_nodes.blueprint,
     results.blueprint,
     events.blueprint,
+    event_stream.blueprint,
     failure_handlers.blueprint,
     local_schedulers.blueprint,
     slurm_schedulers.blueprint,

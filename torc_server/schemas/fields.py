@@ -140,6 +140,15 @@ class IdList(fields.Field):
         return value
 
 
+class ListOfIntegers(fields.Field):
+    """A list of 64-bit integers; the same one may stand in it twice."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if type(value) is not list or not all(map(is_int64, value)):
+            raise ValidationError("must be a list of integers of 64 bits")
+        return value
+
+
 class Object(fields.Nested):
     """A JSON object of another model."""
 
@@ -191,6 +200,17 @@ class QueryBoolean(fields.Boolean):
 
 class QueryString(String):
     """Any text without NUL."""
+
+
+class QueryStrings(fields.Field):
+    """A parameter that may be given several times: a list of texts."""
+
+    repeatable = True
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not all(map(is_text, value)):
+            raise ValidationError("must be text without NUL characters")
+        return value
 
 
 class QueryJobStatus(JobStatus):

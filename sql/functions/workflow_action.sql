@@ -1,0 +1,109 @@
+-- An action as it goes on the wire. A null inside action_config is kept.
+CREATE OR REPLACE FUNCTION torc.workflow_action_json(a torc.workflow_action)
+RETURNS json
+LANGUAGE sql STABLE
+AS $$
+    SELECT (
+        jsonb_strip_nulls(jsonb_build_object(
+            'id', a.id,
+            'workflow_id', a.workflow_id,
+            'trigger_type', a.trigger_type,
+            'action_type', a.action_type,
+            'job_ids', a.job_ids,
+            'trigger_count', a.trigger_count,
+            'required_triggers', a.required_triggers,
+            'executed', a.executed,
+            'executed_at', to_char(a.executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+            'executed_by', a.executed_by,
+            'persistent', a.persistent,
+            'is_recovery', a.is_recovery
+        )) || jsonb_build_object('action_config', a.action_config)
+    )::json
+$$;
+
+-- Stores an action from a WorkflowActionModel; returns its id. required_triggers is computed: the number of job_ids for
+-- the two triggers on jobs, else 1. Locks: workflow shared (an action sees all transitions after it or none of them).
+-- Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.create_workflow_action(
+    p_workflow_id bigint,
+    p_body jsonb,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_new torc.workflow_action := jsonb_populate_record(NULL::torc.workflow_action, p_body);
+    v_id bigint;
+BEGIN
+    PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    INSERT INTO torc.workflow_action (
+        workflow_id, trigger_type, action_type, action_config, job_ids, trigger_count, required_triggers, executed,
+        persistent, is_recovery
+    )
+    VALUES (
+        p_workflow_id, v_new.trigger_type, v_new.action_type, v_new.action_config, v_new.job_ids,
+        coalesce(v_new.trigger_count, 0),
+        CASE
+            WHEN v_new.trigger_type IN ('on_jobs_ready', 'on_jobs_complete')
+                THEN coalesce(cardinality(v_new.job_ids), 1)
+            ELSE 1
+        END,
+        coalesce(v_new.executed, false), coalesce(v_new.persistent, false), coalesce(v_new.is_recovery, false)
+    )
+    RETURNING id INTO v_id;
+    RETURN v_id;
+END
+$$;
+
+-- Takes an action for a compute node (NULL: nobody in particular). Whether it is pending is not asked: recovery tools
+-- claim actions to disarm them. A persistent action may be claimed by everybody, again and again.
+-- Locks: workflow shared, the action's row. Raises TC404, TC403, TC409 (claimed already); an unknown node breaks the
+-- table's key (422).
+CREATE OR REPLACE FUNCTION torc.claim_action(
+    p_workflow_id bigint,
+    p_action_id bigint,
+    p_compute_node_id bigint DEFAULT NULL,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_action torc.workflow_action;
+BEGIN
+    PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    SELECT * INTO v_action FROM torc.workflow_action WHERE id = p_action_id FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM torc.fail('TC404', format('Action not found with ID: %s', p_action_id));
+    END IF;
+    IF v_action.workflow_id <> p_workflow_id THEN
+        PERFORM torc.fail('TC404', format('Action %s does not belong to workflow %s', p_action_id, p_workflow_id));
+    END IF;
+    IF v_action.executed AND NOT v_action.persistent THEN
+        PERFORM torc.fail('TC409', format('Action %s already claimed', p_action_id), '{"claimed": false}');
+    END IF;
+    UPDATE torc.workflow_action
+    SET
+        executed_at = clock_timestamp(),
+        executed = NOT persistent,
+        executed_by = CASE WHEN persistent THEN executed_by ELSE p_compute_node_id END
+    WHERE id = p_action_id;
+    RETURN json_build_object('action_id', p_action_id, 'success', true);
+END
+$$;
+
+-- Pending: enough triggers, not executed. An action on ready jobs is not pending while all its jobs are canceled by
+-- dependency: each counts as one that waits no longer, but there is nothing to run.
+CREATE OR REPLACE FUNCTION torc.is_pending(a torc.workflow_action)
+RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT a.trigger_count >= a.required_triggers
+        AND NOT a.executed
+        AND (
+            a.trigger_type <> 'on_jobs_ready'
+            OR coalesce(cardinality(a.job_ids), 0) = 0
+            OR EXISTS (SELECT 1 FROM torc.job WHERE id = ANY (a.job_ids) AND NOT canceled_by_dependency)
+        )
+$$;

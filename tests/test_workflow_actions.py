@@ -1,0 +1,381 @@
+"""Workflow actions: how they are stored and claimed, and when their counters move."""
+
+import multiprocessing
+
+import psycopg
+import pytest
+
+COMMANDS = {"commands": ["echo hello"]}
+
+
+@pytest.fixture
+def add(workflow):
+    """add("on_jobs_ready", job_ids=[…]) stores an action and returns its id."""
+
+    def add(trigger_type, status=200, **fields):
+        body = {"workflow_id": workflow.id, "trigger_type": trigger_type, "action_type": "run_commands",
+                "action_config": COMMANDS} | fields  # fmt: skip
+        return workflow.client.post(f"{workflow.path}/actions", json=body, status=status).json.get("id")
+
+    return add
+
+
+def actions(workflow):
+    return {a["id"]: a for a in workflow.client.get(f"{workflow.path}/actions").json}
+
+
+def pending(workflow, *trigger_types):
+    found = workflow.client.get(f"{workflow.path}/actions/pending", params={"trigger_type": trigger_types}).json
+    return [action["id"] for action in found]
+
+
+def count(workflow, action):
+    return actions(workflow)[action]["trigger_count"]
+
+
+def claim(workflow, action, status=200, **body):
+    return workflow.client.post(f"{workflow.path}/actions/{action}/claim", json=body, status=status).json
+
+
+# Stored
+
+
+def test_create_echoes_the_request_with_the_workflow_of_the_path(workflow):
+    body = {"workflow_id": 999_999_999, "trigger_type": "on_jobs_ready", "action_type": "other", "job_ids": [1, 2],
+            "action_config": {"a": None}, "required_triggers": 7, "executed_at": "yesterday"}  # fmt: skip
+    answer = workflow.client.post(f"{workflow.path}/actions", json=body).json
+    defaults = {"trigger_count": 0, "executed": False, "persistent": False, "is_recovery": False}
+    assert answer == body | defaults | {"workflow_id": workflow.id, "id": answer["id"]}
+
+
+def test_required_triggers_is_computed_and_a_null_inside_the_configuration_is_kept(workflow, add):
+    some = add("on_jobs_complete", job_ids=[1, 1, 2], required_triggers=9, action_type="x", action_config={"a": None})
+    none = add("on_jobs_ready")
+    start = add("on_workflow_start", required_triggers=5)
+    stored = actions(workflow)
+    assert [stored[a]["required_triggers"] for a in (some, none, start)] == [3, 1, 1]
+    assert stored[some]["action_config"] == {"a": None}
+    assert stored[some]["job_ids"] == [1, 1, 2]
+    assert not {"executed_at", "executed_by"} & set(stored[some])
+
+
+def test_an_unknown_trigger_is_stored_and_never_fires(workflow, add):
+    action = add("on_full_moon")
+    workflow.initialize()
+    assert action in actions(workflow)
+    assert pending(workflow) == []
+
+
+@pytest.mark.parametrize(
+    "action_type, config, reason",
+    [
+        ("other", [], "action_config must be an object"),
+        ("run_commands", None, "action_config must be an object"),
+        ("run_commands", {"commands": ["a"], "x": 1}, "only 'commands' field is allowed"),
+        ("run_commands", {}, "only 'commands' field is allowed"),
+        ("run_commands", {"commands": "a"}, "'commands' must be an array"),
+        ("run_commands", {"commands": []}, "'commands' array cannot be empty"),
+        ("run_commands", {"commands": ["a", 1]}, "'commands[1]' must be a string"),
+        ("schedule_nodes", {"z": 1, "b": 2}, "Unsupported field 'b' for action_type 'schedule_nodes'"),
+        ("schedule_nodes", {"scheduler_id": 1.0}, "'scheduler_id' must be an integer"),
+        ("schedule_nodes", {"scheduler_id": True}, "'scheduler_id' must be an integer"),
+        ("schedule_nodes", {"scheduler_type": None}, "'scheduler_type' must be a string"),
+        ("schedule_nodes", {"num_allocations": "1"}, "'num_allocations' must be an integer"),
+        ("schedule_nodes", {"start_one_worker_per_node": 1}, "'start_one_worker_per_node' must be a boolean"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_its_action_type_is_refused(workflow, action_type, config, reason):
+    body = {"workflow_id": 1, "trigger_type": "t", "action_type": action_type, "action_config": config}
+    error = workflow.client.post(f"{workflow.path}/actions", json=body, status=422).json["error"]
+    assert (error["field"], reason in error["message"]) == ("action_config", True)
+    assert actions(workflow) == {}
+
+
+def test_schedule_nodes_takes_all_of_its_keys_or_none(workflow, add):
+    full = {"scheduler_id": 1, "scheduler_type": "slurm", "num_allocations": 2, "start_one_worker_per_node": True,
+            "max_parallel_jobs": 3}  # fmt: skip
+    assert add("t", action_type="schedule_nodes", action_config=full)
+    assert add("t", action_type="schedule_nodes", action_config={})
+
+
+def test_actions_of_an_unknown_workflow_are_404(client):
+    body = {"workflow_id": 1, "trigger_type": "t", "action_type": "x", "action_config": {}}
+    for method, path, json in (("GET", "", {}), ("GET", "/pending", {}), ("POST", "", body), ("POST", "/1/claim", {})):
+        client.request(method, f"/workflows/999999999/actions{path}", json=json, status=404)
+
+
+# Claimed
+
+
+def test_the_second_claim_of_an_action_is_409_and_the_first_says_who(workflow, add):
+    action, node = add("on_workflow_start"), workflow.node()
+    assert claim(workflow, action, compute_node_id=node) == {"action_id": action, "success": True}
+    error = claim(workflow, action, status=409)["error"]
+    assert error == {"error": "Conflict", "message": f"Action {action} already claimed", "claimed": False}
+    stored = actions(workflow)[action]
+    assert (stored["executed"], stored["executed_by"]) == (True, node)
+    assert stored["executed_at"].endswith("+00:00")
+
+
+def test_an_action_can_be_claimed_before_it_is_pending_and_by_nobody_in_particular(workflow, add):
+    action = add("on_workflow_complete")
+    claim(workflow, action)
+    assert "executed_by" not in actions(workflow)[action]
+
+
+def test_a_persistent_action_may_be_claimed_again_and_stays_pending(workflow, add):
+    action, node = add("on_worker_start", persistent=True), workflow.node()
+    workflow.initialize()
+    for _ in range(2):
+        claim(workflow, action, compute_node_id=node)
+    assert pending(workflow) == [action]
+    assert not actions(workflow)[action]["executed"]
+    assert "executed_by" not in actions(workflow)[action]
+
+
+def test_a_claim_for_an_unknown_node_is_422_and_claims_nothing(workflow, add):
+    action = add("on_workflow_start")
+    error = claim(workflow, action, status=422, compute_node_id=999_999_999)["error"]
+    assert error["field"] == "executed_by"
+    assert not actions(workflow)[action]["executed"]
+
+
+def test_a_claim_needs_an_action_of_that_workflow(workflow, add, client):
+    action = add("on_workflow_start")
+    other = client.post("/workflows", json={"name": "o", "user": "u"}).json["id"]
+    claim(workflow, 999_999_999, status=404)
+    client.post(f"/workflows/{other}/actions/{action}/claim", json={}, status=404)
+    client.post(f"{workflow.path}/actions/{action}/claim", json=[], status=422)
+    client.post(f"{workflow.path}/actions/{action}/claim", status=415)
+
+
+def test_a_deleted_node_is_forgotten_as_the_one_that_executed(workflow, add):
+    action, node = add("on_workflow_start"), workflow.node()
+    claim(workflow, action, compute_node_id=node)
+    workflow.client.delete(f"/compute_nodes/{node}")
+    assert "executed_by" not in actions(workflow)[action]
+
+
+# Triggered
+
+
+def test_pending_takes_trigger_types_several_times_and_an_empty_one_matches_nothing(workflow, add):
+    start, worker = add("on_workflow_start"), add("on_worker_complete")
+    workflow.initialize()
+    assert pending(workflow) == [start, worker]
+    assert pending(workflow, "on_workflow_start", "on_worker_complete") == [start, worker]
+    assert pending(workflow, "on_worker_complete") == [worker]
+    assert pending(workflow, "") == []
+
+
+def test_an_empty_list_of_jobs_is_pending_at_once_and_a_missing_one_never(workflow, add):
+    empty = add("on_jobs_ready", job_ids=[])
+    add("on_jobs_ready")
+    workflow.complete(workflow.job())
+    workflow.initialize()
+    assert pending(workflow) == [empty]
+
+
+def test_initialize_counts_jobs_that_are_there_already(workflow, add):
+    done, ready = workflow.job_in("completed"), workflow.job()
+    blocked = workflow.job(ready)
+    all_ready = add("on_jobs_ready", job_ids=[done, ready, blocked, 999_999_999])
+    complete = add("on_jobs_complete", job_ids=[done, done, ready])
+    workflow.initialize()
+    assert (count(workflow, all_ready), count(workflow, complete)) == (2, 2)
+
+
+def test_initialize_starts_actions_anew_keeps_executed_at_and_drops_recovery_actions(workflow, add):
+    action, recovery = add("on_workflow_start"), add("on_workflow_start", is_recovery=True)
+    for executed in (action, recovery):
+        claim(workflow, executed)
+    workflow.initialize(only_uninitialized=True)
+    stored = actions(workflow)
+    assert list(stored) == [action]
+    assert (stored[action]["executed"], stored[action]["trigger_count"]) == (False, 1)
+    assert "executed_at" in stored[action]
+
+
+def test_released_jobs_count_for_on_jobs_ready_in_the_completing_call(workflow, add):
+    first = workflow.job()
+    second, third = workflow.job(first), workflow.job(first)
+    action = add("on_jobs_ready", job_ids=[second, third])
+    workflow.initialize()
+    assert pending(workflow) == []
+    workflow.complete(first)
+    assert pending(workflow) == [action]
+
+
+@pytest.mark.parametrize("word", ["completed", "failed", "canceled", "terminated", "pending_failed"])
+def test_every_terminal_status_counts_for_on_jobs_complete(workflow, add, word):
+    job = workflow.job()
+    action = add("on_jobs_complete", job_ids=[job])
+    workflow.complete(job, word)
+    assert pending(workflow) == [action]
+
+
+def test_an_identical_completion_sent_again_does_not_count_again(workflow, add):
+    job, other = workflow.job(), workflow.job()
+    action = add("on_jobs_complete", job_ids=[job, other])
+    for _ in range(2):
+        workflow.complete(job)
+    assert count(workflow, action) == 1
+
+
+def test_a_job_that_stands_twice_in_the_list_counts_twice(workflow, add):
+    job, other = workflow.job(), workflow.job()
+    action = add("on_jobs_complete", job_ids=[job, job, other])
+    workflow.complete(job)
+    assert count(workflow, action) == 2
+
+
+def test_jobs_canceled_by_a_failure_count_as_complete_down_to_the_last_level(workflow, add):
+    first = workflow.job()
+    second = workflow.job(first)
+    third = workflow.job(second)
+    action = add("on_jobs_complete", job_ids=[second, third])
+    workflow.initialize()
+    workflow.complete(first, "failed")
+    assert pending(workflow) == [action]
+
+
+def test_a_job_canceled_by_a_failure_counts_once_for_on_jobs_ready(workflow, add):
+    fails, works = workflow.job(), workflow.job()
+    canceled, released = workflow.job(fails), workflow.job(works)
+    action = add("on_jobs_ready", job_ids=[canceled, released])
+    workflow.initialize()
+    workflow.complete(fails, "failed")
+    assert (count(workflow, action), pending(workflow)) == (1, [])
+    workflow.complete(works)
+    assert pending(workflow) == [action]
+
+
+def test_on_jobs_ready_is_not_pending_when_all_of_its_jobs_are_canceled_by_a_failure(workflow, add):
+    fails = workflow.job()
+    action = add("on_jobs_ready", job_ids=[workflow.job(fails), workflow.job(fails)])
+    workflow.initialize()
+    workflow.complete(fails, "failed")
+    assert pending(workflow) == []
+    workflow.retry(fails)
+    workflow.complete(fails, attempt_id=2)
+    assert pending(workflow) == [action]
+
+
+def test_taking_a_cancellation_back_takes_its_counts_back(workflow, add):
+    fails, works = workflow.job(), workflow.job()
+    canceled, released = workflow.job(fails), workflow.job(works)
+    ready = add("on_jobs_ready", job_ids=[canceled, released])
+    complete = add("on_jobs_complete", job_ids=[canceled, released])
+    workflow.initialize()
+    workflow.complete(fails, "failed")
+    workflow.complete(works)
+    assert (count(workflow, ready), count(workflow, complete)) == (2, 1)
+    workflow.retry(fails)
+    assert (count(workflow, ready), count(workflow, complete)) == (1, 0)
+    assert pending(workflow) == []
+    workflow.complete(fails, attempt_id=2)
+    assert pending(workflow) == [ready]
+
+
+def test_retry_and_manage_status_change_never_count_for_on_jobs_ready(workflow, add):
+    failed, blocked = workflow.job_in("failed"), workflow.job_in("blocked")
+    action = add("on_jobs_ready", job_ids=[failed, blocked])
+    workflow.retry(failed)
+    workflow.manage(blocked, "ready")
+    assert count(workflow, action) == 0
+
+
+def test_canceling_a_workflow_counts_for_nothing_by_itself(workflow, add):
+    job = workflow.job_in("running")
+    jobs, whole = add("on_jobs_complete", job_ids=[job]), add("on_workflow_complete")
+    workflow.client.put(f"{workflow.path}/cancel")
+    assert (count(workflow, jobs), count(workflow, whole)) == (0, 0)
+
+
+def test_on_workflow_complete_fires_with_the_last_completion_only(workflow, add):
+    first, last = workflow.job(), workflow.job()
+    workflow.client.put(
+        f"/jobs/{workflow.job()}",
+        json={"workflow_id": workflow.id, "name": "j", "command": "c", "status": "disabled"},
+    )
+    action = add("on_workflow_complete")
+    workflow.complete(first)
+    assert pending(workflow) == []
+    workflow.complete(last)
+    assert (pending(workflow), count(workflow, action)) == ([action], 1)
+
+
+def test_on_workflow_complete_fires_when_the_last_open_jobs_are_canceled_by_a_failure(workflow, add):
+    first = workflow.job()
+    workflow.job(workflow.job(first))
+    action = add("on_workflow_complete")
+    workflow.initialize()
+    workflow.complete(first, "failed")
+    assert pending(workflow) == [action]
+
+
+def test_a_pending_failed_job_keeps_the_workflow_open(workflow, add):
+    add("on_workflow_complete")
+    workflow.complete(workflow.job(), "pending_failed")
+    assert pending(workflow) == []
+
+
+# At the same time
+
+WORKFLOWS, LAST = 400, 4
+
+
+def complete_one_of_each(conninfo, barrier, completions):
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        barrier.wait()
+        for job, result in completions:
+            connection.execute("SELECT torc.complete_job(%s, 'completed', 0, %s)", [job, result])
+
+
+def test_on_workflow_complete_fires_once_in_each_of_400_workflows_whose_last_four_jobs_end_at_once(fresh_database_url):
+    with psycopg.connect(fresh_database_url, autocommit=True) as connection:
+        rows = connection.execute(
+            """
+            WITH new_workflow AS (
+                SELECT (torc.create_workflow('{"name": "w", "user": "u"}') ->> 'id')::bigint AS id
+                FROM generate_series(1, %s)
+            ),
+            node AS (
+                INSERT INTO torc.compute_node (
+                    workflow_id, hostname, pid, start_time, num_cpus, memory_gb, num_gpus, num_nodes, compute_node_type
+                )
+                SELECT min(id), 'h', 1, 't', 1, 1, 0, 1, 'local' FROM new_workflow
+                RETURNING id
+            ),
+            action AS (
+                INSERT INTO torc.workflow_action (workflow_id, trigger_type, action_type, action_config)
+                SELECT id, 'on_workflow_complete', 'x', '{}' FROM new_workflow
+            ),
+            new_job AS (
+                INSERT INTO torc.job (workflow_id, name, command, status, resource_requirements_id)
+                SELECT new_workflow.id, 'j', 'c', 'running', 1 FROM new_workflow, generate_series(1, %s)
+                RETURNING id, workflow_id
+            )
+            SELECT id, jsonb_build_object(
+                'job_id', id, 'workflow_id', workflow_id, 'run_id', 0, 'compute_node_id', (SELECT id FROM node),
+                'return_code', 0, 'exec_time_minutes', 0, 'completion_time', 't', 'status', 'completed'
+            )::text
+            FROM new_job ORDER BY id
+            """,
+            [WORKFLOWS, LAST],
+        ).fetchall()
+        spawn = multiprocessing.get_context("spawn")
+        barrier = spawn.Barrier(LAST)
+        processes = [
+            spawn.Process(target=complete_one_of_each, args=(fresh_database_url, barrier, rows[n::LAST]))
+            for n in range(LAST)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0] * LAST
+        counts = connection.execute(
+            "SELECT trigger_count, count(*) FROM torc.workflow_action GROUP BY trigger_count"
+        ).fetchall()
+    assert counts == [(1, WORKFLOWS)]
