@@ -94,8 +94,9 @@ def test_the_category_is_under_the_first_of_four_keys_that_has_a_value(store, li
     keys = ["category", "event_type", "type", "action"]
     ids = [store({key: "x"})["id"] for key in keys]
     ids.append(store({"category": None, "event_type": None, "type": "x", "action": "y"})["id"])
-    store({"category": "y", "event_type": "x"})
-    store({"event_type": "y", "action": "x"})
+    for index in range(3):  # the earlier key wins
+        ids.append(store({keys[index]: "x", keys[index + 1]: "y"})["id"])
+        store({keys[index]: "y", keys[index + 1]: "x"})
     for data in (None, "x", ["x"], {"other": "x"}, {"category": ["x"]}):
         store(data)
     assert listed(category="x") == ids

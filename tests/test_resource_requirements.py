@@ -2,6 +2,7 @@
 
 import threading
 
+import psycopg
 import pytest
 from support import wait_for
 from workflow import Workflow
@@ -117,6 +118,7 @@ def test_each_filter_is_equality(store, listed, field):
 def test_the_memory_filter_compares_text_and_the_runtime_filter_seconds(workflow, store, listed):
     wanted = [store(runtime=runtime)["id"] for runtime in ("PT8H", "PT480M")]
     store(memory="1024k")
+    store(memory="1024k", runtime="PT9H")
     assert listed(runtime=8 * 3600) == wanted
     assert listed(memory="1m") == wanted
     workflow.client.get("/resource_requirements", params={"workflow_id": workflow.id, "runtime": "PT8H"}, status=400)
@@ -266,8 +268,8 @@ def test_delete_waits_for_the_workflow_of_every_job_that_it_takes_along(workflow
     assert answers == [created]
 
 
-def test_a_job_of_one_more_workflow_that_comes_to_use_them_meanwhile_is_deleted_too(
-    client, database, workflow, other, store
+def test_a_job_of_one_more_workflow_that_comes_to_use_them_meanwhile_is_waited_for_too(
+    client, database, database_url, workflow, other, store
 ):
     """The delete starts again when it sees that the locks that it took do not cover all jobs."""
     created = store()
@@ -276,12 +278,17 @@ def test_a_job_of_one_more_workflow_that_comes_to_use_them_meanwhile_is_deleted_
     answers = []
     target = f"/resource_requirements/{created['id']}"
     delete = threading.Thread(target=lambda: answers.append(client.delete(target).json))
-    with database.transaction():
-        other.sql("SELECT pg_advisory_xact_lock_shared(%s)::text", other.id)
-        delete.start()
-        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND objid = %s"
-        wait_for(lambda: other.sql(waits, other.id)[0], what="the delete to wait")
-        late = third.job(resource_requirements_id=created["id"])
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND objid = %s"
+    with psycopg.connect(database_url) as holder:
+        with database.transaction():
+            other.sql("SELECT pg_advisory_xact_lock_shared(%s)::text", other.id)
+            delete.start()
+            wait_for(lambda: other.sql(waits, other.id)[0], what="the delete to wait")
+            late = third.job(resource_requirements_id=created["id"])
+            holder.execute("SELECT pg_advisory_xact_lock_shared(%s)", [third.id])
+        wait_for(lambda: other.sql(waits, third.id)[0], what="the delete to wait for the third workflow")
+        assert answers == []
+        assert third.status(late) == "uninitialized"
     delete.join(10)
     assert answers == [created]
     client.get(f"/jobs/{late}", status=404)
