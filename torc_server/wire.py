@@ -168,6 +168,8 @@ def first_message(messages, path=""):
     if isinstance(messages, list):
         return path, messages[0]
     key, inner = next(iter(messages.items()))
+    if key == "_schema":  # the object itself, not one of its keys
+        return first_message(inner, path)
     return first_message(inner, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}".lstrip("."))
 
 
