@@ -33,7 +33,9 @@ RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_new torc.workflow_action := jsonb_populate_record(NULL::torc.workflow_action, p_body);
+    v_new torc.workflow_action := jsonb_populate_record(
+        NULL::torc.workflow_action, p_body - 'executed_at'  -- any text, which nobody keeps
+    );
     v_id bigint;
 BEGIN
     PERFORM torc.share_workflow(p_workflow_id, p_caller);
