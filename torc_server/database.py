@@ -105,7 +105,8 @@ class Database:
                 connection = psycopg.connect(self.conninfo, autocommit=True, connect_timeout=5)
                 connection.execute(
                     f"SET statement_timeout = '{HOT_TIMEOUT}';"
-                    "SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'; SET jit = off"
+                    "SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'; SET jit = off;"
+                    "SET enable_seqscan = off"  # plans are kept: one made on an empty database must serve the full one
                 )
                 # What record_ro_crate() says about this server
                 connection.execute(

@@ -7,6 +7,7 @@
 CREATE OR REPLACE FUNCTION torc.create_jobs(p_workflow_id bigint, p_jobs json, p_caller torc.caller DEFAULT NULL)
 RETURNS SETOF json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_jobs torc.new_job[];

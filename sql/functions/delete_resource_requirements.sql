@@ -3,6 +3,7 @@
 CREATE OR REPLACE FUNCTION torc.delete_resource_requirement(p_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_old torc.resource_requirements;
@@ -22,6 +23,7 @@ $$;
 CREATE OR REPLACE FUNCTION torc.delete_resource_requirements(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
@@ -41,6 +43,7 @@ $$;
 CREATE OR REPLACE FUNCTION torc.delete_requirements_and_jobs(p_workflow_id bigint, p_ids bigint[])
 RETURNS SETOF torc.resource_requirements
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_workflow_ids bigint[] := ARRAY(

@@ -6,6 +6,7 @@
 CREATE OR REPLACE FUNCTION torc.update_job(p_job_id bigint, p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_new torc.new_job := jsonb_populate_record(NULL::torc.new_job, p_body);
