@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from callers import Access
 from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
 from workflow import Workflow
@@ -134,6 +135,13 @@ def app(database_url):
     app.extensions["database"].open()
     yield app
     app.extensions["database"].close()
+
+
+@pytest.fixture(scope="module")
+def access():
+    """The application on a database of its own, for tests of who may do what; see callers.Access."""
+    with new_database(_shared["template"]) as conninfo, Access(conninfo) as access:
+        yield access
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ $$;
 
 -- Creates a workflow from a WorkflowModel, with its run state (run 0) and the requirements named default. Answers the
 -- model as it was sent, with id, status_id and timestamp; stored defaults show up when it is read.
+-- Raises TC403: under access control a workflow has an owner.
 CREATE OR REPLACE FUNCTION torc.create_workflow(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
@@ -36,6 +37,7 @@ DECLARE
     v_new torc.workflow := jsonb_populate_record(NULL::torc.workflow, p_body - 'id' - 'timestamp');
     v_stored torc.workflow;
 BEGIN
+    PERFORM torc.refuse_anonymous(p_caller, 'Anonymous access not allowed when access control is enabled');
     INSERT INTO torc.workflow (
         name, "user", description, compute_node_expiration_buffer_seconds, compute_node_wait_for_new_jobs_seconds,
         compute_node_ignore_workflow_completion, compute_node_wait_for_healthy_database_minutes,
