@@ -12,8 +12,8 @@ AS $$
     )
 $$;
 
--- Makes a user, who need not be known anywhere, a member of a group. The role admin makes an administrator of the group;
--- any other text is a member. Locks: the group against deletion. Raises TC404, TC403; a second membership breaks
+-- Makes a user, who need not be known anywhere, a member of a group. The role admin makes an administrator of the
+-- group; any other text is a member. Locks: the group against deletion. Raises TC404, TC403; a second membership breaks
 -- user_group_membership_user_name_group_id_key.
 CREATE OR REPLACE FUNCTION torc.add_user_to_group(
     p_group_id bigint,
