@@ -1,4 +1,4 @@
-"""A call of every operation that succeeds, for tests that walk all routes."""
+"""A valid call of every route, read off the application so that none can be forgotten."""
 
 import uuid
 
@@ -51,11 +51,12 @@ BODIES = {
 PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@host", "user_name": "someone"}
 
 URLS = create_app(Settings(), "").url_map
-ROUTES = [
+ALL_ROUTES = [
     pytest.param(rule, method, id=f"{method} {rule.rule.removeprefix(BASE_PATH)}")
     for rule in URLS.iter_rules()
     for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
 ]
+ROUTES = [route for route in ALL_ROUTES if route.values[0].endpoint != "event_stream.stream_events"]  # has no end
 
 
 def prepared_call(workflow, rule, method, **given):

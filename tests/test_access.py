@@ -4,7 +4,7 @@ Whoever adds a route says here who may use it.
 """
 
 import pytest
-from calls import ROUTES, new_group, prepared_call
+from calls import ALL_ROUTES, new_group, prepared_call
 
 ANONYMOUS, STRANGER, MEMBER, OWNER, GROUP_ADMIN, ADMIN = "anonymous", "eve", "mel", "u", "gus", "root"
 CALLERS = {ANONYMOUS, STRANGER, MEMBER, OWNER, GROUP_ADMIN, ADMIN}
@@ -83,6 +83,12 @@ RULES = {
 RULE_OF = {endpoint: rule for rule, endpoints in RULES.items() for endpoint in endpoints.split()}
 
 
+# What changes a workflow, or anything in it.
+CHANGING = [
+    route for route in ALL_ROUTES if RULE_OF.get(route.values[0].endpoint) == "workflow" and route.values[1] != "GET"
+]
+
+
 @pytest.fixture
 def prepare(access):
     """Make a shared workflow and a call in it; return path and arguments."""
@@ -97,7 +103,7 @@ def prepare(access):
     return prepare
 
 
-@pytest.mark.parametrize("rule, method", ROUTES)
+@pytest.mark.parametrize("rule, method", ALL_ROUTES)
 def test_under_access_control_an_operation_is_for_those_whom_its_rule_names(access, prepare, rule, method):
     assert rule.endpoint in RULE_OF, "say in RULES who may use this new endpoint"
     for user in MAY[RULE_OF[rule.endpoint]]:
@@ -105,7 +111,7 @@ def test_under_access_control_an_operation_is_for_those_whom_its_rule_names(acce
         access.user(user).request(method, path, **arguments)
 
 
-@pytest.mark.parametrize("rule, method", ROUTES)
+@pytest.mark.parametrize("rule, method", ALL_ROUTES)
 def test_under_access_control_all_others_are_refused_and_change_nothing(access, prepare, rule, method):
     path, arguments = prepare(rule, method)
     stored = access.rows()
@@ -116,7 +122,17 @@ def test_under_access_control_all_others_are_refused_and_change_nothing(access, 
     assert access.rows() == stored
 
 
-@pytest.mark.parametrize("rule, method", ROUTES)
+@pytest.mark.parametrize("rule, method", CHANGING)
+def test_an_outsider_does_not_wait_for_the_locks_of_a_workflow(access, prepare, rule, method):
+    path, arguments = prepare(rule, method)
+    access.database.execute("SELECT pg_advisory_lock(id) FROM torc.workflow")
+    try:
+        access.user(STRANGER).request(method, path, status=403, **arguments)
+    finally:
+        access.database.execute("SELECT pg_advisory_unlock_all()")
+
+
+@pytest.mark.parametrize("rule, method", ALL_ROUTES)
 def test_without_access_control_everybody_may_do_everything(access, prepare, rule, method):
     for user in CALLERS:
         path, arguments = prepare(rule, method)
@@ -124,4 +140,4 @@ def test_without_access_control_everybody_may_do_everything(access, prepare, rul
 
 
 def test_every_rule_is_of_an_endpoint():
-    assert RULE_OF.keys() == {route.values[0].endpoint for route in ROUTES}
+    assert RULE_OF.keys() == {route.values[0].endpoint for route in ALL_ROUTES}

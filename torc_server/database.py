@@ -31,6 +31,9 @@ _LISTS = {
     "job_output_user_data_pkey": "output_user_data_ids",
 }
 
+# Columns of which the request knows another name.
+_NAMES = {"active_compute_node_id": "compute_node_id", "executed_by": "compute_node_id"}
+
 
 class Database:
     """A connection per thread, in autocommit: a transaction around each request cuts 12.3k statements/s to 4.2k/s, and
@@ -151,6 +154,7 @@ def api_error(error):
 
 def _unknown_id(diag):
     field = diag.constraint_name.removeprefix(f"{diag.table_name}_").removesuffix("_fkey")
+    field = _NAMES.get(field, field)
     if field == "workflow_id":  # deleted after the statement had found it
         return ApiError(404, "Workflow not found: it has just been deleted")
     return ApiError(422, f"{field}: there is no such row", field=field)
