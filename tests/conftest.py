@@ -145,9 +145,9 @@ def app(database_url):
 
 
 @pytest.fixture(scope="module")
-def access():
+def access(module_database_url):
     """The application on a database of its own, for tests of who may do what; see callers.Access."""
-    with new_database(_shared["template"]) as conninfo, Access(conninfo) as access:
+    with Access(module_database_url) as access:
         yield access
 
 

@@ -200,9 +200,10 @@ class Rows:
         return self.call["complete_job"](job, "failed", 0, result_of(job, self)).id
 
     def fill(self):
-        """Make a row of every kind, and a job that waits for the other, also for its file and user data."""
+        """Make a row of every kind, a group to share with, and a job that waits for the other, its file and data."""
         for kind in ROWS:
             getattr(self, kind)
+        assert self.shared
         related = {"depends_on_job_ids": [self.job], "input_file_ids": [self.file]}
         self.call["create_job"](models.JobModel(workflow_id=self.workflow, name="d", command="c", **related))
 

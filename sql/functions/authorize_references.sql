@@ -3,7 +3,7 @@
 -- what rows of others name cannot be deleted under them.
 
 -- Under access control, an id of a workflow that the caller may not use is an id that does not exist; the answer is the
--- same as that of the column's key, so that nobody learns which ids there are. p_field: the column. Raises TC422.
+-- same as that of a missing row, so that nobody learns which ids there are. Raises TC422 naming the field.
 CREATE OR REPLACE FUNCTION torc.authorize_references(
     p_workflow_id bigint,
     p_field text,
@@ -38,7 +38,7 @@ BEGIN
             RETURN QUERY SELECT DISTINCT workflow_id FROM torc.resource_requirements WHERE id = ANY (p_ids);
         WHEN 'failure_handler_id' THEN
             RETURN QUERY SELECT DISTINCT workflow_id FROM torc.failure_handler WHERE id = ANY (p_ids);
-        WHEN 'compute_node_id', 'active_compute_node_id', 'executed_by' THEN
+        WHEN 'compute_node_id' THEN
             RETURN QUERY SELECT DISTINCT workflow_id FROM torc.compute_node WHERE id = ANY (p_ids);
     END CASE;
 END
