@@ -1,6 +1,6 @@
 -- Requirements, failure handlers and compute nodes may be named by rows of another workflow than their own. Under
--- access control that reaches no further than the caller may: rows that the caller may not use cannot be named, and
--- what rows of others name cannot be deleted under them.
+-- access control that reaches no further than the caller may: rows that the caller may not use cannot be named; and, see
+-- authorize_deletion.sql, what rows of others name cannot be deleted under them.
 
 -- Under access control, an id of a workflow that the caller may not use is an id that does not exist; the answer is the
 -- same as that of a missing row, so that nobody learns which ids there are. Raises TC422 naming the field.
@@ -27,6 +27,21 @@ BEGIN
 END
 $$;
 
+-- The same for the compute node of a job, a result or an action. Nearly always it is one of the same workflow: that is
+-- found in 6 µs, where the general question takes 50.
+CREATE OR REPLACE FUNCTION torc.authorize_node_reference(p_workflow_id bigint, p_node_id bigint, p_caller torc.caller)
+RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF p_caller.enforced AND NOT EXISTS (
+        SELECT 1 FROM torc.compute_node WHERE id = p_node_id AND workflow_id = p_workflow_id
+    ) THEN
+        PERFORM torc.authorize_references(p_workflow_id, 'compute_node_id', ARRAY[p_node_id], p_caller);
+    END IF;
+END
+$$;
+
 -- The workflows of the rows that a field names.
 CREATE OR REPLACE FUNCTION torc.workflows_of(p_field text, p_ids bigint[])
 RETURNS SETOF bigint
@@ -41,84 +56,5 @@ BEGIN
         WHEN 'compute_node_id' THEN
             RETURN QUERY SELECT DISTINCT workflow_id FROM torc.compute_node WHERE id = ANY (p_ids);
     END CASE;
-END
-$$;
-
--- Under access control, deleting rows needs leave to use all workflows whose rows would go with them, or forget them.
--- Which those are is not told. Raises TC403.
-CREATE OR REPLACE FUNCTION torc.authorize_side_effects(p_workflow_ids bigint[], p_caller torc.caller)
-RETURNS void
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    IF p_caller.enforced AND EXISTS (
-        SELECT 1 FROM unnest(p_workflow_ids) AS other (id) WHERE NOT torc.may_use_workflow(other.id, p_caller)
-    ) THEN
-        PERFORM torc.fail(
-            'TC403',
-            'Another workflow needs it, to which the user does not have access; a system administrator can delete it'
-        );
-    END IF;
-END
-$$;
-
--- Before a compute node is deleted, or with NULL all of a workflow: results go with it; jobs and actions forget it.
--- Returns p_workflow_id, so that it can stand in a WHERE clause. Locks, under access control: the nodes, which holds up
--- whoever is about to name them. Raises TC403.
-CREATE OR REPLACE FUNCTION torc.authorize_node_deletion(p_workflow_id bigint, p_node_id bigint, p_caller torc.caller)
-RETURNS bigint
-LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-    v_ids bigint[];
-BEGIN
-    IF p_caller.enforced THEN
-        v_ids := ARRAY(
-            SELECT id
-            FROM torc.compute_node
-            WHERE workflow_id = p_workflow_id AND (p_node_id IS NULL OR id = p_node_id)
-            ORDER BY id
-            FOR UPDATE
-        );
-        PERFORM torc.authorize_side_effects(
-            ARRAY(
-                SELECT workflow_id FROM torc.result WHERE compute_node_id = ANY (v_ids)
-                UNION
-                SELECT workflow_id FROM torc.job WHERE active_compute_node_id = ANY (v_ids)
-                UNION
-                SELECT workflow_id FROM torc.workflow_action WHERE executed_by = ANY (v_ids)
-            ),
-            p_caller
-        );
-    END IF;
-    RETURN p_workflow_id;
-END
-$$;
-
--- The same for failure handlers: jobs forget them.
-CREATE OR REPLACE FUNCTION torc.authorize_handler_deletion(
-    p_workflow_id bigint,
-    p_handler_id bigint,
-    p_caller torc.caller
-)
-RETURNS bigint
-LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-    v_ids bigint[];
-BEGIN
-    IF p_caller.enforced THEN
-        v_ids := ARRAY(
-            SELECT id
-            FROM torc.failure_handler
-            WHERE workflow_id = p_workflow_id AND (p_handler_id IS NULL OR id = p_handler_id)
-            ORDER BY id
-            FOR UPDATE
-        );
-        PERFORM torc.authorize_side_effects(
-            ARRAY(SELECT DISTINCT workflow_id FROM torc.job WHERE failure_handler_id = ANY (v_ids)), p_caller
-        );
-    END IF;
-    RETURN p_workflow_id;
 END
 $$;

@@ -83,7 +83,7 @@ BEGIN
     IF v_action.executed AND NOT v_action.persistent THEN
         PERFORM torc.fail('TC409', format('Action %s already claimed', p_action_id), '{"claimed": false}');
     END IF;
-    PERFORM torc.authorize_references(p_workflow_id, 'compute_node_id', ARRAY[p_compute_node_id], p_caller);
+    PERFORM torc.authorize_node_reference(p_workflow_id, p_compute_node_id, p_caller);
     UPDATE torc.workflow_action
     SET
         executed_at = clock_timestamp(),
