@@ -3,8 +3,11 @@
 Requirements, failure handlers and compute nodes need only exist; here mel owns one workflow, olga the other.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from calls import ROWS, new_group
+from support import wait_for
 
 MISSING = 10**15
 
@@ -197,6 +200,30 @@ def test_what_the_workflow_of_somebody_else_needs_cannot_be_deleted_under_it(acc
         message = access.user("olga").delete(path, status=403).json["error"]["message"]
         assert message.startswith("Another workflow needs it")
     assert access.rows() == stored
+
+
+@pytest.mark.parametrize("column", ["resource_requirements_id", "failure_handler_id", "active_compute_node_id"])
+@pytest.mark.parametrize("whole_workflow", [False, True])
+def test_a_deletion_waits_for_somebody_who_is_just_naming_the_row_and_is_refused_then(
+    access, mine, theirs, column, whole_workflow
+):
+    collection, row = {
+        "resource_requirements_id": ("resource_requirements", theirs.requirements()),
+        "failure_handler_id": ("failure_handlers", handler(theirs)),
+        "active_compute_node_id": ("compute_nodes", theirs.node()),
+    }[column]
+    path = theirs.path if whole_workflow else f"/{collection}/{row}"
+    job = mine.job()
+    with ThreadPoolExecutor(1) as threads, access.database.transaction():
+        access.database.execute(f"UPDATE torc.job SET {column} = %s WHERE id = %s", [row, job])  # noqa: S608
+        deletion = threads.submit(access.user("olga").delete, path, status=None)
+        wait_for(lambda: waiting(access) or deletion.done())
+        assert not deletion.done()
+    assert deletion.result().status_code == 403
+
+
+def waiting(access):
+    return access.database.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall()
 
 
 @uses

@@ -265,9 +265,7 @@ def _write_access_page(rows, file, offset, limit):
     total_count = json.loads(next(rows))["total_count"]
     file.write(b'{"items":[')
     has_more = json.dumps(offset + write_joined(rows, file) < total_count)
-    file.write(
-        f'],"offset":{offset},"limit":{limit},"total_count":{total_count},"has_more":{has_more}}}'.encode()
-    )
+    file.write(f'],"offset":{offset},"limit":{limit},"total_count":{total_count},"has_more":{has_more}}}'.encode())
 
 
 def write_joined(rows, file):

@@ -1,6 +1,6 @@
 -- Requirements, failure handlers and compute nodes may be named by rows of another workflow than their own. Under
--- access control that reaches no further than the caller may: rows that the caller may not use cannot be named; and, see
--- authorize_deletion.sql, what rows of others name cannot be deleted under them.
+-- access control that reaches no further than the caller may: rows that the caller may not use cannot be named; and
+-- what rows of others name cannot be deleted under them, see authorize_deletion.sql.
 
 -- Under access control, an id of a workflow that the caller may not use is an id that does not exist; the answer is the
 -- same as that of a missing row, so that nobody learns which ids there are. Raises TC422 naming the field.
