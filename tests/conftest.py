@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from callers import Access
 from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
 from workflow import Workflow
@@ -141,6 +142,13 @@ def app(database_url):
     app.extensions["database"].open()
     yield app
     app.extensions["database"].close()
+
+
+@pytest.fixture(scope="module")
+def access(module_database_url):
+    """The application on a database of its own, for tests of who may do what; see callers.Access."""
+    with Access(module_database_url) as access:
+        yield access
 
 
 @pytest.fixture(scope="session")

@@ -257,6 +257,19 @@ def _write_page(rows, file, offset, alias):
     )
 
 
+def access_page(statement, query, **params):
+    """Answer one page of a list of access control: the contract has another envelope for those, and no sort_by."""
+    write = functools.partial(_write_access_page, **query)
+    return _send(repository.spool(statement, write, **query | params))
+
+
+def _write_access_page(rows, file, offset, limit):
+    total_count = json.loads(next(rows))["total_count"]
+    file.write(b'{"items":[')
+    has_more = json.dumps(offset + write_joined(rows, file) < total_count)
+    file.write(f'],"offset":{offset},"limit":{limit},"total_count":{total_count},"has_more":{has_more}}}'.encode())
+
+
 def write_joined(rows, file):
     """Write the rows with commas between them; return how many there were."""
     count = 0

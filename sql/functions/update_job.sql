@@ -18,6 +18,11 @@ BEGIN
     END IF;
     v_job := torc.lock_job(p_job_id, p_caller);
     PERFORM torc.check_job_update(v_job, v_new, v_status);
+    IF v_new.resource_requirements_id <> v_job.resource_requirements_id THEN
+        PERFORM torc.authorize_references(
+            v_job.workflow_id, 'resource_requirements_id', ARRAY[v_new.resource_requirements_id], p_caller
+        );
+    END IF;
     UPDATE torc.job
     SET
         name = v_new.name,
