@@ -45,7 +45,8 @@ def use_once(connection, number):
             {"workflow_id": workflow, "name": "j", "command": "c"} | ({"depends_on_job_ids": [ids[i]]} if half else {})
             for i in range(number // 2)
         ]
-        rows = connection.execute("SELECT job ->> 'id' FROM torc.create_jobs(%s, %s) AS job", [workflow, json.dumps(jobs)])
+        statement = "SELECT job ->> 'id' FROM torc.create_jobs(%s, %s) AS job"
+        rows = connection.execute(statement, [workflow, json.dumps(jobs)])
         ids += [int(row[0]) for row in rows]
     for call in (
         "initialize_jobs(%s)", "initialize_jobs(%s, true)", "process_changed_job_inputs(%s)",
