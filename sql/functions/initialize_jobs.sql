@@ -17,14 +17,20 @@ RETURNS json
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
 AS $$
+DECLARE
+    v_edges_added boolean;
+    v_reopened boolean := false;
+    v_left_complete boolean;
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
-    PERFORM torc.derive_dependencies(p_workflow_id);
+    v_edges_added := torc.derive_dependencies(p_workflow_id);
     IF p_only_uninitialized THEN
-        PERFORM torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status]);
+        v_reopened := torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status]);
     END IF;
-    PERFORM torc.set_initial_statuses(p_workflow_id, p_only_uninitialized);
-    PERFORM torc.recount_dependencies(p_workflow_id);
+    v_left_complete := torc.set_initial_statuses(p_workflow_id, p_only_uninitialized);
+    IF v_edges_added OR v_reopened OR v_left_complete THEN
+        PERFORM torc.recount_dependencies(p_workflow_id);
+    END IF;
     PERFORM torc.refuse_cycle(p_workflow_id);
     IF p_clear_ephemeral_user_data THEN
         PERFORM torc.clear_ephemeral_user_data(p_workflow_id);
@@ -51,11 +57,12 @@ END
 $$;
 
 -- Adds the edges consumer -> producer of every shared file and user data. They stay, and look like explicit ones. None
--- from a job to itself: those are for refuse_cycle().
+-- from a job to itself: those are for refuse_cycle(). Returns whether there were new ones.
 CREATE OR REPLACE FUNCTION torc.derive_dependencies(p_workflow_id bigint)
-RETURNS void
-LANGUAGE sql
+RETURNS boolean
+LANGUAGE plpgsql
 AS $$
+BEGIN
     WITH derived AS (
         SELECT consumer.job_id, producer.job_id AS depends_on_job_id
         FROM torc.file AS file
@@ -74,19 +81,24 @@ AS $$
     SELECT job_id, depends_on_job_id
     FROM derived
     WHERE job_id <> depends_on_job_id
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END
 $$;
 
--- The status part; the counters of all jobs are set by recount_dependencies() right after. Only jobs that wait for
--- something are made blocked, so blocked jobs get their counter here.
+-- The status part; returns whether a job left the complete set, after which all counters are to be set anew. Only jobs
+-- that wait for something are made blocked, so blocked jobs get their counter here.
 CREATE OR REPLACE FUNCTION torc.set_initial_statuses(p_workflow_id bigint, p_only_uninitialized boolean)
-RETURNS void
+RETURNS boolean
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    v_left_complete boolean;
 BEGIN
     WITH target AS (
         SELECT
             job.id,
+            job.status AS old_status,
             CASE
                 WHEN counted.open_dependencies > 0 AND (job.status = 'uninitialized' OR NOT p_only_uninitialized)
                     THEN 'blocked'
@@ -97,22 +109,28 @@ BEGIN
         FROM torc.job AS job
         CROSS JOIN LATERAL torc.count_dependencies(job.id) AS counted
         WHERE job.workflow_id = p_workflow_id
+    ),
+
+    moved AS (
+        UPDATE torc.job AS job
+        SET
+            status = target.status,
+            open_dependencies = target.open_dependencies,
+            canceled_by_dependency = job.canceled_by_dependency AND target.status = 'canceled'
+        FROM target
+        WHERE job.id = target.id AND job.status <> target.status
+        RETURNING target.old_status
     )
 
-    UPDATE torc.job AS job
-    SET
-        status = target.status,
-        open_dependencies = target.open_dependencies,
-        canceled_by_dependency = job.canceled_by_dependency AND target.status = 'canceled'
-    FROM target
-    WHERE job.id = target.id AND job.status <> target.status;
+    SELECT coalesce(bool_or(torc.is_complete(old_status)), false) INTO v_left_complete FROM moved;
+    RETURN v_left_complete;
 END
 $$;
 
--- Everything downstream of the jobs with one of the given statuses becomes uninitialized, whatever its status. Counters
--- are left to recount_dependencies().
+-- Everything downstream of the jobs with one of the given statuses becomes uninitialized, whatever its status; returns
+-- whether that changed a job. Counters are left to recount_dependencies().
 CREATE OR REPLACE FUNCTION torc.uninitialize_downstream(p_workflow_id bigint, p_statuses torc.job_status[])
-RETURNS void
+RETURNS boolean
 LANGUAGE plpgsql
 AS $$
 BEGIN
@@ -128,6 +146,7 @@ BEGIN
     SET status = 'uninitialized', canceled_by_dependency = false
     FROM downstream
     WHERE job.id = downstream.job_id AND job.status <> 'uninitialized';
+    RETURN FOUND;
 END
 $$;
 

@@ -7,7 +7,7 @@ LANGUAGE sql STABLE
 AS $$
     SELECT
         job.id,
-        sha256(convert_to(jsonb_build_array(
+        sha256(convert_to(json_build_array(
             job.command,
             nullif(job.invocation_script, ''),
             ARRAY(SELECT edge.depends_on_job_id FROM torc.job_depends_on AS edge WHERE edge.job_id = job.id ORDER BY 1),
