@@ -11,8 +11,9 @@ from torc_server.settings import Settings
 from torc_server.wire import BASE_PATH
 
 BUDGET = {
-    0: "system.ping system.get_version",
+    0: "system.ping system.get_version health.healthz",
     1: """
+        admin.reload_auth health.readyz
         workflows.create_workflow workflows.get_workflow workflows.update_workflow workflows.get_workflow_status
         workflows.update_workflow_status workflows.reset_workflow_status workflows.is_workflow_complete
         workflows.is_workflow_uninitialized workflows.get_ready_job_requirements workflows.list_job_ids

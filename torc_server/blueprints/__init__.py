@@ -1,11 +1,13 @@
 """One module per resource: parse, one repository call, respond. No SQL, no rules here."""
 
 from torc_server.blueprints import (
+    admin,
     compute_nodes,
     event_stream,
     events,
     failure_handlers,
     files,
+    health,
     jobs,
     local_schedulers,
     remote_workers,
@@ -23,6 +25,7 @@ from torc_server.blueprints import (
 
 BLUEPRINTS = (
     system.blueprint,
+    admin.blueprint,
     workflows.blueprint,
     workflow_actions.blueprint,
     jobs.blueprint,
@@ -41,3 +44,4 @@ BLUEPRINTS = (
     remote_workers.blueprint,
     ro_crate_entities.blueprint,
 )
+OUTSIDE_BASE_PATH = (health.blueprint,)
