@@ -136,6 +136,24 @@ def app(database_url):
     app.extensions["database"].close()
 
 
+@pytest.fixture
+def make_client(database_url):
+    """A factory: make_client(require_auth=True, …) is a client of an application in memory with those settings. Its
+    .app is the application; each one is like another worker on the database of `client`."""
+    from torc_server.app import create_app
+
+    apps = []
+
+    def make(**options):
+        apps.append(create_app(replace(Settings(), database_url=database_url, **options), database_url))
+        apps[-1].extensions["database"].open()
+        return MemoryClient(apps[-1])
+
+    yield make
+    for app in apps:
+        app.extensions["database"].close()
+
+
 @pytest.fixture(scope="session")
 def client(app):
     """`client.get("/ping").json`: see support.Client."""

@@ -11,9 +11,8 @@ from torc_server.settings import Settings
 from torc_server.wire import BASE_PATH
 
 BUDGET = {
-    0: "system.ping system.get_version health.healthz",
+    0: "system.ping system.get_version",
     1: """
-        admin.reload_auth health.readyz
         workflows.create_workflow workflows.get_workflow workflows.update_workflow workflows.get_workflow_status
         workflows.update_workflow_status workflows.reset_workflow_status workflows.is_workflow_complete
         workflows.is_workflow_uninitialized workflows.get_ready_job_requirements workflows.list_job_ids
@@ -106,11 +105,13 @@ BODIES = {
 }
 PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@host"}
 
+# Have tests of their own: a stream has no end, the others need a password file or are outside the base path.
+ELSEWHERE = ("event_stream.stream_events", "admin.reload_auth", "health.healthz", "health.readyz")
 URLS = create_app(Settings(), "").url_map
 ROUTES = [
     pytest.param(rule, method, id=f"{method} {rule.rule.removeprefix(BASE_PATH)}")
     for rule in URLS.iter_rules()
-    if rule.endpoint != "event_stream.stream_events"  # has no end
+    if rule.endpoint not in ELSEWHERE
     for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
 ]
 
