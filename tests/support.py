@@ -177,7 +177,7 @@ class Server:
     def workers(self):
         """The pids of the worker processes."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"torc-server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [int(pid) for pid in children if b"torc-server" in _command_line(pid)]
 
     def stop(self, how=signal.SIGTERM, timeout=40):
         """Send the signal, wait for the end, check that nothing listens; return the exit code."""
@@ -194,6 +194,13 @@ class Server:
         if self.port and listens(self.port):
             raise AssertionError(f"something still listens on port {self.port}")
         return code
+
+
+def _command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return b""
 
 
 def listens(port):

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 from support import HttpClient, wait_for
 
@@ -36,6 +37,7 @@ def only(server, worker):
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
     try:
+        wait_for(lambda: {psutil.Process(pid).status() for pid in others} <= {psutil.STATUS_STOPPED}, what="the halt")
         yield HttpClient(server.url, timeout=10)
     finally:
         for pid in others:
