@@ -111,6 +111,13 @@ def fresh_database_url():
         yield conninfo
 
 
+@pytest.fixture(scope="module")
+def module_database_url():
+    """A migrated database for the tests of one module."""
+    with new_database(_shared["template"]) as conninfo:
+        yield conninfo
+
+
 @pytest.fixture
 def empty_database_url():
     """An empty database for one test."""

@@ -14,6 +14,7 @@ from support import HttpClient
 from torc_server.schemas.fields import JOB_STATUSES
 
 PATIENCE = 60  # seconds; who waits longer hangs
+STEP = 5  # calls between two waits for the others: as many run at the same moment, and a busy machine is not slowed
 _together = None  # in each process: the barrier of all
 
 
@@ -43,11 +44,18 @@ def _run(function, *arguments):
 # With SQL sessions, in step
 
 
-def complete_in_step(database_url, results):
-    """Complete the jobs of the results one after another, each at the same moment as the others do theirs."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for result in results:
+def in_step(items):
+    """The items; before every few of them all processes wait for each other."""
+    for number, item in enumerate(items):
+        if number % STEP == 0:
             _together.wait()
+        yield item
+
+
+def complete_in_step(database_url, results):
+    """Complete the jobs of the results one after another, at the same moments as the others do theirs."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for result in in_step(results):
             connection.execute(
                 "SELECT torc.complete_job(%s, 'completed', 0, %s)", (result["job_id"], json.dumps(result))
             )
@@ -56,18 +64,16 @@ def complete_in_step(database_url, results):
 def create_dependents_in_step(database_url, workflow_id, dependencies):
     """Create a job that depends on each of the given ones."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        for dependency in dependencies:
+        for dependency in in_step(dependencies):
             body = {"workflow_id": workflow_id, "name": "j", "command": "c", "depends_on_job_ids": [dependency]}
-            _together.wait()
             connection.execute("SELECT torc.create_jobs(%s, %s)", (workflow_id, json.dumps([body])))
 
 
 def edit_edges_in_step(database_url, workflow_id, edges):
     """Let the first job of each pair depend on the second."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        for job, dependency in edges:
+        for job, dependency in in_step(edges):
             body = {"workflow_id": workflow_id, "name": "j", "command": "c", "depends_on_job_ids": [dependency]}
-            _together.wait()
             connection.execute("SELECT torc.update_job(%s, %s)", (job, json.dumps(body)))
 
 

@@ -277,12 +277,14 @@ def test_each_claim_packs_afresh(workflow):
     "PT1H PT1H", "P-1D", "1H", "P1Y1W", "PT١H",
 ])  # fmt: skip
 @pytest.mark.parametrize("with_jobs", [True, False])
-def test_a_time_limit_that_is_no_duration_is_422_naming_field_and_value(workflow, time_limit, with_jobs):
+def test_a_time_limit_that_is_no_duration_is_422_naming_the_field_without_the_text(workflow, time_limit, with_jobs):
     if with_jobs:
         ready(workflow)
     error = fit(workflow, time_limit=time_limit, status=422)
-    assert (error["field"], error["value"]) == ("time_limit", time_limit)
-    assert error["message"].startswith(f"Invalid time_limit format '{time_limit}': ")
+    assert error.keys() == {"error", "message", "field"}
+    assert error["field"] == "time_limit"
+    assert error["message"].startswith("Invalid time_limit format: ")
+    assert not time_limit.strip("P ") or time_limit not in error["message"]
 
 
 @pytest.mark.parametrize(

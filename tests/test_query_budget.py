@@ -5,10 +5,7 @@ Whoever adds a route says here what it may cost.
 
 import psycopg
 import pytest
-
-from torc_server.app import create_app
-from torc_server.settings import Settings
-from torc_server.wire import BASE_PATH
+from calls import ROUTES, prepared_call
 
 BUDGET = {
     0: "system.ping system.get_version",
@@ -65,56 +62,6 @@ BUDGET = {
 }
 STATEMENTS = {endpoint: count for count, endpoints in BUDGET.items() for endpoint in endpoints.split()}
 
-# What a row of each collection is made from; also the body of its PUT. A job is added where one is named.
-ROWS = {
-    "workflows": {"name": "w", "user": "u"},
-    "jobs": {"name": "j", "command": "c"},
-    "files": {"name": "f", "path": "/f"},
-    "user_data": {"name": "d", "data": {"x": 1}},
-    "resource_requirements": {"name": "r", "memory": "1g", "runtime": "PT1M"},
-    "compute_nodes": {
-        "hostname": "h", "pid": 1, "start_time": "now", "num_cpus": 1, "memory_gb": 1, "num_gpus": 0, "num_nodes": 1,
-        "compute_node_type": "local", "is_active": True,
-    },
-    "results": {
-        "job_id": ..., "compute_node_id": ..., "run_id": 0, "attempt_id": 1, "return_code": 0, "exec_time_minutes": 1,
-        "completion_time": "now", "status": "completed",
-    },
-    "events": {"data": {"x": 1}},
-    "failure_handlers": {"name": "h", "rules": "[]"},
-    "local_schedulers": {"memory": "1g", "num_cpus": 1},
-    "slurm_schedulers": {"name": "s", "account": "a", "nodes": 1, "walltime": "1:00:00"},
-    "scheduled_compute_nodes": {
-        "scheduler_id": 1, "scheduler_config_id": 1, "scheduler_type": "slurm", "status": "pending",
-    },
-    "slurm_stats": {"job_id": ..., "run_id": 0, "attempt_id": 1},
-    "ro_crate_entities": {"entity_id": "e", "entity_type": "File", "metadata": "{}"},
-    "workflow_actions": {"trigger_type": "on_workflow_start", "action_type": "x", "action_config": {}},
-}  # fmt: skip
-
-# The status in which a job must be for the call, and what the call needs beside the path.
-JOB_STATUS = {"jobs.start_job": "pending", "jobs.complete_job": "running", "jobs.retry_job": "failed"}
-BODIES = {
-    "workflows.update_workflow_status": {"run_id": 0, "is_canceled": False},
-    "workflows.claim_jobs_based_on_resources": {"num_cpus": 9, "memory_gb": 9, "num_gpus": 0, "num_nodes": 1},
-    "jobs.manage_status_change_by_body": {"target_status": "ready"},
-    "jobs.create_jobs": {"jobs": [ROWS["jobs"]] * 3},
-    "jobs.complete_job": ROWS["results"],
-    "remote_workers.create_remote_workers": ["me@host"],
-    "workflow_actions.claim_action": {},
-}
-PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@host"}
-
-# Have tests of their own: a stream has no end, the others need a password file or are outside the base path.
-ELSEWHERE = ("event_stream.stream_events", "admin.reload_auth", "health.healthz", "health.readyz")
-URLS = create_app(Settings(), "").url_map
-ROUTES = [
-    pytest.param(rule, method, id=f"{method} {rule.rule.removeprefix(BASE_PATH)}")
-    for rule in URLS.iter_rules()
-    if rule.endpoint not in ELSEWHERE
-    for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
-]
-
 
 @pytest.fixture
 def sent(monkeypatch):
@@ -140,36 +87,3 @@ def test_an_endpoint_sends_as_many_statements_as_its_budget_says(workflow, sent,
     del sent[:]
     workflow.client.request(method, path, **arguments)
     assert len(sent) == STATEMENTS[rule.endpoint], sent
-
-
-def prepared_call(workflow, rule, method):
-    """The path and arguments of a call that succeeds, all rows made that it needs."""
-    collection, action = rule.endpoint.split(".")
-    job = workflow.job_in(JOB_STATUS.get(rule.endpoint, "uninitialized"))
-    values = PATH_VALUES | {"workflow_id": workflow.id, "job_id": job, "compute_node_id": workflow.node()}
-    if rule.endpoint == "jobs.manage_status_change":
-        values["status"] = "ready"
-    if rule.endpoint == "remote_workers.delete_remote_worker":
-        workflow.client.post(f"{workflow.path}/remote_workers", json=BODIES["remote_workers.create_remote_workers"])
-    if rule.endpoint == "workflow_actions.claim_action":
-        action = with_ids(ROWS["workflow_actions"], values)
-        values["action_id"] = workflow.client.post(f"{workflow.path}/actions", json=action).json["id"]
-
-    body = with_ids(BODIES.get(rule.endpoint, ROWS.get(collection)), values)
-    for name in rule.arguments - values.keys():
-        values[name] = workflow.client.post(f"/{collection}", json=body).json["id"]
-    path = URLS.bind("").build(rule.endpoint, {name: values[name] for name in rule.arguments}, method)
-
-    if rule.endpoint in BODIES or method in ("POST", "PUT") and action.startswith(("create_", "update_")):
-        return path.removeprefix(BASE_PATH), {"json": body}
-    params = {"workflow_id": workflow.id, "max_retries": 5}
-    return path.removeprefix(BASE_PATH), {"params": {} if "workflow_id" in rule.arguments else params}
-
-
-def with_ids(body, values):
-    """The body with the ids that it needs."""
-    if not isinstance(body, dict):
-        return body
-    if "jobs" in body:
-        return {"jobs": [with_ids(job, values) for job in body["jobs"]]}
-    return {"workflow_id": values["workflow_id"]} | {k: values[k] if v is ... else v for k, v in body.items()}

@@ -76,7 +76,7 @@ def test_an_unknown_trigger_is_stored_and_never_fires(workflow, add):
         ("run_commands", {"commands": "a"}, "'commands' must be an array"),
         ("run_commands", {"commands": []}, "'commands' array cannot be empty"),
         ("run_commands", {"commands": ["a", 1]}, "'commands[1]' must be a string"),
-        ("schedule_nodes", {"z": 1, "b": 2}, "Unsupported field 'b' for action_type 'schedule_nodes'"),
+        ("schedule_nodes", {"z": 1, "b": 2}, "Unsupported field for action_type 'schedule_nodes'"),
         ("schedule_nodes", {"scheduler_id": 1.0}, "'scheduler_id' must be an integer"),
         ("schedule_nodes", {"scheduler_id": True}, "'scheduler_id' must be an integer"),
         ("schedule_nodes", {"scheduler_type": None}, "'scheduler_type' must be a string"),
@@ -136,7 +136,7 @@ def test_a_persistent_action_may_be_claimed_again_and_stays_pending(workflow, ad
 def test_a_claim_for_an_unknown_node_is_422_and_claims_nothing(workflow, add):
     action = add("on_workflow_start")
     error = claim(workflow, action, status=422, compute_node_id=999_999_999)["error"]
-    assert error["field"] == "executed_by"
+    assert error["field"] == "compute_node_id"
     assert not actions(workflow)[action]["executed"]
 
 

@@ -3,7 +3,7 @@
 import logging
 
 from flask import Response, json
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
 log = logging.getLogger("torc_server")
 
@@ -39,6 +39,14 @@ class ApiError(Exception):
         return Response(body, self.status, self.headers, mimetype="application/json")
 
 
+class InvalidPath(BadRequest):
+    """A path parameter that cannot be read. Not an ApiError: routing passes on none but the framework's errors."""
+
+    def __init__(self, field, rule):
+        super().__init__(f"Invalid URL: {field} {rule}")
+        self.extra = {"field": field}
+
+
 def init_app(app):
     app.register_error_handler(ApiError, ApiError.response)
     app.register_error_handler(HTTPException, _from_framework)
@@ -49,7 +57,8 @@ def _from_framework(error):
     if error.code < 400:
         return error
     headers = {"Allow": ",".join(sorted(error.valid_methods))} if getattr(error, "valid_methods", None) else {}
-    return ApiError(error.code, _MESSAGES.get(error.code, error.description), headers).response()
+    extra = getattr(error, "extra", {})
+    return ApiError(error.code, _MESSAGES.get(error.code, error.description), headers, **extra).response()
 
 
 _MESSAGES = {

@@ -107,7 +107,7 @@ def _has_hung_up(client):
     if not readable:
         return False
     try:
-        if isinstance(client, ssl.SSLSocket):
+        if hasattr(client, "pending"):  # TLS, perhaps in a wrapper
             return _read_tls(client) == b""
         return client.recv(1, socket.MSG_PEEK) == b""
     except ssl.SSLWantReadError:  # a record of TLS itself

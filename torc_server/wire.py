@@ -7,12 +7,11 @@ import time
 
 from flask import Response, request
 from marshmallow import ValidationError
-from werkzeug.exceptions import BadRequest
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, Rule
 from werkzeug.wsgi import wrap_file
 
 from torc_server import repository
-from torc_server.errors import ApiError
+from torc_server.errors import ApiError, InvalidPath
 from torc_server.schemas.common import MAX_LIMIT
 from torc_server.schemas.fields import JOB_STATUSES, Json, is_text, parse_int64
 
@@ -20,6 +19,7 @@ BASE_PATH = "/torc-service/v1"
 
 
 def init_app(app):
+    app.url_rule_class = NamingRule
     app.url_map.converters |= {"int64": Int64Converter, "job_status": JobStatusConverter, "text": TextConverter}
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
@@ -29,13 +29,23 @@ def init_app(app):
     app.after_request(_add_headers)
 
 
+class NamingRule(Rule):
+    """A route whose converters know which parameter they convert, to name it in errors."""
+
+    def get_converter(self, variable_name, *args, **kwargs):
+        converter = super().get_converter(variable_name, *args, **kwargs)
+        converter.name = variable_name
+        return converter
+
+
+# Refusals do without the value: clients retry when an error of a job's call holds a word such as "network".
 class Int64Converter(BaseConverter):
     """An id in a path. What is not an integer of 64 bits is 400, not an unknown path."""
 
     def to_python(self, value):
         number = parse_int64(value)
         if number is None:
-            raise BadRequest(f"Invalid URL: {value[:60]!r} is not an integer of 64 bits")
+            raise InvalidPath(self.name, "must be an integer of 64 bits")
         return number
 
 
@@ -44,7 +54,7 @@ class JobStatusConverter(BaseConverter):
 
     def to_python(self, value):
         if value not in JOB_STATUSES:
-            raise BadRequest(f"Invalid URL: {value[:60]!r} is not one of {', '.join(JOB_STATUSES)}")
+            raise InvalidPath(self.name, f"must be one of {', '.join(JOB_STATUSES)}")
         return value
 
 
@@ -56,7 +66,7 @@ class TextConverter(BaseConverter):
 
     def to_python(self, value):
         if not is_text(value):
-            raise BadRequest("Invalid URL: a NUL character")
+            raise InvalidPath(self.name, "must be text without NUL characters")
         return value
 
 
@@ -158,6 +168,8 @@ def first_message(messages, path=""):
     if isinstance(messages, list):
         return path, messages[0]
     key, inner = next(iter(messages.items()))
+    if key == "_schema":  # the object itself, not one of its keys
+        return first_message(inner, path)
     return first_message(inner, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}".lstrip("."))
 
 

@@ -1,8 +1,8 @@
 -- Hands out up to p_limit ready jobs of a workflow, highest priority first, then lowest id, and makes them pending.
 -- A canceled workflow hands out nothing. Two callers never wait for each other: rows that another claim has locked are
 -- skipped. Only a caller that would leave with nothing, while ready rows are locked, waits for them: it holds no row
--- then. (To wait with jobs in hand would let two half-served callers wait for each other.) If others took them, it looks
--- again: the answer is empty only if nothing is ready.
+-- then. (To wait with jobs in hand would let two half-served callers wait for each other.) If others took them, it
+-- looks again: the answer is empty only if nothing is ready.
 -- Locks: workflow shared, the picked job rows. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.claim_next_jobs(
     p_workflow_id bigint,

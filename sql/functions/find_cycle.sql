@@ -1,9 +1,9 @@
 -- Cycles among the blocked jobs of a workflow, which would wait for each other for ever. Jobs of other statuses do not
 -- count: a cycle through a job that is complete, disabled or may be claimed can run, or waits for a decision.
 
--- Raises TC422 if there is a cycle, or a job that consumes what it produces itself. For initialize_jobs, once it has set
--- the statuses: which jobs wait depends on the mode. If every edge points to a lower id there is no cycle (7 ms for
--- 100,000 jobs).
+-- Raises TC422 if there is a cycle, or a job that consumes what it produces itself. For initialize_jobs, once it has
+-- set the statuses: which jobs wait depends on the mode. If every edge points to a lower id there is no cycle (7 ms
+-- for 100,000 jobs).
 CREATE OR REPLACE FUNCTION torc.refuse_cycle(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql

@@ -55,7 +55,8 @@ $$;
 
 -- Seconds of an ISO 8601 duration: P[nY][nM][nD][T[nH][nM][n[.n]S]], PnW, or P and a date and time read as amounts.
 -- A year is 31,557,600 s, a month 2,629,800 s; fractions of a second are dropped; PT and P1DT are valid. Whatever is
--- left over is an error, and so is a number over 32 bits. NULL for NULL. Raises TC422, naming the field.
+-- left over is an error, and so is a number over 32 bits. NULL for NULL. Raises TC422, naming the field; the text
+-- itself only for a runtime: clients retry a claim when an error holds a word such as "network".
 CREATE OR REPLACE FUNCTION torc.parse_duration(p_duration text, p_field text DEFAULT 'runtime')
 RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE STRICT
@@ -65,6 +66,7 @@ DECLARE
     v_seconds_of bigint[] := ARRAY[31557600, 2629800, 604800, 86400, 3600, 60, 1];
     v_parts text[];
     v_total bigint := 0;
+    v_reason text;
 BEGIN
     v_parts := regexp_match(
         v_text, '^P(?=[0-9T])(?:(\d+)Y)?(?:(\d+)M)?()(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:[.,]\d*)?S)?)?$'
@@ -75,30 +77,31 @@ BEGIN
     IF v_parts IS NULL THEN
         v_parts := regexp_match(v_text, '^P(\d{4})-?(\d\d)-?()(\d\d)T(\d\d):?(\d\d):?(\d\d)$');
     END IF;
-    IF v_parts IS NULL THEN
-        PERFORM torc.fail(
-            'TC422',
-            format(
-                'Invalid %s format ''%s'': %s', p_field, left(p_duration, 60),
-                CASE
-                    WHEN v_text = '' THEN 'Duration string cannot be empty'
-                    ELSE format('Invalid ISO 8601 duration format: Failed to parse duration: %s', left(v_text, 60))
-                END
-            ),
-            jsonb_build_object('field', p_field, 'value', p_duration)
-        );
+    IF v_text = '' THEN
+        v_reason := 'Duration string cannot be empty';
+    ELSIF v_parts IS NULL THEN
+        v_reason := 'Invalid ISO 8601 duration format: Failed to parse duration'
+            || CASE p_field WHEN 'runtime' THEN ': ' || left(v_text, 60) ELSE '' END;
     END IF;
     FOR v_index IN 1..7 LOOP
-        CONTINUE WHEN coalesce(v_parts[v_index], '') = '';
+        CONTINUE WHEN v_reason IS NOT NULL OR coalesce(v_parts[v_index], '') = '';
         IF length(ltrim(v_parts[v_index], '0')) > 10 OR v_parts[v_index]::numeric > 4294967295 THEN
-            PERFORM torc.fail(
-                'TC422',
-                format('Invalid %s format ''%s'': a number is over 32 bits', p_field, left(p_duration, 60)),
-                jsonb_build_object('field', p_field, 'value', p_duration)
-            );
+            v_reason := 'a number is over 32 bits';
+        ELSE
+            v_total := v_total + v_parts[v_index]::bigint * v_seconds_of[v_index];
         END IF;
-        v_total := v_total + v_parts[v_index]::bigint * v_seconds_of[v_index];
     END LOOP;
+    IF v_reason IS NOT NULL AND p_field = 'runtime' THEN
+        PERFORM torc.fail(
+            'TC422',
+            format('Invalid %s format ''%s'': %s', p_field, left(p_duration, 60), v_reason),
+            jsonb_build_object('field', p_field, 'value', p_duration)
+        );
+    ELSIF v_reason IS NOT NULL THEN
+        PERFORM torc.fail(
+            'TC422', format('Invalid %s format: %s', p_field, v_reason), jsonb_build_object('field', p_field)
+        );
+    END IF;
     RETURN v_total;
 END
 $$;

@@ -10,6 +10,8 @@ MAX_LIMIT = 100000
 class Model(Schema):
     """A request body. Unknown keys are ignored; a null in an optional field is the same as no key."""
 
+    error_messages = {"type": "must be a JSON object"}
+
     class Meta:
         unknown = EXCLUDE
 
