@@ -116,14 +116,21 @@ def test_without_a_file_there_is_nothing_to_reload(client):
     }
 
 
-@pytest.mark.parametrize("content, told", [
-    ("alice", "line 1 has no colon"), ("# nobody\n", "it names no user"), (f"a:{OLD_HASH}\n:{OLD_HASH}", "line 2 has"),
-    ("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "line 1: the hash is not of bcrypt"), (b"\xff:x", "it is not UTF-8"),
-    (None, "cannot read it: No such file or directory"),
-])
+BROKEN = {
+    "line 1 has no colon": "alice",
+    "it names no user": "# nobody\n",
+    "line 2 has no name": f"a:{OLD_HASH}\n:{OLD_HASH}",
+    "line 1: the hash is not of bcrypt": "alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+    "it is not UTF-8": b"\xff:x",
+    "cannot read it: No such file or directory": None,
+}
+
+
+@pytest.mark.parametrize("told", BROKEN)
 def test_a_file_that_cannot_be_used_is_said_so_once_in_the_log_and_the_users_stay(
-    make_client, auth_file, content, told, caplog
+    make_client, auth_file, told, caplog
 ):
+    content = BROKEN[told]
     client = make_client(auth_file=auth_file)
     if content is None:
         auth_file.unlink()
