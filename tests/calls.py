@@ -1,5 +1,7 @@
 """A valid call of every route, read off the application so that none can be forgotten."""
 
+import uuid
+
 import pytest
 
 from torc_server.app import create_app
@@ -30,6 +32,7 @@ ROWS = {
     },
     "slurm_stats": {"job_id": ..., "run_id": 0, "attempt_id": 1},
     "ro_crate_entities": {"entity_id": "e", "entity_type": "File", "metadata": "{}"},
+    "access_groups": {"name": "g", "description": "a group"},
     "workflow_actions": {"trigger_type": "on_workflow_start", "action_type": "x", "action_config": {}},
 }  # fmt: skip
 
@@ -43,25 +46,27 @@ BODIES = {
     "jobs.complete_job": ROWS["results"],
     "remote_workers.create_remote_workers": ["me@host"],
     "workflow_actions.claim_action": {},
+    "access_groups.add_user_to_group": {"user_name": "someone", "group_id": 0, "role": "member"},
 }
-PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@host"}
+PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@host", "user_name": "someone"}
 
-# Have tests of their own: a stream has no end, the others need a password file or are outside the base path.
-ELSEWHERE = ("event_stream.stream_events", "admin.reload_auth", "health.healthz", "health.readyz")
+# Have tests of their own: these need a password file or are outside the base path.
+ELSEWHERE = ("admin.reload_auth", "health.healthz", "health.readyz")
 URLS = create_app(Settings(), "").url_map
-ROUTES = [
+ALL_ROUTES = [
     pytest.param(rule, method, id=f"{method} {rule.rule.removeprefix(BASE_PATH)}")
     for rule in URLS.iter_rules()
     if rule.endpoint not in ELSEWHERE
     for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
 ]
+ROUTES = [route for route in ALL_ROUTES if route.values[0].endpoint != "event_stream.stream_events"]  # has no end
 
 
-def prepared_call(workflow, rule, method):
-    """The path and arguments of a call that succeeds, all rows made that it needs."""
+def prepared_call(workflow, rule, method, **given):
+    """The path and arguments of a call that succeeds, all rows made that it needs; `given`: parts of the path."""
     collection, action = rule.endpoint.split(".")
     job = workflow.job_in(JOB_STATUS.get(rule.endpoint, "uninitialized"))
-    values = PATH_VALUES | {"workflow_id": workflow.id, "job_id": job, "compute_node_id": workflow.node()}
+    values = PATH_VALUES | {"workflow_id": workflow.id, "job_id": job, "compute_node_id": workflow.node()} | given
     if rule.endpoint == "jobs.manage_status_change":
         values["status"] = "ready"
     if rule.endpoint == "remote_workers.delete_remote_worker":
@@ -70,7 +75,13 @@ def prepared_call(workflow, rule, method):
         action = with_ids(ROWS["workflow_actions"], values)
         values["action_id"] = workflow.client.post(f"{workflow.path}/actions", json=action).json["id"]
 
+    if "group_id" in rule.arguments:
+        prepare_group(workflow, rule, values)
+
     body = with_ids(BODIES.get(rule.endpoint, ROWS.get(collection)), values)
+    if collection == "access_groups" and "name" in body:
+        body["name"] = uuid.uuid4().hex  # no two groups have the same
+
     for name in rule.arguments - values.keys():
         values[name] = workflow.client.post(f"/{collection}", json=body).json["id"]
     path = URLS.bind("").build(rule.endpoint, {name: values[name] for name in rule.arguments}, method)
@@ -79,6 +90,26 @@ def prepared_call(workflow, rule, method):
         return path.removeprefix(BASE_PATH), {"json": body}
     params = {"workflow_id": workflow.id, "max_retries": 5}
     return path.removeprefix(BASE_PATH), {"params": {} if "workflow_id" in rule.arguments else params}
+
+
+def prepare_group(workflow, rule, values):
+    """Make the group of a path, and what is to be taken from it."""
+    values.setdefault("group_id", new_group(workflow.client))
+    path = f"/access_groups/{values['group_id']}"
+    if rule.endpoint == "access_groups.remove_user_from_group":
+        member = BODIES["access_groups.add_user_to_group"] | {"user_name": values["user_name"]}
+        workflow.client.post(f"{path}/members", json=member)
+    if rule.endpoint == "access_groups.remove_workflow_from_group":
+        workflow.client.post(workflow.path + path)
+
+
+def new_group(client, **members):
+    """Create a group whose members have these roles; return its id."""
+    group = client.post("/access_groups", json={"name": uuid.uuid4().hex}).json["id"]
+    for user, role in members.items():
+        member = {"user_name": user, "group_id": group, "role": role}
+        client.post(f"/access_groups/{group}/members", json=member)
+    return group
 
 
 def with_ids(body, values):

@@ -15,11 +15,12 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from callers import Access
 from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
 from workflow import Workflow
 
-from torc_server import embedded, migrations
+from torc_server import embedded, htpasswd, migrations
 from torc_server.settings import Settings
 
 # For tests only: what a crash of the machine would lose is lost anyhow.
@@ -161,6 +162,13 @@ def make_client(database_url):
         app.extensions["database"].close()
 
 
+@pytest.fixture(scope="module")
+def access(module_database_url):
+    """The application on a database of its own, for tests of who may do what; see callers.Access."""
+    with Access(module_database_url) as access:
+        yield access
+
+
 @pytest.fixture(scope="session")
 def client(app):
     """`client.get("/ping").json`: see support.Client."""
@@ -201,9 +209,12 @@ def folder(session_folder):
 
 @pytest.fixture(scope="session")
 def server(session_folder):
-    """A real server on a database of its own, shared by the tests of this process; see support.Server."""
+    """A real server on a database of its own, shared by the tests of this process; see support.Server. It has a
+    password file, and needs no password."""
+    auth_file = session_folder / "htpasswd"
+    auth_file.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
     with new_database(_shared["template"]) as conninfo:
-        server = Server(session_folder / "server", database_url=conninfo)
+        server = Server(session_folder / "server", database_url=conninfo, auth_file=auth_file)
         try:
             yield server.wait_until_it_listens()
         finally:

@@ -82,6 +82,9 @@ IGNORED = {
     ("workflow_actions.create_workflow_action", "workflow_id"),
 }  # fmt: skip
 
+# Where a path may name a row that does not exist: nobody has access to such a workflow.
+ANY_ID = ("access_groups.check_workflow_access",)
+
 # Errors of these calls hold no text of the user's.
 WITHOUT_USERS_TEXT = ("start_", "complete_", "retry_", "claim_", "manage_", "_file", "_action", "_node")
 
@@ -156,6 +159,7 @@ class Calls:
         assert response.json.keys() == {"error"}, shown
         error = response.json["error"]
         assert error["error"] == KINDS[response.status_code] and error["message"], shown
+        assert "cannot be stored" not in error["message"], shown  # validation let it through
         if any(part in self.rule.endpoint for part in WITHOUT_USERS_TEXT):
             assert "network" not in response.text, shown
         return error
@@ -401,7 +405,7 @@ def test_a_bad_path_parameter_is_refused_by_name_and_stores_nothing(calls, store
     for name, converter in rule._converters.items():
         for text in bad_segments(converter):
             call.refused(name, path=path_with(rule, call.path, name, text))
-        if type(converter).__name__ == "Int64Converter":
+        if type(converter).__name__ == "Int64Converter" and rule.endpoint not in ANY_ID:
             named = name in ("limit", "run_id") or rule.endpoint == "jobs.start_job" and name == "compute_node_id"
             for number in (NOWHERE, -1, INT64_MAX, INT64_MIN):
                 call.refused(name, says_field=named, path=path_with(rule, call.path, name, number))

@@ -38,6 +38,10 @@ BUDGET = {
         workflow_actions.create_workflow_action workflow_actions.get_workflow_actions
         workflow_actions.get_pending_actions workflow_actions.claim_action
         remote_workers.create_remote_workers remote_workers.list_remote_workers remote_workers.delete_remote_worker
+        access_groups.create_access_group access_groups.get_access_group access_groups.delete_access_group
+        access_groups.add_user_to_group access_groups.remove_user_from_group
+        access_groups.add_workflow_to_group access_groups.remove_workflow_from_group
+        access_groups.check_workflow_access
     """,
     2: """
         workflows.list_workflows workflows.delete_workflow workflows.cancel_workflow workflows.initialize_jobs
@@ -58,6 +62,8 @@ BUDGET = {
         scheduled_compute_nodes.list_scheduled_compute_nodes scheduled_compute_nodes.delete_scheduled_compute_nodes
         slurm_stats.list_slurm_stats
         ro_crate_entities.list_ro_crate_entities ro_crate_entities.delete_ro_crate_entities
+        access_groups.list_access_groups access_groups.list_group_members access_groups.list_user_groups
+        access_groups.list_workflow_groups
     """,
 }
 STATEMENTS = {endpoint: count for count, endpoints in BUDGET.items() for endpoint in endpoints.split()}

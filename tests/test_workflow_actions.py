@@ -98,6 +98,11 @@ def test_schedule_nodes_takes_all_of_its_keys_or_none(workflow, add):
     assert add("t", action_type="schedule_nodes", action_config={})
 
 
+def test_executed_at_may_be_any_text_and_is_not_stored(workflow, add):
+    action = add("t", executed_at="long ago", executed_by=10**15)
+    assert not {"executed_at", "executed_by"} & set(actions(workflow)[action])
+
+
 def test_actions_of_an_unknown_workflow_are_404(client):
     body = {"workflow_id": 1, "trigger_type": "t", "action_type": "x", "action_config": {}}
     for method, path, json in (("GET", "", {}), ("GET", "/pending", {}), ("POST", "", body), ("POST", "/1/claim", {})):

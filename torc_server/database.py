@@ -62,10 +62,14 @@ class Database:
             self._connections.clear()
 
     def run(self, work):
-        """Return work(connection), tried again after a deadlock or a serialization failure. Raises ApiError."""
+        """Return work(cursor), tried again after a deadlock or a serialization failure. Raises ApiError.
+
+        The cursor is the thread's own, kept like its connection: to make one anew takes 20 µs.
+        """
         for attempt in range(ATTEMPTS):
             try:
-                return work(self._connection())
+                self._connection()
+                return work(self._local.cursor)
             except (pg.SerializationFailure, pg.DeadlockDetected) as error:
                 log.info("attempt %s failed, trying again: %s", attempt + 1, error.diag.message_primary)
                 time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 5)))
@@ -82,6 +86,7 @@ class Database:
         if connection is None or connection.closed or idle > LOOK_AFTER and _is_dead(connection):
             self._forget(connection)
             connection = self._local.connection = self.connect()
+            self._local.cursor = connection.cursor()
             with self._lock:
                 self._connections.add(connection)
         return connection
@@ -100,7 +105,8 @@ class Database:
                 connection = psycopg.connect(self.conninfo, autocommit=True, connect_timeout=5)
                 connection.execute(
                     f"SET statement_timeout = '{HOT_TIMEOUT}';"
-                    "SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'; SET jit = off"
+                    "SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'; SET jit = off;"
+                    "SET enable_seqscan = off"  # plans are kept: one made on an empty database must serve the full one
                 )
                 # What record_ro_crate() says about this server
                 connection.execute(

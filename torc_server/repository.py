@@ -25,17 +25,17 @@ sql = SimpleNamespace(
 def value(statement, **params):
     """Send one statement and return the first column of its first row, or None without a row."""
     params = _with_caller(params)
-    return _database().run(lambda connection: _first(connection.execute(statement.sql, params)))
+    return _database().run(lambda cursor: _first(cursor.execute(statement.sql, params)))
 
 
 def long_value(statement, **params):
     """The same for calls that walk a whole workflow: they may take LONG_TIMEOUT, in a transaction of their own."""
     params = _with_caller(params)
 
-    def work(connection):
-        with connection.transaction():
-            connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
-            return _first(connection.execute(statement.sql, params))
+    def work(cursor):
+        with cursor.connection.transaction():
+            cursor.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+            return _first(cursor.execute(statement.sql, params))
 
     return _database().run(work)
 
@@ -60,12 +60,12 @@ def spool(statement, write, order_by=None, **params):
     params = _with_caller(params)
     text = statement.sql.replace("{order_by}", order_by) if order_by else statement.sql
 
-    def work(connection):
+    def work(cursor):
         file = tempfile.SpooledTemporaryFile(SPOOL_MEMORY)
-        with connection.transaction(), closing(connection.cursor()) as cursor:
-            cursor.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+        with cursor.connection.transaction(), closing(cursor.connection.cursor()) as reader:
+            reader.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
             # Planned for the actual parameters each time: filters are optional, and limits differ.
-            rows = (row[0].encode() for row in cursor.stream(text, params, size=CHUNK_ROWS))
+            rows = (row[0].encode() for row in reader.stream(text, params, size=CHUNK_ROWS))
             write(rows, file)
         return file
 

@@ -13,6 +13,7 @@ from werkzeug.wsgi import wrap_file
 from torc_server import repository
 from torc_server.errors import ApiError, InvalidPath
 from torc_server.schemas.common import MAX_LIMIT
+from torc_server.schemas.exact import ExactTypes
 from torc_server.schemas.fields import JOB_STATUSES, Json, is_text, parse_int64
 
 BASE_PATH = "/torc-service/v1"
@@ -110,11 +111,12 @@ def query(schema_class):
 def body(schema_class):
     """Decorate a view: read the JSON body, validate it (400, 415, 413, 422) and pass it as `body`."""
     schema = schema_class()
+    exact = ExactTypes(schema)
 
     def decorate(view):
         @functools.wraps(view)
         def wrapper(*args, **kwargs):
-            return view(*args, body=load_body(schema, parse_json(read_body())), **kwargs)
+            return view(*args, body=load_body(exact, parse_json(read_body())), **kwargs)
 
         wrapper.body_schema = schema
         return wrapper
@@ -152,12 +154,12 @@ def load_query(schema):
         raise ApiError(400, f"Query parameter {name}: {reason}", field=name) from error
 
 
-def load_body(schema, data):
-    """Return the loaded body. Raises ApiError 422 naming the first field that does not fit and the rule."""
+def load_body(exact, data):
+    """Return the body as ExactTypes load it. Raises ApiError 422 naming the first field that does not fit, and why."""
     if type(data) is not dict:
         raise ApiError(422, "The body must be a JSON object")
     try:
-        return schema.load(data)
+        return exact.load(data)
     except ValidationError as error:
         name, reason = first_message(error.messages)
         raise ApiError(422, f"{name}: {reason}", field=name) from error
@@ -253,6 +255,19 @@ def _write_page(rows, file, offset, alias):
         f',"offset":{offset},"max_limit":{MAX_LIMIT},"count":{count},'
         f'"total_count":{total_count},"has_more":{has_more}}}'.encode()
     )
+
+
+def access_page(statement, query, **params):
+    """Answer one page of a list of access control: the contract has another envelope for those, and no sort_by."""
+    write = functools.partial(_write_access_page, **query)
+    return _send(repository.spool(statement, write, **query | params))
+
+
+def _write_access_page(rows, file, offset, limit):
+    total_count = json.loads(next(rows))["total_count"]
+    file.write(b'{"items":[')
+    has_more = json.dumps(offset + write_joined(rows, file) < total_count)
+    file.write(f'],"offset":{offset},"limit":{limit},"total_count":{total_count},"has_more":{has_more}}}'.encode())
 
 
 def write_joined(rows, file):

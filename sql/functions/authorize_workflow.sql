@@ -18,15 +18,8 @@ BEGIN
     IF p_caller.enforced IS NOT TRUE OR v_owner = p_caller.name AND p_caller.name <> 'anonymous' THEN
         RETURN p_workflow_id;
     END IF;
-    IF p_caller.name = 'anonymous' THEN
-        PERFORM torc.fail('TC403', 'Anonymous access not allowed when access control is enabled');
-    END IF;
-    IF NOT torc.is_system_admin(p_caller.name) AND NOT EXISTS (
-        SELECT 1
-        FROM torc.workflow_access_group AS shared
-        INNER JOIN torc.user_group_membership AS member ON member.group_id = shared.group_id
-        WHERE shared.workflow_id = p_workflow_id AND member.user_name = p_caller.name
-    ) THEN
+    PERFORM torc.refuse_anonymous(p_caller, 'Anonymous access not allowed when access control is enabled');
+    IF NOT torc.is_system_admin(p_caller.name) AND NOT torc.is_shared_with(p_workflow_id, p_caller.name) THEN
         -- No names: clients retry when an error text holds a word such as "network".
         PERFORM torc.fail('TC403', format('User does not have access to workflow %s', p_workflow_id));
     END IF;
@@ -34,16 +27,57 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION torc.is_system_admin(p_user text)
+-- The same question, answered instead of raised.
+CREATE OR REPLACE FUNCTION torc.may_use_workflow(p_workflow_id bigint, p_caller torc.caller)
+RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT p_caller.enforced IS NOT TRUE
+        OR torc.has_access(p_workflow_id, p_caller.name)
+        OR torc.is_system_admin(p_caller.name)
+$$;
+
+-- Whether a workflow is a user's own, or shared with one of the user's groups. Nobody is named anonymous.
+CREATE OR REPLACE FUNCTION torc.has_access(p_workflow_id bigint, p_user text)
+RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT p_user <> 'anonymous'
+        AND (
+            EXISTS (SELECT 1 FROM torc.workflow WHERE id = p_workflow_id AND "user" = p_user)
+            OR torc.is_shared_with(p_workflow_id, p_user)
+        )
+$$;
+
+-- Whether one of the user's groups, in whatever role, is linked to the workflow.
+CREATE OR REPLACE FUNCTION torc.is_shared_with(p_workflow_id bigint, p_user text)
 RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
     SELECT EXISTS (
         SELECT 1
-        FROM torc.user_group_membership AS member
-        INNER JOIN torc.access_group AS access_group ON access_group.id = member.group_id
-        WHERE member.user_name = p_user AND access_group.name = 'admin' AND access_group.is_system
+        FROM torc.workflow_access_group AS shared
+        INNER JOIN torc.user_group_membership AS member ON member.group_id = shared.group_id
+        WHERE shared.workflow_id = p_workflow_id AND member.user_name = p_user
     )
+$$;
+
+-- Whoever may use a workflow may change it, but not give it away: that takes the owner or a system administrator.
+-- For updates that name a user. Raises TC403.
+CREATE OR REPLACE FUNCTION torc.may_set_user(p_current text, p_requested text, p_caller torc.caller)
+RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF p_caller.enforced AND p_requested <> p_current AND p_caller.name <> p_current
+        AND NOT torc.is_system_admin(p_caller.name)
+    THEN
+        PERFORM torc.fail(
+            'TC403', 'Only the owner of a workflow and system administrators may change its user', '{"field": "user"}'
+        );
+    END IF;
+    RETURN true;
+END
 $$;
 
 -- For updates that name a workflow: rows stay in the workflow they were made in. Raises TC422.

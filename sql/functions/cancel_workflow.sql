@@ -4,6 +4,7 @@
 CREATE OR REPLACE FUNCTION torc.cancel_workflow(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_changes torc.status_change[];

@@ -31,6 +31,7 @@ BEGIN
         RETURN torc.job_with_relations_json(p_job_id);
     END IF;
     PERFORM torc.check_completable(v_job, p_run_id);
+    PERFORM torc.authorize_node_reference(v_job.workflow_id, v_result.compute_node_id, p_caller);
     PERFORM torc.store_result(v_result);
     UPDATE torc.job
     SET status = p_status, active_compute_node_id = NULL, canceled_by_dependency = false

@@ -7,12 +7,23 @@
 CREATE OR REPLACE FUNCTION torc.create_jobs(p_workflow_id bigint, p_jobs json, p_caller torc.caller DEFAULT NULL)
 RETURNS SETOF json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_jobs torc.new_job[];
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     v_jobs := torc.number_new_jobs(p_workflow_id, p_jobs);
+    IF p_caller.enforced THEN
+        PERFORM torc.authorize_references(
+            p_workflow_id, 'resource_requirements_id',
+            ARRAY(SELECT DISTINCT resource_requirements_id FROM unnest(v_jobs)), p_caller
+        );
+        PERFORM torc.authorize_references(
+            p_workflow_id, 'failure_handler_id',
+            ARRAY(SELECT DISTINCT failure_handler_id FROM unnest(v_jobs)), p_caller
+        );
+    END IF;
     INSERT INTO torc.job (
         id, workflow_id, name, command, invocation_script, cancel_on_blocking_job_failure, supports_termination,
         priority, resource_requirements_id, scheduler_id, failure_handler_id, open_dependencies, failed_dependencies

@@ -18,6 +18,7 @@ BEGIN
     IF v_new.exit_code IS NOT NULL THEN
         v_new := torc.fill_in_result(v_new, v_job);
     END IF;
+    PERFORM torc.authorize_node_reference(v_new.workflow_id, v_new.compute_node_id, p_caller);
     v_new.id := torc.store_result(v_new);
     RETURN torc.result_json(v_new);
 END

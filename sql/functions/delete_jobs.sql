@@ -3,6 +3,7 @@
 CREATE OR REPLACE FUNCTION torc.delete_job(p_job_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_answer json;
@@ -21,6 +22,7 @@ $$;
 CREATE OR REPLACE FUNCTION torc.delete_jobs(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_count bigint;

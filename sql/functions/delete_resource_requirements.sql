@@ -3,6 +3,7 @@
 CREATE OR REPLACE FUNCTION torc.delete_resource_requirement(p_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_old torc.resource_requirements;
@@ -12,7 +13,7 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM torc.authorize_workflow(v_old.workflow_id, p_caller);
-    SELECT * INTO v_old FROM torc.delete_requirements_and_jobs(v_old.workflow_id, ARRAY[p_id]);
+    SELECT * INTO v_old FROM torc.delete_requirements_and_jobs(v_old.workflow_id, ARRAY[p_id], p_caller);
     RETURN CASE WHEN v_old.id IS NOT NULL THEN torc.resource_requirements_json(v_old) END;
 END
 $$;
@@ -22,24 +23,39 @@ $$;
 CREATE OR REPLACE FUNCTION torc.delete_resource_requirements(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     RETURN (
         SELECT count(*)
         FROM torc.delete_requirements_and_jobs(
-            p_workflow_id, ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id)
+            p_workflow_id, ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id), p_caller
         )
     );
 END
 $$;
 
 -- Deletes these requirements of the workflow and the jobs that use them, whatever workflow the jobs are in.
--- Locks: the workflow and the jobs' workflows, exclusive, by ascending id; then the requirements, which holds up jobs
--- that are just being created with them. If such a job brought in one more workflow after we looked, the locks can no
--- longer be taken in order: 40001, and the caller starts again.
-CREATE OR REPLACE FUNCTION torc.delete_requirements_and_jobs(p_workflow_id bigint, p_ids bigint[])
+-- Locks as lock_requirements(). Raises TC403.
+CREATE OR REPLACE FUNCTION torc.delete_requirements_and_jobs(p_workflow_id bigint, p_ids bigint[], p_caller torc.caller)
 RETURNS SETOF torc.resource_requirements
+LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    PERFORM torc.lock_requirements(p_workflow_id, p_ids, p_caller);
+    DELETE FROM torc.job WHERE resource_requirements_id = ANY (p_ids);
+    RETURN QUERY DELETE FROM torc.resource_requirements WHERE id = ANY (p_ids) RETURNING *;
+END
+$$;
+
+-- Before requirements go, and with them the jobs that use them: jobs of another workflow only if the caller may use
+-- that too. Locks: the workflow and the jobs' workflows, exclusive, by ascending id; then the requirements, which holds
+-- up jobs that are just being created with them. If such a job brought in one more workflow after we looked, the locks
+-- can no longer be taken in order: 40001, and the caller starts again. Raises TC403.
+CREATE OR REPLACE FUNCTION torc.lock_requirements(p_workflow_id bigint, p_ids bigint[], p_caller torc.caller)
+RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -51,6 +67,7 @@ DECLARE
     );
     v_workflow_id bigint;
 BEGIN
+    PERFORM torc.authorize_side_effects(v_workflow_ids, p_caller);
     FOREACH v_workflow_id IN ARRAY v_workflow_ids LOOP
         PERFORM pg_advisory_xact_lock(v_workflow_id);
     END LOOP;
@@ -63,7 +80,5 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'serialization_failure', MESSAGE = 'jobs of another workflow came to use the requirements';
     END IF;
-    DELETE FROM torc.job WHERE resource_requirements_id = ANY (p_ids);
-    RETURN QUERY DELETE FROM torc.resource_requirements WHERE id = ANY (p_ids) RETURNING *;
 END
 $$;

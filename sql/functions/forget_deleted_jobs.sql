@@ -3,6 +3,7 @@
 CREATE OR REPLACE FUNCTION torc.forget_deleted_jobs()
 RETURNS trigger
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_job_ids bigint[] := ARRAY(SELECT id FROM deleted_job);

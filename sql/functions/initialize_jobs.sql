@@ -15,6 +15,7 @@ CREATE OR REPLACE FUNCTION torc.initialize_jobs(
 )
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
@@ -83,26 +84,18 @@ RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    WITH waiting AS (
-        SELECT edge.job_id, count(*) AS open_dependencies
-        FROM torc.job AS dependency
-        INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = dependency.id
-        WHERE dependency.workflow_id = p_workflow_id AND NOT torc.is_complete(dependency.status)
-        GROUP BY edge.job_id
-    ),
-
-    target AS (
+    WITH target AS (
         SELECT
             job.id,
             CASE
-                WHEN waiting.job_id IS NOT NULL AND (job.status = 'uninitialized' OR NOT p_only_uninitialized)
+                WHEN counted.open_dependencies > 0 AND (job.status = 'uninitialized' OR NOT p_only_uninitialized)
                     THEN 'blocked'
                 WHEN job.status IN ('uninitialized', 'pending', 'running', 'terminated', 'pending_failed') THEN 'ready'
                 ELSE job.status
             END AS status,
-            coalesce(waiting.open_dependencies, job.open_dependencies) AS open_dependencies
+            counted.open_dependencies
         FROM torc.job AS job
-        LEFT JOIN waiting ON waiting.job_id = job.id
+        CROSS JOIN LATERAL torc.count_dependencies(job.id) AS counted
         WHERE job.workflow_id = p_workflow_id
     )
 

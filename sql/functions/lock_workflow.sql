@@ -3,7 +3,8 @@
 --   2. for claims by resources, the workflow's claim lock (key: the complement of the id);
 --   3. the job's own row, then dependents by id, then action rows by id.
 -- Each is a statement of its own: work in the statement that waited would see the state from before the wait.
--- All of them check existence and access after the wait; they raise TC404 and TC403.
+-- All of them check existence and access after the wait; they raise TC404 and TC403. Under access control they check
+-- before, too: an outsider neither waits for a lock nor makes others wait behind him.
 
 -- Shared: for transitions of single jobs and claims, which row locks keep apart.
 CREATE OR REPLACE FUNCTION torc.share_workflow(p_workflow_id bigint, p_caller torc.caller)
@@ -11,6 +12,9 @@ RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    IF p_caller.enforced THEN
+        PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    END IF;
     PERFORM pg_advisory_xact_lock_shared(p_workflow_id);
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
 END
@@ -22,6 +26,9 @@ RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    IF p_caller.enforced THEN
+        PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    END IF;
     PERFORM pg_advisory_xact_lock(p_workflow_id);
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
 END

@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION torc.process_changed_job_inputs(
 )
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_changed bigint[];

@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION torc.reset_job_status(
 )
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_statuses torc.job_status[] := enum_range('blocked'::torc.job_status, NULL);

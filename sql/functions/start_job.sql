@@ -21,6 +21,7 @@ BEGIN
             'Job %s has status %s. Only a pending job can be started: claim it first', p_job_id, v_job.status
         ));
     END IF;
+    PERFORM torc.authorize_node_reference(v_job.workflow_id, p_compute_node_id, p_caller);
     UPDATE torc.job
     SET status = 'running', active_compute_node_id = p_compute_node_id
     WHERE id = p_job_id;

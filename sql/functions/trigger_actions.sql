@@ -132,7 +132,7 @@ BEGIN
             WHEN trigger_type IN ('on_jobs_ready', 'on_jobs_complete') THEN (
                 SELECT count(*)
                 FROM unnest(action.job_ids) AS listed (job_id)
-                INNER JOIN torc.job AS job ON job.id = listed.job_id
+                INNER JOIN torc.job AS job ON job.id = listed.job_id AND job.workflow_id = p_workflow_id
                 WHERE torc.is_complete(job.status) OR action.trigger_type = 'on_jobs_ready' AND job.status = 'ready'
             )
             WHEN trigger_type = 'on_workflow_start' THEN 1

@@ -6,6 +6,7 @@
 CREATE OR REPLACE FUNCTION torc.update_job(p_job_id bigint, p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_new torc.new_job := jsonb_populate_record(NULL::torc.new_job, p_body);
@@ -17,6 +18,11 @@ BEGIN
     END IF;
     v_job := torc.lock_job(p_job_id, p_caller);
     PERFORM torc.check_job_update(v_job, v_new, v_status);
+    IF v_new.resource_requirements_id <> v_job.resource_requirements_id THEN
+        PERFORM torc.authorize_references(
+            v_job.workflow_id, 'resource_requirements_id', ARRAY[v_new.resource_requirements_id], p_caller
+        );
+    END IF;
     UPDATE torc.job
     SET
         name = v_new.name,

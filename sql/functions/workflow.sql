@@ -29,6 +29,7 @@ $$;
 -- Creates a workflow from a WorkflowModel, with its run state (run 0) and the requirements named default. Answers the
 -- model as it was sent, with id, status_id and timestamp; stored defaults show up when it is read. The workflow belongs
 -- to the caller; to the user that the model names only if the caller is nobody.
+-- Raises TC403: under access control a workflow has an owner.
 CREATE OR REPLACE FUNCTION torc.create_workflow(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
@@ -37,6 +38,7 @@ DECLARE
     v_new torc.workflow := jsonb_populate_record(NULL::torc.workflow, p_body - 'id' - 'timestamp');
     v_stored torc.workflow;
 BEGIN
+    PERFORM torc.refuse_anonymous(p_caller, 'Anonymous access not allowed when access control is enabled');
     IF p_caller.name <> 'anonymous' THEN
         v_new."user" := p_caller.name;
     END IF;
@@ -65,16 +67,24 @@ BEGIN
 END
 $$;
 
--- Deletes a workflow and everything below it; returns it. Locks: workflow exclusive. Raises TC404, TC403.
+-- Deletes a workflow and everything below it; returns it. Jobs of another workflow go too if they use its requirements,
+-- results if they came from its nodes. Locks as lock_requirements(). Raises TC404, TC403.
 -- Results go first, by one index, so that the key from result to job finds nothing to do for each job.
 CREATE OR REPLACE FUNCTION torc.delete_workflow(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_answer json;
 BEGIN
-    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    PERFORM torc.lock_requirements(
+        p_workflow_id, ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id), p_caller
+    );
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);  -- again, after the wait
+    PERFORM torc.authorize_node_deletion(p_workflow_id, NULL, p_caller);
+    PERFORM torc.authorize_handler_deletion(p_workflow_id, NULL, p_caller);
     SELECT torc.workflow_json(workflow) INTO v_answer FROM torc.workflow AS workflow WHERE id = p_workflow_id;
     DELETE FROM torc.result WHERE workflow_id = p_workflow_id;
     DELETE FROM torc.workflow WHERE id = p_workflow_id;

@@ -33,7 +33,9 @@ RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_new torc.workflow_action := jsonb_populate_record(NULL::torc.workflow_action, p_body);
+    v_new torc.workflow_action := jsonb_populate_record(
+        NULL::torc.workflow_action, p_body - 'executed_at'  -- any text, which nobody keeps
+    );
     v_id bigint;
 BEGIN
     PERFORM torc.share_workflow(p_workflow_id, p_caller);
@@ -83,6 +85,7 @@ BEGIN
     IF v_action.executed AND NOT v_action.persistent THEN
         PERFORM torc.fail('TC409', format('Action %s already claimed', p_action_id), '{"claimed": false}');
     END IF;
+    PERFORM torc.authorize_node_reference(p_workflow_id, p_compute_node_id, p_caller);
     UPDATE torc.workflow_action
     SET
         executed_at = clock_timestamp(),
@@ -104,6 +107,10 @@ AS $$
         AND (
             a.trigger_type <> 'on_jobs_ready'
             OR coalesce(cardinality(a.job_ids), 0) = 0
-            OR EXISTS (SELECT 1 FROM torc.job WHERE id = ANY (a.job_ids) AND NOT canceled_by_dependency)
+            OR EXISTS (
+                SELECT 1
+                FROM torc.job
+                WHERE id = ANY (a.job_ids) AND workflow_id = a.workflow_id AND NOT canceled_by_dependency
+            )
         )
 $$;

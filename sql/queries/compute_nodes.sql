@@ -34,12 +34,18 @@ SELECT torc.update_compute_node(:id, :body::jsonb, (:caller, :enforced)::torc.ca
 
 -- name: delete_compute_node(id, caller, enforced)
 DELETE FROM torc.compute_node AS node
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id
+    AND torc.authorize_node_deletion(
+        torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller), id, (:caller, :enforced)::torc.caller
+    ) IS NOT NULL
 RETURNING torc.compute_node_json(node)::text;
 
 -- name: delete_compute_nodes(workflow_id, caller, enforced)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_node_deletion(
+        torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller), NULL,
+        (:caller, :enforced)::torc.caller
+    ) AS workflow_id
 ),
 
 deleted AS (

@@ -25,5 +25,8 @@ UNION ALL
 -- name: delete_failure_handler(id, caller, enforced)
 -- Jobs stay, without a handler. The message is for clients that know no other answer.
 DELETE FROM torc.failure_handler AS handler
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id
+    AND torc.authorize_handler_deletion(
+        torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller), id, (:caller, :enforced)::torc.caller
+    ) IS NOT NULL
 RETURNING (torc.failure_handler_json(handler) || '{"message": "Failure handler deleted successfully"}')::text;

@@ -72,7 +72,7 @@ SET
     slurm_config = coalesce(:slurm_config, slurm_config),
     execution_config = coalesce(:execution_config, execution_config)
 FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS id) AS allowed
-WHERE workflow.id = allowed.id
+WHERE workflow.id = allowed.id AND torc.may_set_user(workflow."user", :user, (:caller, :enforced)::torc.caller)
 RETURNING torc.workflow_json(workflow)::text;
 
 -- name: delete_workflow(workflow_id, caller, enforced)

@@ -1,6 +1,7 @@
 """One module per resource: parse, one repository call, respond. No SQL, no rules here."""
 
 from torc_server.blueprints import (
+    access_groups,
     admin,
     compute_nodes,
     event_stream,
@@ -43,5 +44,6 @@ BLUEPRINTS = (
     slurm_stats.blueprint,
     remote_workers.blueprint,
     ro_crate_entities.blueprint,
+    access_groups.blueprint,
 )
 OUTSIDE_BASE_PATH = (health.blueprint,)

@@ -13,7 +13,7 @@ blueprint = Blueprint("admin", __name__)
 @blueprint.post("/admin/reload-auth")
 def reload_auth():
     """Read the password file again and say how many users it has; every worker uses it from now on."""
-    value(sql.authentication.authorize_reload)
+    value(sql.authentication.authorize_admin)
     accounts = current_app.extensions["accounts"]
     if accounts is None:
         message = "No auth file configured. Start the server with --auth-file to enable auth reloading."

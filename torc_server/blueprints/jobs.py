@@ -9,12 +9,12 @@ from marshmallow import ValidationError
 from torc_server import wire
 from torc_server.errors import ApiError
 from torc_server.repository import long_value, sql, value
-from torc_server.schemas.bulk import BulkCheck
 from torc_server.schemas.common import MAX_LIMIT, WorkflowId
+from torc_server.schemas.exact import ExactTypes
 from torc_server.schemas.jobs import CompletionModel, JobModel, ListJobs, ManageStatusChange, RetryJob
 
 blueprint = Blueprint("jobs", __name__)
-bulk_check = BulkCheck(JobModel)
+exact_job = ExactTypes(JobModel())
 
 UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # may be: halves of pairs are fine together
 
@@ -49,7 +49,7 @@ def checked_jobs(body):
         raise ApiError(422, f"Too many jobs in batch: {len(jobs)}. Maximum is {MAX_LIMIT}", field="jobs")
     for index, job in enumerate(jobs):
         try:
-            bulk_check.check(job)
+            exact_job.check(job)
         except ValidationError as error:
             name, reason = wire.first_message(error.messages)
             field = f"jobs[{index}].{name}".removesuffix(".")

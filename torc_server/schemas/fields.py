@@ -82,10 +82,14 @@ class Float(fields.Float):
     """A JSON number; integers are fine, infinities are not."""
 
     def accepts(self, value):
+        """Whether the value is fine as it is: an integer beyond 53 bits may be another number as a float."""
+        return self._is_finite(value) and (type(value) is float or -(2**53) <= value <= 2**53)
+
+    def _is_finite(self, value):
         return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
 
     def _deserialize(self, value, attr, data, **kwargs):
-        if not self.accepts(value):
+        if not self._is_finite(value):
             raise ValidationError("must be a finite number")
         return float(value)
 

@@ -1,0 +1,71 @@
+"""Clients that call as somebody, with or without access control. Only here does a header say who is calling."""
+
+import functools
+
+import psycopg
+from flask import g, request
+from psycopg.rows import tuple_row
+from support import MemoryClient
+from workflow import Workflow
+
+from torc_server.app import create_app
+from torc_server.auth import ANONYMOUS, Caller
+from torc_server.settings import Settings
+
+
+class Access:
+    """`access.user("eve").get("/workflows/1", status=403)`; .client is not under access control; .database is a
+    connection. There is a system administrator, root."""
+
+    def __init__(self, conninfo):
+        self.app = create_app(Settings(), conninfo)
+        self.app.before_request(_take_headers_word)
+        self.app.extensions["streams"].alive = lambda: False  # streams end at once
+        self.client = MemoryClient(self.app)
+        self.database = psycopg.connect(conninfo, autocommit=True, row_factory=tuple_row)
+
+    def __enter__(self):
+        self.app.extensions["database"].open()
+        group = "INSERT INTO torc.access_group (name, is_system) VALUES ('admin', true) RETURNING id"
+        self.system_group = self.database.execute(group).fetchone()[0]
+        member = "INSERT INTO torc.user_group_membership (user_name, group_id, role) VALUES ('root', %s, 'admin')"
+        self.database.execute(member, [self.system_group])
+        return self
+
+    def __exit__(self, *error):
+        self.app.extensions["database"].close()
+        self.database.close()
+
+    def user(self, name, enforced=True):
+        """A client that calls as this user."""
+        return CallingAs(self.app, name, enforced)
+
+    def workflow(self, user, **fields):
+        """A Workflow of this user."""
+        return Workflow(self.client, self.database, user=user, **fields)
+
+    def rows(self):
+        """Everything that is stored: (table, row as text), sorted."""
+        return self.database.execute(self._all_rows).fetchall()
+
+    @functools.cached_property
+    def _all_rows(self):
+        tables = self.database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'torc'").fetchall()
+        selects = [f"SELECT '{table}', t::text FROM torc.{table} AS t" for (table,) in tables]  # noqa: S608
+        return " UNION ALL ".join(selects) + " ORDER BY 1, 2"
+
+
+class CallingAs(MemoryClient):
+    """Calls as a user."""
+
+    def __init__(self, app, user, enforced):
+        super().__init__(app)
+        self._headers = {"X-Test-User": user, "X-Test-Enforced": "yes" if enforced else ""}
+
+    def _send(self, method, target, body, headers):
+        return super()._send(method, target, body, headers | self._headers)
+
+
+def _take_headers_word():
+    name = request.headers.get("X-Test-User", ANONYMOUS)
+    g.caller = Caller(name, bool(request.headers.get("X-Test-Enforced")))

@@ -1,0 +1,70 @@
+"""Plans are kept by connections: one that was made while the tables were empty must serve the full ones."""
+
+import json
+import time
+
+import psycopg
+import pytest
+
+from torc_server.database import Database
+
+SMALL, LARGE = 6, 20_000
+
+
+@pytest.fixture
+def connection(fresh_database_url):
+    """A connection as the server opens it, on a database that nothing analyzes."""
+    with psycopg.connect(fresh_database_url, autocommit=True) as admin:
+        for table in ("job", "job_depends_on", "result", "workflow_action"):
+            admin.execute(f"ALTER TABLE torc.{table} SET (autovacuum_enabled = false)")
+    with Database(fresh_database_url).connect() as connection:
+        connection.execute("SET statement_timeout = '20s'")
+        yield connection
+
+
+def value(connection, statement, *values):
+    return connection.execute(statement, values).fetchone()[0]
+
+
+def use_once(connection, number):
+    """A workflow of so many jobs, the second half behind the first, through all calls that walk a whole workflow."""
+    workflow = value(connection, """SELECT (torc.create_workflow('{"name": "w", "user": "u"}') ->> 'id')::bigint""")
+    node = value(
+        connection,
+        """
+        INSERT INTO torc.compute_node (
+            workflow_id, hostname, pid, start_time, num_cpus, memory_gb, num_gpus, num_nodes, compute_node_type
+        )
+        VALUES (%s, 'h', 1, 't', 1, 1, 0, 1, 'local') RETURNING id
+        """,
+        workflow,
+    )
+    ids = []
+    for half in range(2):
+        jobs = [
+            {"workflow_id": workflow, "name": "j", "command": "c"} | ({"depends_on_job_ids": [ids[i]]} if half else {})
+            for i in range(number // 2)
+        ]
+        statement = "SELECT job ->> 'id' FROM torc.create_jobs(%s, %s) AS job"
+        rows = connection.execute(statement, [workflow, json.dumps(jobs)])
+        ids += [int(row[0]) for row in rows]
+    for call in (
+        "initialize_jobs(%s)", "initialize_jobs(%s, true)", "process_changed_job_inputs(%s)",
+        "reset_job_status(%s, true)", "reset_job_status(%s)", "initialize_jobs(%s)",
+    ):  # fmt: skip
+        connection.execute(f"SELECT torc.{call}", [workflow])
+    result = {"job_id": ids[0], "workflow_id": workflow, "run_id": 0, "compute_node_id": node, "return_code": 0,
+              "exec_time_minutes": 0, "completion_time": "t", "status": "completed"}  # fmt: skip
+    started = time.monotonic()
+    connection.execute("SELECT torc.complete_job(%s, 'completed', 0, %s)", [ids[0], json.dumps(result)])
+    completed_in = time.monotonic() - started
+    assert connection.execute("SELECT * FROM torc.check_invariants(%s)", [workflow]).fetchall() == []
+    connection.execute("SELECT torc.cancel_workflow(%s)", [workflow])
+    connection.execute("SELECT torc.delete_workflow(%s)", [workflow])
+    return completed_in
+
+
+def test_a_connection_that_has_served_tiny_workflows_serves_a_large_one_as_well(connection):
+    for _ in range(6):  # after five, PostgreSQL may keep a plan for all values
+        use_once(connection, SMALL)
+    assert use_once(connection, LARGE) < 0.5
