@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
 from workflow import Workflow
 
-from torc_server import embedded, migrations
+from torc_server import embedded, htpasswd, migrations
 from torc_server.settings import Settings
 
 # For tests only: what a crash of the machine would lose is lost anyhow.
@@ -144,6 +144,24 @@ def app(database_url):
     app.extensions["database"].close()
 
 
+@pytest.fixture
+def make_client(database_url):
+    """A factory: make_client(require_auth=True, …) is a client of an application in memory with those settings. Its
+    .app is the application; each one is like another worker on the database of `client`."""
+    from torc_server.app import create_app
+
+    apps = []
+
+    def make(**options):
+        apps.append(create_app(replace(Settings(), database_url=database_url, **options), database_url))
+        apps[-1].extensions["database"].open()
+        return MemoryClient(apps[-1])
+
+    yield make
+    for app in apps:
+        app.extensions["database"].close()
+
+
 @pytest.fixture(scope="module")
 def access(module_database_url):
     """The application on a database of its own, for tests of who may do what; see callers.Access."""
@@ -191,9 +209,12 @@ def folder(session_folder):
 
 @pytest.fixture(scope="session")
 def server(session_folder):
-    """A real server on a database of its own, shared by the tests of this process; see support.Server."""
+    """A real server on a database of its own, shared by the tests of this process; see support.Server. It has a
+    password file, and needs no password."""
+    auth_file = session_folder / "htpasswd"
+    auth_file.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
     with new_database(_shared["template"]) as conninfo:
-        server = Server(session_folder / "server", database_url=conninfo)
+        server = Server(session_folder / "server", database_url=conninfo, auth_file=auth_file)
         try:
             yield server.wait_until_it_listens()
         finally:

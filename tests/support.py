@@ -1,5 +1,6 @@
 """What tests share: clients with one interface for the application in memory and for a real server, and that server."""
 
+import base64
 import http.client
 import json as jsonlib
 import os
@@ -37,7 +38,8 @@ class Client:
     """`client.post("/jobs", json={…}, status=422).json`: sends below /torc-service/v1 and checks the status (200).
 
     status=None accepts any; params become the query string (lists: repeated keys; true and false as JSON writes them);
-    body sends raw text or bytes instead of json.
+    body sends raw text or bytes instead of json; user=("name", "password") sends Basic credentials; prefix="" leaves
+    the path as it is.
     """
 
     def get(self, path, **arguments):
@@ -55,8 +57,12 @@ class Client:
     def delete(self, path, **arguments):
         return self.request("DELETE", path, **arguments)
 
-    def request(self, method, path, json=_ABSENT, params=None, body=b"", headers=None, status=200):
+    def request(
+        self, method, path, json=_ABSENT, params=None, body=b"", headers=None, status=200, user=None, prefix=PREFIX
+    ):
         headers = dict(headers or {})
+        if user:
+            headers["Authorization"] = basic(*user)
         if json is not _ABSENT:
             body = jsonlib.dumps(json)
             headers.setdefault("Content-Type", "application/json")
@@ -64,10 +70,15 @@ class Client:
             body = body.encode()
         if params:
             path += "?" + urlencode({k: _query_value(v) for k, v in params.items()}, doseq=True)
-        response = self._send(method, PREFIX + path, body, headers)
+        response = self._send(method, prefix + path, body, headers)
         if status is not None and response.status_code != status:
             raise AssertionError(f"{method} {path}: {response.status_code}, not {status}: {response.text[:2000]}")
         return response
+
+
+def basic(name, password):
+    """The Authorization header of a user."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
 def _query_value(value):
@@ -80,6 +91,7 @@ class MemoryClient(Client):
     """Calls the Flask application directly."""
 
     def __init__(self, app):
+        self.app = app
         self._app = webtest.TestApp(app)
 
     def _send(self, method, target, body, headers):
@@ -124,7 +136,7 @@ class Server:
     """A `torc-server run` of its own: .url, .port, .client, .process, .log (a Path), .data_dir, .database_url."""
 
     def __init__(self, folder, program=BINARIES / "torc-server", environment=None, **options):
-        """options: port=0, workers=2, database_url=…, data_dir=… become --port 0 --workers 2 and so on."""
+        """options: port=0, workers=2, require_auth=True become --port=0 --workers=2 --require-auth and so on."""
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "stderr"
         self._out = folder / "stdout"
@@ -133,7 +145,8 @@ class Server:
             options.setdefault("data_dir", folder / "data")
         self.data_dir = options.get("data_dir")
         self.database_url = options.get("database_url")
-        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+        arguments = [flag if value is True else f"{flag}={value}" for flag, value in flags.items()]
         with open(self._out, "ab") as out, open(self.log, "ab") as log:
             self._start_of_out = out.tell()
             self.process = subprocess.Popen(
@@ -164,7 +177,7 @@ class Server:
     def workers(self):
         """The pids of the worker processes."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"torc-server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [int(pid) for pid in children if b"torc-server" in _command_line(pid)]
 
     def stop(self, how=signal.SIGTERM, timeout=40):
         """Send the signal, wait for the end, check that nothing listens; return the exit code."""
@@ -181,6 +194,13 @@ class Server:
         if self.port and listens(self.port):
             raise AssertionError(f"something still listens on port {self.port}")
         return code
+
+
+def _command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return b""
 
 
 def listens(port):

@@ -3,14 +3,18 @@
 from flask import Flask
 
 from torc_server import auth, errors, wire
-from torc_server.blueprints import BLUEPRINTS
+from torc_server.accounts import Accounts
+from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.database import Database
 from torc_server.streams import Streams
+from torc_server.throttle import Throttle
 
 
 def create_app(settings, conninfo, restart=None):
     """Return the Flask application for Settings on the database at conninfo. It does not connect: call
     app.extensions["database"].open() in the process that serves.
+
+    Raises HtpasswdError if the settings name a password file that cannot be used.
 
     restart: called when the database does not answer (see Database).
     """
@@ -26,7 +30,14 @@ def create_app(settings, conninfo, restart=None):
     app.extensions["database"] = database = Database(conninfo, restart)
     app.extensions["streams"] = Streams(database, settings.max_streams)
 
+    app.extensions["accounts"] = (
+        Accounts(settings.auth_file, settings.credential_cache_ttl_secs) if settings.auth_file else None
+    )
+    app.extensions["throttle"] = Throttle(database, settings.max_login_failures, settings.login_failure_window_secs)
+
     # Routes
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint, url_prefix=wire.BASE_PATH)
+    for blueprint in OUTSIDE_BASE_PATH:
+        app.register_blueprint(blueprint)
     return app

@@ -1,20 +1,26 @@
-"""The command `torc-server`: run (what it does without a command) and migrate.
+"""The command `torc-server`: run (what it does without a command), migrate, config, htpasswd.
 
 stdout carries TORC_SERVER_PORT=<port> and nothing else while serving; whatever people read goes to stderr. What cannot
 be done is one line and a non-zero exit.
 """
 
 import contextlib
+import dataclasses
+import json
 import logging
 import os
+import re
 import socket
 import sys
 from pathlib import Path
 
 import click
 import psycopg
+from click.core import ParameterSource
 
 from torc_server import __version__, embedded, gunicorn_conf, migrations
+from torc_server.htpasswd import HtpasswdError
+from torc_server.htpasswd_commands import htpasswd_group
 from torc_server.settings import (
     LOG_LEVELS,
     Settings,
@@ -32,12 +38,13 @@ SPARE_CONNECTIONS = 20  # of the embedded PostgreSQL: for psql, a backup, a migr
 def main():
     """Entry point. `torc-server` alone means `torc-server run`, as existing launchers expect."""
     try:
-        values = read_config_files()
-        defaults = dict.fromkeys(cli.commands, values)
-        sys.exit(cli.main(sys.argv[1:] or ["run"], "torc-server", standalone_mode=False, default_map=defaults))
+        found = read_config_files()
+        defaults = dict.fromkeys(("run", "migrate", "config"), found.values)
+        arguments = sys.argv[1:] or ["run"]
+        sys.exit(cli.main(arguments, "torc-server", standalone_mode=False, default_map=defaults, obj=found))
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
-    except (SettingsError, embedded.EmbeddedError, migrations.MigrationError) as error:
+    except (SettingsError, HtpasswdError, embedded.EmbeddedError, migrations.MigrationError) as error:
         _fail(error)
     except psycopg.errors.LockNotAvailable as error:
         _fail(f"the database is too busy to migrate ({_one_line(error)}); stop its servers, or try again")
@@ -64,6 +71,28 @@ def option(*names, **arguments):
     return click.option(*names, envvar=f"TORC_{name.upper()}", **arguments)
 
 
+cli.add_command(htpasswd_group)
+
+
+class NameList(click.ParamType):
+    """An option that may be repeated; its environment variable holds a list with commas."""
+
+    name = "text"
+    envvar_list_splitter = ","
+
+    def convert(self, value, param, ctx):
+        return value.strip()
+
+
+def name_list(*names, **arguments):
+    """A repeatable option; its value is a tuple of texts, each once."""
+    return option(*names, multiple=True, type=NameList(), callback=_each_once, **arguments)
+
+
+def _each_once(ctx, param, value):
+    return tuple(dict.fromkeys(filter(None, value)))
+
+
 def _database_url(ctx, param, value):
     return value and check_database_url(value)
 
@@ -82,31 +111,119 @@ def database_options(command):
     return url(folder(command))
 
 
-@cli.command()
-@option("host", "-H", "--host", "-u", "--url", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
-@option("port", "-p", "--port", default=8080, type=click.IntRange(0, 65535), help="0 picks a free one.")
-@option("workers", "--workers", default=default_workers, type=click.IntRange(1), show_default="cores + 1",
-        help="Processes.")
-@option("threads", "-t", "--threads", default=8, type=click.IntRange(1), help="Threads of each process.")
-@database_options
-@option("log_level", "-l", "--log-level", default="info", type=click.Choice(LOG_LEVELS, case_sensitive=False))
-@option("max_request_body_mb", "--max-request-body-mb", default=200, type=click.IntRange(1), help="In MiB.")
-@option("max_streams", "--max-streams", default=4, type=click.IntRange(0), help="Open event streams per process.")
-@option(
-    "completion_check_interval_secs", "-c", "--completion-check-interval-secs", default=30.0, type=float,
-    help="Accepted for compatibility; has no effect: jobs are released at once when what they wait for completes.",
+RUN_OPTIONS = (
+    option("host", "-H", "--host", "-u", "--url", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all."),
+    option("port", "-p", "--port", default=8080, type=click.IntRange(0, 65535), help="0 picks a free one."),
+    option(
+        "workers", "--workers", default=default_workers, type=click.IntRange(1), show_default="cores + 1",
+        help="Processes.",
+    ),
+    option("threads", "-t", "--threads", default=8, type=click.IntRange(1), help="Threads of each process."),
+    database_options,
+    option("log_level", "-l", "--log-level", default="info", type=click.Choice(LOG_LEVELS, case_sensitive=False)),
+    option("max_request_body_mb", "--max-request-body-mb", default=200, type=click.IntRange(1), help="In MiB."),
+    option("max_streams", "--max-streams", default=4, type=click.IntRange(0), help="Open event streams per process."),
+    option(
+        "auth_file", "--auth-file", type=click.Path(path_type=Path), metavar="FILE",
+        help="Users and passwords, made by `torc-server htpasswd add` or Apache's `htpasswd -B`. It is read again when "
+        "it changes. Without it everybody is anonymous.",
+    ),
+    option("require_auth", "--require-auth/--no-require-auth", default=False, help="Refuse who gives no password."),
+    option(
+        "enforce_access_control", "--enforce-access-control/--no-enforce-access-control", default=False,
+        help="Let users see and change only what is theirs, or shared with a group of theirs.",
+    ),
+    name_list("admin_users", "--admin-user", metavar="NAME", help="A system administrator. Repeatable."),
+    option(
+        "credential_cache_ttl_secs", "--credential-cache-ttl-secs", default=60, type=click.IntRange(0),
+        help="How long a right password is remembered; 0: not at all, which costs a quarter of a second a request.",
+    ),
+    option(
+        "max_login_failures", "--max-login-failures", default=10, type=click.IntRange(0),
+        help="So many different wrong passwords for a user from an address, and then 429; 0: no limit.",
+    ),
+    option(
+        "login_failure_window_secs", "--login-failure-window-secs", default=60, type=click.IntRange(1),
+        help="How long a wrong password counts.",
+    ),
+    name_list(
+        "trusted_proxies", "--trusted-proxy", metavar="ADDRESS",
+        help="An address or network, such as 10.0.0.0/8, whose X-Forwarded-For is believed. Repeatable.",
+    ),
+    option("https", "--https/--no-https", default=False, help="Speak TLS; needs the two files that follow."),
+    option("tls_cert", "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Certificate chain, PEM."),
+    option("tls_key", "--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Private key, PEM."),
+    option(
+        "completion_check_interval_secs", "-c", "--completion-check-interval-secs", default=30.0, type=float,
+        help="Accepted for compatibility; has no effect: jobs are released at once when what they wait for completes.",
+    ),
 )
+
+
+def run_options(command):
+    """The options of a server."""
+    for add in reversed(RUN_OPTIONS):
+        command = add(command)
+    return command
+
+
+@cli.command()
+@run_options
 def run(**values):
     """Serve until stopped: SIGTERM lets running requests finish, SIGHUP restarts the workers one by one."""
-    serve(Settings(**values))
+    settings = Settings(**values)
+    settings.check()
+    for key in click.get_current_context().obj.unknown:
+        say(f"Warning: there is no setting {key}")
+    serve(settings)
+
+
+@cli.command()
+@run_options
+@click.pass_context
+def config(context, **values):
+    """Print the settings that `run` would use, as a TOML file, and where each comes from. Takes the options of run."""
+    settings = Settings(**values)
+    settings.check()
+    click.echo("[server]")
+    for name in (field.name for field in dataclasses.fields(settings)):
+        click.echo(f"{_toml(name, values[name])}  # {_origin(context, name)}")
+    for key in context.obj.unknown:
+        click.echo(f"# ignored, because there is no such setting: {key}")
+
+
+def _toml(name, value):
+    if value is None:
+        return f"# {name} ="
+    if name == "database_url":
+        value = _without_password(value)
+    value = str(value) if isinstance(value, Path) else value
+    return f"{name} = {json.dumps(value, ensure_ascii=False)}"  # what TOML writes as JSON does
+
+
+def _without_password(url):
+    url = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", url)
+    return re.sub(r"(password\s*=\s*)('([^'\\]|\\.)*'|[^\s&]+)", r"\1***", url)
+
+
+def _origin(context, name):
+    source = context.get_parameter_source(name)
+    if source == ParameterSource.DEFAULT_MAP:
+        return context.obj.origins[name]
+    if source == ParameterSource.ENVIRONMENT:
+        return f"environment variable TORC_{name.upper()}"
+    return {ParameterSource.COMMANDLINE: "option"}.get(source, "default")
 
 
 def serve(settings):
     """Listen, have the database, bring it up to date, and run gunicorn until it is stopped."""
     _set_up_logging(settings)
     _warn_of_foreign_variable()
+    if settings.enforce_access_control and not settings.auth_file:
+        say("Warning: access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
     with _listen(settings) as listener, _database(settings) as (conninfo, restart):
         _bring_up_to_date(settings, conninfo)
+        _synchronize_admins(settings, conninfo)
         _check_connections(settings, conninfo)
         _run_gunicorn(settings, listener, conninfo, restart)
 
@@ -188,6 +305,14 @@ def _bring_up_to_date(settings, conninfo):
             say(f"Database: {line}")
 
 
+def _synchronize_admins(settings, conninfo):
+    from torc_server.repository import sql  # not needed to migrate
+
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        names = {"user_names": list(settings.admin_users)}
+        connection.execute(sql.authentication.synchronize_admins.sql, names)
+
+
 def _check_connections(settings, conninfo):
     with psycopg.connect(conninfo) as connection:
         most = connection.execute(
@@ -220,7 +345,7 @@ def _run_gunicorn(settings, listener, conninfo, restart):
 
     port = listener.getsockname()[1]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    url = f"http://{host}:{port}"
+    url = f"{'https' if settings.https else 'http'}://{host}:{port}"
 
     def when_ready(server):
         print(f"TORC_SERVER_PORT={port}", flush=True)

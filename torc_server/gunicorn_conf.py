@@ -113,7 +113,9 @@ class Worker(ThreadWorker):
 
 def options(settings, listener, when_ready):
     """The gunicorn options for Settings; `listener` is the descriptor of a listening socket."""
+    tls = {"certfile": settings.tls_cert, "keyfile": settings.tls_key} if settings.https else {}
     return {
+        **{name: str(path) for name, path in tls.items()},
         "bind": f"fd://{listener}",
         "worker_class": Worker,
         "workers": settings.workers,
@@ -141,6 +143,8 @@ def allow_open_files():
 def post_fork(server, worker):
     extensions = server.app.wsgi().extensions
     extensions["database"].open()
+    if extensions["accounts"]:
+        extensions["accounts"].open()
     extensions["streams"].alive = lambda: worker.alive
 
 

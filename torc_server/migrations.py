@@ -45,6 +45,11 @@ def status(conninfo):
         return _status(connection)
 
 
+def is_current(connection):
+    """Whether the database has the schema of this release: without waiting for a migration that goes on just now."""
+    return _status(connection).current
+
+
 def migrate(conninfo, to=None):
     """Migrate up to the newest version, or up or down to version `to` (0: schema torc is gone). Return what was done.
 

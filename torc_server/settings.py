@@ -1,11 +1,16 @@
 """The settings of a server: flags win over the environment (TORC_<OPTION>), then come TOML files, then defaults."""
 
+import ipaddress
 import os
+import ssl
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
+
+from torc_server import htpasswd
 
 # The first file that has a key wins; section [server]. The same files may hold the sections of other programs.
 CONFIG_FILES = ("torc.toml", "~/.config/torc/config.toml", "/etc/torc/config.toml")
@@ -42,9 +47,17 @@ class Settings:
     completion_check_interval_secs: float = 30.0  # accepted and unused: dependents are released at once
     max_request_body_mb: int = 200
     max_streams: int = 4  # open event streams of one process, with threads of their own
-    enforce_access_control: bool = False
+    auth_file: Path | None = None  # htpasswd; without one everybody is anonymous
     require_auth: bool = False
-    auth_file: Path | None = None
+    enforce_access_control: bool = False
+    admin_users: tuple[str, ...] = ()
+    credential_cache_ttl_secs: int = 60  # 0: each request verifies its password
+    max_login_failures: int = 10  # different wrong passwords for a user from an address; 0: no limit
+    login_failure_window_secs: int = 60
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-For is believed
+    https: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
     @property
     def connections(self):
@@ -52,17 +65,74 @@ class Settings:
         return self.workers * (self.threads + 2 * self.max_streams)
 
 
+    def check(self):
+        """Raises SettingsError for what click's types cannot see: bad files, settings that need another."""
+        if self.require_auth and not self.auth_file:
+            raise SettingsError("--require-auth needs a password file: --auth-file, made by `torc-server htpasswd add`")
+        if self.auth_file:
+            try:
+                htpasswd.parse("".join(htpasswd.read_lines(self.auth_file)))
+            except htpasswd.HtpasswdError as error:
+                raise SettingsError(f"cannot use the password file {self.auth_file}: {error}") from error
+        if "anonymous" in self.admin_users:
+            raise SettingsError("anonymous is nobody and cannot be an administrator")
+        for text in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError as error:
+                raise SettingsError(f"--trusted-proxy: {text!r} is not an address or a network") from error
+        if self.https:
+            self._check_tls()
+
+    def _check_tls(self):
+        if not (self.tls_cert and self.tls_key):
+            raise SettingsError("--https needs --tls-cert and --tls-key")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"cannot use {self.tls_cert} with {self.tls_key} for TLS: {error}") from error
+
+
+class ConfigFiles(NamedTuple):
+    """What the [server] sections say: {setting: value}, {setting: path}, and "key in path" of what nobody knows."""
+
+    values: dict
+    origins: dict
+    unknown: list
+
+
 def read_config_files():
-    """Return {setting: value} of the [server] sections; unknown keys are left out. Raises SettingsError."""
-    names = {f.name for f in fields(Settings)}
-    values = {}
+    """Return the ConfigFiles. Raises SettingsError: a file that is not TOML, a value of another type."""
+    types = {f.name: f.type for f in fields(Settings)}
+    found = ConfigFiles({}, {}, [])
     for file in reversed(CONFIG_FILES):
         path = Path(file).expanduser()
         if not path.exists():
             continue
-        section = _read_section(path)
-        values |= {_ALIASES.get(k, k): v for k, v in section.items() if _ALIASES.get(k, k) in names}
-    return values
+        for key, value in _read_section(path).items():
+            name = _ALIASES.get(key, key)
+            if name not in types:
+                found.unknown.append(f"{key} in {path}")
+                continue
+            _check_type(path, key, value, types[name])
+            found.values[name] = value
+            found.origins[name] = path
+    return found
+
+
+def _check_type(path, key, value, wanted):
+    if wanted is bool:
+        fits, what = type(value) is bool, "boolean"
+    elif wanted is int:
+        fits, what = type(value) is int, "integer"
+    elif wanted is float:
+        fits, what = type(value) in (int, float), "number"
+    elif wanted == tuple[str, ...]:
+        fits, what = isinstance(value, list) and all(isinstance(v, str) for v in value), "list of texts"
+    else:
+        fits, what = isinstance(value, str), "text"
+    if not fits:
+        raise SettingsError(f"cannot use the configuration file {path}: {key}: {value!r} is not a valid {what}")
 
 
 def _read_section(path):

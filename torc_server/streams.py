@@ -8,6 +8,7 @@ import contextlib
 import json
 import select
 import socket
+import ssl
 import threading
 import time
 
@@ -106,6 +107,19 @@ def _has_hung_up(client):
     if not readable:
         return False
     try:
+        if hasattr(client, "pending"):  # TLS, perhaps in a wrapper
+            return _read_tls(client) == b""
         return client.recv(1, socket.MSG_PEEK) == b""
+    except ssl.SSLWantReadError:  # a record of TLS itself
+        return False
     except OSError:
         return True
+
+
+def _read_tls(client):
+    """One byte, without waiting: TLS cannot peek. Nothing follows a request for a stream on its connection."""
+    client.settimeout(0)
+    try:
+        return client.recv(1)
+    finally:
+        client.settimeout(SEND_TIMEOUT)

@@ -27,7 +27,8 @@ AS $$
 $$;
 
 -- Creates a workflow from a WorkflowModel, with its run state (run 0) and the requirements named default. Answers the
--- model as it was sent, with id, status_id and timestamp; stored defaults show up when it is read.
+-- model as it was sent, with id, status_id and timestamp; stored defaults show up when it is read. The workflow belongs
+-- to the caller; to the user that the model names only if the caller is nobody.
 -- Raises TC403: under access control a workflow has an owner.
 CREATE OR REPLACE FUNCTION torc.create_workflow(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
@@ -38,6 +39,9 @@ DECLARE
     v_stored torc.workflow;
 BEGIN
     PERFORM torc.refuse_anonymous(p_caller, 'Anonymous access not allowed when access control is enabled');
+    IF p_caller.name <> 'anonymous' THEN
+        v_new."user" := p_caller.name;
+    END IF;
     INSERT INTO torc.workflow (
         name, "user", description, compute_node_expiration_buffer_seconds, compute_node_wait_for_new_jobs_seconds,
         compute_node_ignore_workflow_completion, compute_node_wait_for_healthy_database_minutes,

@@ -2,11 +2,13 @@
 
 from torc_server.blueprints import (
     access_groups,
+    admin,
     compute_nodes,
     event_stream,
     events,
     failure_handlers,
     files,
+    health,
     jobs,
     local_schedulers,
     remote_workers,
@@ -24,6 +26,7 @@ from torc_server.blueprints import (
 
 BLUEPRINTS = (
     system.blueprint,
+    admin.blueprint,
     workflows.blueprint,
     workflow_actions.blueprint,
     jobs.blueprint,
@@ -43,3 +46,4 @@ BLUEPRINTS = (
     ro_crate_entities.blueprint,
     access_groups.blueprint,
 )
+OUTSIDE_BASE_PATH = (health.blueprint,)

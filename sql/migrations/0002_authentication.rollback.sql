@@ -1,0 +1,2 @@
+-- Takes back 0002.
+DROP TABLE torc.login_attempt;

@@ -1,0 +1,411 @@
+"""HTTP Basic against a password file: who is somebody, who is nobody, who is refused, who has to wait."""
+
+import base64
+import logging
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import bcrypt
+import psycopg
+import pytest
+from support import basic, wait_for
+from torc import make_api
+from torc.openapi_client.models.workflow_model import WorkflowModel
+
+from torc_server import accounts, auth, htpasswd, migrations
+from torc_server.settings import Settings, SettingsError
+
+PASSWORD = "correct horse battery staple"
+HASH = htpasswd.hash_password(PASSWORD, cost=4)
+ALICE = ("alice", PASSWORD)
+REALM = 'Basic realm="Torc"'
+
+
+@pytest.fixture
+def auth_file(tmp_path):
+    """alice, bob and an account named anonymous, all with the same password."""
+    path = tmp_path / "htpasswd"
+    path.write_text(f"# people\n\n alice : {HASH} \nbob:{HASH}\nanonymous:{HASH}\n")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_logins(database):
+    database.execute("TRUNCATE torc.login_attempt")
+
+
+@pytest.fixture
+def verified(monkeypatch):
+    """The passwords that bcrypt verifies from now on."""
+    passwords = []
+    original = bcrypt.checkpw
+
+    def checkpw(password, hashed):
+        passwords.append(password)
+        return original(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    return passwords
+
+
+def owner(client, **arguments):
+    """Whose a workflow becomes that says it is somebody-else's."""
+    answer = client.post("/workflows", json={"name": "w", "user": "somebody-else"}, **arguments).json
+    assert client.get(f"/workflows/{answer['id']}", **arguments).json["user"] == answer["user"]
+    return answer["user"]
+
+
+def wrong(client, user="alice", password="wrong", address="192.0.2.1", status=401):
+    headers = {"X-Forwarded-For": address}  # in memory there is no peer, as on a unix socket
+    return client.get("/ping", user=(user, password), headers=headers, status=status)
+
+
+# Who is who
+
+
+def test_without_a_password_file_nobody_looks_at_credentials(make_client):
+    client = make_client()
+    assert owner(client) == "somebody-else"
+    assert owner(client, user=("alice", "whatever")) == "somebody-else"
+
+
+@pytest.mark.parametrize("require_auth", [False, True])
+def test_with_the_right_password_a_workflow_belongs_to_the_user_whatever_the_body_says(
+    make_client, auth_file, require_auth
+):
+    assert owner(make_client(auth_file=auth_file, require_auth=require_auth), user=ALICE) == "alice"
+
+
+@pytest.mark.parametrize("require_auth", [False, True])
+@pytest.mark.parametrize("user", [
+    ("alice", "wrong"), ("alice", ""), ("carol", PASSWORD), ("", PASSWORD), ("Alice", PASSWORD), ("#", "x"),
+    ("alice", PASSWORD + " "), ("alice", "\N{SNOWMAN}" * 50), ("n" * 3000, "x"),
+])
+def test_wrong_credentials_are_401_whether_or_not_they_are_needed(make_client, auth_file, require_auth, user):
+    got = make_client(auth_file=auth_file, require_auth=require_auth).get("/ping", user=user, status=401)
+    assert got.json == {"error": {"error": "Unauthorized", "message": "Wrong user name or password"}}
+    assert got.headers["www-authenticate"] == REALM
+    assert got.headers["x-content-type-options"] == "nosniff"
+
+
+MALFORMED = {
+    "none": "",
+    "lower case": basic(*ALICE).replace("Basic", "basic"),
+    "two spaces": basic(*ALICE).replace(" ", "  "),
+    "another scheme": "Bearer " + basic(*ALICE).split()[1],
+    "no base64": "Basic alice:secret",
+    "no padding": "Basic " + base64.b64encode(b"alice:x").decode().rstrip("="),
+    "no colon": "Basic " + base64.b64encode(b"alice").decode(),
+    "no UTF-8": "Basic " + base64.b64encode(b"alice:\xff").decode(),
+    "a NUL": "Basic " + base64.b64encode(b"al\0ice:x").decode(),
+    "nothing behind it": "Basic ",
+}
+
+
+@pytest.mark.parametrize("header", MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_header_counts_as_none(make_client, auth_file, header):
+    headers = {"Authorization": header} if header else {}
+    assert owner(make_client(auth_file=auth_file), headers=headers) == "somebody-else"
+    got = make_client(auth_file=auth_file, require_auth=True).get("/ping", headers=headers, status=401)
+    assert got.headers["www-authenticate"] == REALM
+    assert got.json["error"]["error"] == "Unauthorized"
+
+
+def test_the_account_anonymous_is_let_in_and_is_nobody(make_client, auth_file):
+    client = make_client(auth_file=auth_file, require_auth=True)
+    user = ("anonymous", PASSWORD)
+    assert owner(client, user=user) == "somebody-else"
+    enforcing = make_client(auth_file=auth_file, require_auth=True, enforce_access_control=True)
+    workflow = client.post("/workflows", json={"name": "w", "user": "anonymous"}, user=user).json["id"]
+    assert "Anonymous" in enforcing.get(f"/workflows/{workflow}", user=user, status=403).text
+
+
+@pytest.mark.parametrize("method, path", [
+    ("GET", "/ping"), ("GET", "/version"), ("GET", "/nowhere"), ("DELETE", "/ping"), ("GET", "/jobs/x"),
+    ("POST", "/jobs"), ("OPTIONS", "/ping"), ("POST", "/admin/reload-auth"),
+])
+def test_when_required_everything_wants_credentials_even_what_does_not_exist(make_client, auth_file, method, path):
+    make_client(auth_file=auth_file, require_auth=True).request(method, path, status=401)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_is_open_even_with_a_wrong_password(make_client, auth_file, path):
+    client = make_client(auth_file=auth_file, require_auth=True, enforce_access_control=True)
+    assert client.get(path, prefix="").json == {"status": "ok"}
+    assert client.get(path, prefix="", user=("alice", "wrong")).json == {"status": "ok"}
+    client.request("HEAD", path, prefix="")
+    client.post(path, prefix="", status=401)
+    client.get(path, status=401)
+
+
+def test_a_server_without_its_schema_or_its_database_is_alive_and_not_ready(make_client, monkeypatch):
+    client = make_client()
+    monkeypatch.setattr(migrations, "_functions_checksum", lambda: "of another release")
+    got = client.get("/readyz", prefix="", status=503)
+    assert got.json["error"]["error"] == "ServiceUnavailable"
+    monkeypatch.setattr("torc_server.database.CONNECT_SECONDS", 0)
+    client.app.extensions["database"].close()
+    client.app.extensions["database"].conninfo = "host=/nowhere"
+    assert client.get("/readyz", prefix="", status=503).json["error"]["error"] == "ServiceUnavailable"
+    assert client.get("/healthz", prefix="").json == {"status": "ok"}
+
+
+# Hashes
+
+
+@pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2x$", "$2y$"])
+def test_every_kind_of_bcrypt_hash_is_understood(make_client, tmp_path, prefix):
+    path = tmp_path / "htpasswd"
+    path.write_text(f"alice:{prefix}{HASH[4:]}\n")
+    client = make_client(auth_file=path)
+    assert owner(client, user=ALICE) == "alice"
+    client.get("/ping", user=("alice", "wrong"), status=401)
+
+
+def test_of_a_password_the_first_72_bytes_count(make_client, tmp_path):
+    path = tmp_path / "htpasswd"
+    long = "ä" * 36
+    path.write_text(f"alice:{htpasswd.hash_password(long + ' and more', cost=4)}\n")
+    client = make_client(auth_file=path)
+    for password in (long, long + " and something else", long + "ä"):
+        assert owner(client, user=("alice", password)) == "alice"
+    client.get("/ping", user=("alice", long[:-1]), status=401)
+
+
+NO_HASHES = {
+    "a prefix": "$2", "short": "$2y$04$short", "long": HASH + "x", "cost": HASH.replace("$04$", "$99$"),
+    "kind": "$2z" + HASH[3:],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hashed", NO_HASHES.values(), ids=NO_HASHES.keys())
+def test_a_hash_that_is_none_belongs_to_no_password(make_client, tmp_path, hashed):
+    path = tmp_path / "htpasswd"
+    path.write_text(f"alice:{hashed}\nbob:{HASH}\n")
+    client = make_client(auth_file=path)
+    client.get("/ping", user=ALICE, status=401)
+    client.get("/ping", user=("bob", PASSWORD))
+
+
+def test_unknown_users_and_wrong_passwords_take_the_same_time(make_client, tmp_path):
+    path = tmp_path / "htpasswd"
+    hashed = htpasswd.hash_password(PASSWORD, cost=8)
+    path.write_text(f"root:{HASH}\nalice:{hashed}\nbob:{hashed}\ncarol:$2y$08$broken\n")
+    client = make_client(auth_file=path, max_login_failures=0)
+
+    def seconds(name, i):
+        start = time.process_time()  # of this process alone: the machine may be busy
+        client.get("/ping", user=(name, f"wrong {i}"), status=401)
+        return time.process_time() - start
+
+    times = {name: [] for name in ("alice", "nobody", "carol")}
+    for i in range(15):
+        for name, found in times.items():
+            found.append(seconds(name, i))
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    assert max(medians.values()) / min(medians.values()) < 1.25, medians
+
+
+# What is remembered
+
+
+def test_a_right_password_is_verified_once_and_then_costs_no_statement(make_client, auth_file, verified, monkeypatch):
+    client = make_client(auth_file=auth_file)
+    client.get("/ping", user=ALICE)
+    monkeypatch.setattr(client.app.extensions["database"], "run", None)
+    for _ in range(5):
+        client.get("/ping", user=ALICE)
+    assert len(verified) == 1
+
+
+def test_when_its_time_has_passed_it_is_verified_again(make_client, auth_file, verified, monkeypatch):
+    client = make_client(auth_file=auth_file, credential_cache_ttl_secs=60)
+    clock = time.monotonic
+    for later, expected in ((0, 1), (59, 1), (61, 2)):
+        monkeypatch.setattr(accounts.time, "monotonic", lambda later=later: clock() + later)
+        client.get("/ping", user=ALICE)
+        assert len(verified) == expected
+
+
+def test_with_0_seconds_every_request_is_verified(make_client, auth_file, verified):
+    client = make_client(auth_file=auth_file, credential_cache_ttl_secs=0)
+    for _ in range(3):
+        client.get("/ping", user=ALICE)
+    assert len(verified) == 3
+
+
+def test_runners_that_come_at_once_have_their_password_verified_once(make_client, auth_file, verified):
+    client = make_client(auth_file=auth_file)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: client.get("/ping", user=ALICE), range(24)))
+    assert len(verified) == 1
+
+
+def test_runners_with_an_old_password_have_it_verified_once_in_a_while(make_client, auth_file, verified):
+    client = make_client(auth_file=auth_file, max_login_failures=2)
+    for _ in range(10):
+        client.get("/ping", user=("alice", "old password"), status=401)
+    assert len(verified) == 1
+    client.get("/ping", user=ALICE)
+
+
+def test_memory_is_bounded_and_holds_no_password(make_client, auth_file, monkeypatch):
+    monkeypatch.setattr(accounts, "MAX_VERDICTS", 5)
+    client = make_client(auth_file=auth_file, max_login_failures=0)
+    for i in range(20):
+        client.get("/ping", user=("alice", f"wrong {i}"), status=401)
+    client.get("/ping", user=ALICE)
+    table = client.app.extensions["accounts"].table()
+    assert 0 < len(table._verdicts) <= 5
+    assert PASSWORD not in repr(vars(table))
+    assert table._locks == {}
+
+
+# Guessing
+
+
+def test_after_so_many_wrong_passwords_the_answer_is_429_in_every_worker_also_to_the_right_one(make_client, auth_file):
+    workers = [make_client(auth_file=auth_file, max_login_failures=4, login_failure_window_secs=50) for _ in range(2)]
+    workers[1].get("/ping", user=ALICE, headers={"X-Forwarded-For": "192.0.2.1"})
+    for i in range(4):
+        wrong(workers[i % 2], password=f"wrong {i}")
+    for worker in workers:
+        got = wrong(worker, password="wrong again", status=429)
+        assert got.json["error"]["error"] == "TooManyRequests"
+        assert 40 < int(got.headers["retry-after"]) <= 50
+        assert "www-authenticate" not in got.headers
+        wrong(worker, password=PASSWORD, status=429)  # remembered by one: guessing that must not be free
+
+
+def test_another_user_and_another_address_are_not_blocked(make_client, auth_file):
+    client = make_client(auth_file=auth_file, max_login_failures=2)
+    for i in range(3):
+        wrong(client, password=f"wrong {i}", status=401 if i < 2 else 429)
+    wrong(client, user="bob", password=PASSWORD, status=200)
+    wrong(client, password=PASSWORD, address="192.0.2.2", status=200)
+
+
+def test_unknown_users_are_counted_like_known_ones(make_client, auth_file):
+    client = make_client(auth_file=auth_file, max_login_failures=2)
+    for i in range(3):
+        wrong(client, user="nobody-of-that-name", password=f"wrong {i}", status=401 if i < 2 else 429)
+
+
+def test_the_owners_own_logins_do_not_help_who_guesses(make_client, auth_file):
+    client = make_client(auth_file=auth_file, max_login_failures=3, credential_cache_ttl_secs=0)
+    for i in range(3):
+        wrong(client, password=f"wrong {i}")
+        if i < 2:
+            wrong(client, password=PASSWORD, status=200)
+    wrong(client, password="wrong again", status=429)
+
+
+def test_when_the_window_has_passed_one_may_try_again(make_client, auth_file, database):
+    client = make_client(auth_file=auth_file, max_login_failures=2, login_failure_window_secs=1)
+    for i in range(2):
+        wrong(client, password=f"wrong {i}")
+    wrong(client, password=PASSWORD, status=429)
+    wait_for(lambda: wrong(client, password=PASSWORD, status=None).status_code == 200, what="the end of the window")
+    assert database.execute("SELECT count(*) FROM torc.login_attempt").fetchone() <= (1,), "what is over is removed"
+
+
+def test_many_guesses_at_once_do_not_overshoot(make_client, auth_file, verified):
+    workers = [make_client(auth_file=auth_file, max_login_failures=3) for _ in range(2)]
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda i: wrong(workers[i % 2], password=f"wrong {i}", status=None), range(40)))
+    assert sorted(answer.status_code for answer in got) == [401] * 3 + [429] * 37
+    assert len(verified) == 3
+
+
+def test_with_0_nobody_is_blocked(make_client, auth_file):
+    client = make_client(auth_file=auth_file, max_login_failures=0)
+    for i in range(20):
+        wrong(client, password=f"wrong {i}")
+
+
+def test_failures_are_in_the_log_with_user_and_address_and_without_the_password(make_client, auth_file, caplog):
+    client = make_client(auth_file=auth_file, max_login_failures=1)
+    with caplog.at_level(logging.DEBUG):
+        wrong(client, user="al\nice", password="tops3cret!")
+        wrong(client, user="al\nice", password="tops3cret!!", status=429)
+        wrong(client, password=PASSWORD, status=200)
+    told = [record.getMessage() for record in caplog.records]
+    assert "login failed: user 'al\\nice' from 192.0.2.1" in told
+    assert any(line.startswith("login blocked for 60 s: user 'al\\nice' from 192.0.2.1") for line in told)
+    assert not any("s3cret" in line or PASSWORD in line for line in told)
+
+
+@pytest.mark.parametrize("peer, forwarded, proxies, expected", [
+    ("203.0.113.5", None, [], "203.0.113.5"),
+    ("203.0.113.5", "192.0.2.1", [], "203.0.113.5"),
+    ("203.0.113.5", "192.0.2.1", ["10.0.0.0/8"], "203.0.113.5"),
+    ("10.1.2.3", "192.0.2.1", ["10.0.0.0/8"], "192.0.2.1"),
+    ("10.1.2.3", "forged, 192.0.2.1", ["10.0.0.0/8"], "192.0.2.1"),
+    ("10.1.2.3", "6.6.6.6, 192.0.2.1, 10.9.9.9", ["10.0.0.0/8"], "192.0.2.1"),
+    ("10.1.2.3", "192.0.2.1, unknown", ["10.0.0.0/8"], "10.1.2.3"),
+    ("10.1.2.3", None, ["10.1.2.3"], "10.1.2.3"),
+    ("::ffff:10.1.2.3", "2001:db8::1", ["10.0.0.0/8"], "2001:db8::1"),
+    ("", "6.6.6.6, 192.0.2.1", [], "192.0.2.1"),
+    ("", None, [], "unix"),
+])
+def test_the_address_is_the_peers_unless_a_trusted_proxy_says_whose_it_is(peer, forwarded, proxies, expected):
+    environ = {"REMOTE_ADDR": peer} | ({"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {})
+    assert auth.client_address(environ, auth.networks(proxies)) == expected
+
+
+# Administrators
+
+
+def admins(database):
+    found = database.execute(
+        "SELECT user_name, role FROM torc.user_group_membership AS m JOIN torc.access_group AS g ON g.id = group_id"
+        " WHERE name = 'admin' AND is_system ORDER BY 1"
+    )
+    return dict(found.fetchall())
+
+
+def test_the_members_of_the_group_admin_become_those_of_the_configuration(database):
+    group = database.execute("INSERT INTO torc.access_group (name) VALUES ('admin') RETURNING id").fetchone()[0]
+    try:
+        database.execute(
+            "INSERT INTO torc.user_group_membership (user_name, group_id, role) VALUES ('ann', %s, 'member'),"
+            " ('old', %s, 'admin')", [group, group],
+        )
+        for names, expected in (
+            (["ann", "bob", "bob"], {"ann": "member", "bob": "admin"}), (["bob"], {"bob": "admin"}), ([], {}),
+        ):
+            database.execute("SELECT torc.synchronize_admins(%s)", [names])
+            assert admins(database) == expected
+    finally:
+        database.execute("DELETE FROM torc.access_group WHERE name = 'admin'")
+
+
+@pytest.mark.parametrize("options, told", [
+    ({"require_auth": True}, "--require-auth needs a password file"),
+    ({"auth_file": "/nowhere/htpasswd"}, "cannot read /nowhere/htpasswd: No such file"),
+    ({"admin_users": ("anonymous",)}, "anonymous is nobody"),
+    ({"trusted_proxies": ("proxy.example",)}, "'proxy.example' is not an address or a network"),
+    ({"https": True, "tls_cert": "cert.pem"}, "--https needs --tls-cert and --tls-key"),
+])
+def test_settings_that_do_not_go_together_are_refused(options, told):
+    with pytest.raises(SettingsError, match=told):
+        replace(Settings(), **options).check()
+
+
+# Clients
+
+
+def test_torc_client_works_with_a_user_name_and_a_password(start_server, fresh_database_url, auth_file):
+    server = start_server(database_url=fresh_database_url, auth_file=auth_file, require_auth=True, admin_user="bob")
+    api = make_api(f"{server.url}/torc-service/v1")
+    configuration = api.api_client.configuration
+    configuration.username, configuration.password = ALICE
+    token = configuration.get_basic_auth_token()
+    api.api_client.set_default_header("Authorization", token)
+    made = api.create_workflow(WorkflowModel(name="w", user="me"))
+    assert made.user == api.get_workflow(made.id).user == "alice"
+    assert [w.id for w in api.list_workflows(user="alice").items] == [made.id]
+    with psycopg.connect(fresh_database_url) as connection:
+        assert admins(connection) == {"bob": "admin"}

@@ -1,0 +1,27 @@
+"""For whoever watches the server: outside the base path, open without credentials, telling nothing else."""
+
+import psycopg
+from flask import Blueprint, current_app
+
+from torc_server import migrations, wire
+from torc_server.errors import ApiError
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+def healthz():
+    """Say that the process answers."""
+    return wire.json_value({"status": "ok"})
+
+
+@blueprint.get("/readyz")
+def readyz():
+    """Say that the database answers and has the schema of this release; else 503."""
+    try:
+        current = current_app.extensions["database"].run(migrations.is_current)
+    except psycopg.Error as error:
+        raise ApiError(503, "The database connection cannot be used; the log says why") from error
+    if not current:
+        raise ApiError(503, "The database does not have the schema of this release")
+    return wire.json_value({"status": "ok"})

@@ -1,0 +1,189 @@
+"""htpasswd files with bcrypt hashes, as Apache's `htpasswd -B` writes them: read, verify, edit.
+
+A line is name:hash, split at the first colon, both sides trimmed; blank lines and those that begin with # are kept and
+mean nothing. Of a name that stands twice the last line counts.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import bcrypt
+
+DEFAULT_COST = 12
+MIN_PASSWORD_BYTES = 8
+MAX_PASSWORD_BYTES = 72  # bcrypt reads no further, and the package refuses more
+_HASH = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_NOBODY = "anonymous"  # who gives no credentials is called so
+
+
+class HtpasswdError(ValueError):
+    """A file, name or password that cannot be used; the message is one line for a person, without any hash."""
+
+
+# Reading
+
+
+def parse(text):
+    """Return {name: hash} of a file's text. Raises HtpasswdError: a line that is none, or not one user."""
+    users = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not _names_user(line):
+            continue
+        name, colon, hashed = _split(line)
+        if not colon:
+            raise HtpasswdError(f"line {number} has no colon")
+        if not name:
+            raise HtpasswdError(f"line {number} has no name")
+        if not hashed.startswith("$2"):
+            raise HtpasswdError(f"line {number}: the hash is not of bcrypt (htpasswd -B); it must begin with $2")
+        users[name] = hashed
+    if not users:
+        raise HtpasswdError("it names no user")
+    return users
+
+
+def decode(raw):
+    """Return the text of a file's bytes. Raises HtpasswdError."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HtpasswdError("it is not UTF-8") from error
+
+
+def _names_user(line):
+    return bool(line.strip()) and not line.strip().startswith("#")
+
+
+def _split(line):
+    name, colon, hashed = line.partition(":")
+    return name.strip(), colon, hashed.strip()
+
+
+# Passwords
+
+
+def hash_password(password, cost=DEFAULT_COST):
+    """Return the hash of a password (text). It begins with $2y$, which every htpasswd reads; $2b$ is the same."""
+    return bcrypt.hashpw(_cut(password), bcrypt.gensalt(cost)).decode().replace("$2b$", "$2y$", 1)
+
+
+def verify_password(password, hashed):
+    """Whether the password (text) belongs to the hash; a hash that is none belongs to no password."""
+    return is_hash(hashed) and bcrypt.checkpw(_cut(password), hashed.encode())
+
+
+def is_hash(hashed):
+    """Whether the text is a whole bcrypt hash: prefix 2a, 2b, 2x or 2y, cost 4 to 31, 60 characters."""
+    return _HASH.fullmatch(hashed) is not None
+
+
+def dummy_hash(users):
+    """A hash that no password belongs to, and that takes as long to verify as most of {name: hash} do."""
+    costs = Counter(int(hashed[4:6]) for hashed in users.values() if is_hash(hashed))
+    cost = costs.most_common(1)[0][0] if costs else DEFAULT_COST
+    return bcrypt.gensalt(cost).decode() + "." * 31
+
+
+def _cut(password):
+    return password.encode()[:MAX_PASSWORD_BYTES]
+
+
+# Editing
+
+
+def check_name(name):
+    """Raises HtpasswdError for a name that the file or the server could not take."""
+    if not name or name != name.strip() or name.startswith("#") or ":" in name or not name.isprintable():
+        raise HtpasswdError(f"{name!r} cannot be a user's name: no colon, no # in front, no space around it")
+    if name == _NOBODY:
+        raise HtpasswdError(f"the name {_NOBODY} means nobody; choose another")
+
+
+def check_password(password):
+    """Raises HtpasswdError for a password that is too short."""
+    if len(password.encode()) < MIN_PASSWORD_BYTES:
+        raise HtpasswdError(f"the password is too short: at least {MIN_PASSWORD_BYTES} bytes")
+
+
+def read_lines(path):
+    """Return the lines of a file, with their ends. Raises HtpasswdError."""
+    try:
+        return decode(Path(path).read_bytes()).splitlines(keepends=True)
+    except OSError as error:
+        raise HtpasswdError(f"cannot read {path}: {error.strerror}") from error
+
+
+def names(lines):
+    """The names in the order of the file, each once."""
+    return list(dict.fromkeys(_split(line)[0] for line in lines if _names_user(line)))
+
+
+def with_user(lines, name, hashed):
+    """The lines with that user's hash: where the last one was that counted, else at the end."""
+    new = f"{name}:{hashed}\n"
+    places = _places(lines, name)
+    if not places:
+        ended = [line if line.endswith(("\n", "\r")) else line + "\n" for line in lines]
+        return [*ended, new]
+    kept = [new if i == places[-1] else line for i, line in enumerate(lines)]
+    return [line for i, line in enumerate(kept) if i not in places[:-1]]
+
+
+def without_user(lines, name):
+    """The lines without that user. Raises HtpasswdError if there is none of that name."""
+    places = _places(lines, name)
+    if not places:
+        raise HtpasswdError(f"there is no user {name!r}")
+    return [line for i, line in enumerate(lines) if i not in places]
+
+
+def _places(lines, name):
+    return [i for i, line in enumerate(lines) if _names_user(line) and _split(line)[0] == name]
+
+
+def edit(path, change, create=False):
+    """Replace the lines of a file by change(lines); a reader sees the old file or the new one, never a part.
+
+    The owner stays, the mode becomes 600. Edits by several at once follow each other. Raises HtpasswdError.
+    """
+    place = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
+    try:
+        with _alone_in(place.parent):
+            lines = [] if create and not place.exists() else read_lines(place)
+            _replace(place, "".join(change(lines)).encode())
+    except OSError as error:
+        raise HtpasswdError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _alone_in(folder):
+    """Hold a lock on the folder: the file itself is another one after each edit."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+        os.fsync(handle)  # the new name in the folder survives a crash
+    finally:
+        os.close(handle)
+
+
+def _replace(place, content):
+    handle, new = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")  # mode 600
+    try:
+        with open(handle, "wb") as file:
+            if place.exists():
+                before = place.stat()
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, place)
+    except BaseException:
+        os.unlink(new)
+        raise
