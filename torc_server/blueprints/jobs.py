@@ -11,7 +11,8 @@ from torc_server.errors import ApiError
 from torc_server.repository import long_value, sql, value
 from torc_server.schemas.common import MAX_LIMIT, WorkflowId
 from torc_server.schemas.exact import ExactTypes
-from torc_server.schemas.jobs import CompletionModel, JobModel, ListJobs, ManageStatusChange, RetryJob
+from torc_server.schemas.jobs import JobModel, ListJobs, ManageStatusChange, RetryJob
+from torc_server.schemas.results import ResultModel
 
 blueprint = Blueprint("jobs", __name__)
 exact_job = ExactTypes(JobModel())
@@ -99,7 +100,7 @@ def start_job(job_id, run_id, compute_node_id):
 
 
 @blueprint.post("/jobs/<int64:job_id>/complete_job/<job_status:status>/<int64:run_id>")
-@wire.body(CompletionModel)
+@wire.body(ResultModel)
 def complete_job(job_id, status, run_id, body):
     """Store a job's result, move it to a terminal status and release or cancel its dependents."""
     return wire.json_text(

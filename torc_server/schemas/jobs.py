@@ -64,21 +64,3 @@ class ManageStatusChange(Model):
 
     target_status = fields.JobStatus(required=True)
     run_id = fields.Integer(allow_none=True)
-
-
-class CompletionModel(Model):
-    """The result that comes with complete_job."""
-
-    job_id = fields.Integer(required=True)
-    workflow_id = fields.Integer(required=True)
-    run_id = fields.Integer(required=True)
-    attempt_id = fields.Integer(allow_none=True)
-    compute_node_id = fields.Integer(required=True)
-    return_code = fields.Integer(required=True)
-    exec_time_minutes = fields.Float(required=True)
-    completion_time = fields.String(required=True)
-    status = fields.JobStatus(required=True)
-    peak_memory_bytes = fields.Integer(allow_none=True)
-    avg_memory_bytes = fields.Integer(allow_none=True)
-    peak_cpu_percent = fields.Float(allow_none=True)
-    avg_cpu_percent = fields.Float(allow_none=True)
