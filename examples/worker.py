@@ -35,9 +35,12 @@ UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 def main():
     options = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     options.output.mkdir(parents=True, exist_ok=True)
-    Worker(options).work()
+    worker = Worker(options)
+    signal.signal(signal.SIGTERM, worker.stop)
+    worker.work()
+    if worker.stopping:
+        sys.exit(128 + signal.SIGTERM)
 
 
 def parse_arguments():
@@ -60,6 +63,12 @@ class Worker:
         self.run_id = patiently(self.api.get_workflow_status, self.workflow_id).run_id
         self.requirements = cache(lambda key: patiently(self.api.get_resource_requirements, key))
         self.running = []
+        self.stopping = False
+
+    def stop(self, *_):
+        """Told to stop: only noted here, because between the start of a command and its entry in `running` it would be
+        forgotten."""
+        self.stopping = True
 
     def work(self):
         self.node = patiently(self.api.create_compute_node, self._node())
@@ -88,7 +97,7 @@ class Worker:
     def _loop(self):
         """Until the workflow is over: report what has ended, fill what is free."""
         idle_since = time.monotonic()
-        while True:
+        while not self.stopping:
             ended = [run for run in self.running if run.process.poll() is not None]
             for run in ended:
                 self._complete(run, "failed" if run.process.returncode else "completed")

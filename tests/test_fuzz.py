@@ -7,6 +7,7 @@ For a longer search: HYPOTHESIS_EXAMPLES=5000 .venv/bin/pytest tests/test_fuzz.p
 import json
 import os
 import typing
+import uuid
 from collections import defaultdict
 from dataclasses import replace
 from urllib.parse import quote
@@ -114,6 +115,8 @@ class Fuzz(RuleBasedStateMachine):
         self.make("workflow_actions", action, f"/workflows/{workflow}/actions")
 
     def make(self, collection, row, path=None):
+        if collection == "access_groups":
+            row = row | {"name": uuid.uuid4().hex}  # no two groups have the same
         made = self.client.post(path or f"/{collection}", json=row).json["id"]
         self.ids[collection].append(made)
         return made

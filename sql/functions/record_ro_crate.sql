@@ -28,6 +28,8 @@ $$;
 CREATE OR REPLACE FUNCTION torc.record_ro_crate_files(p_workflow_id bigint, p_run_id bigint)
 RETURNS void
 LANGUAGE sql
+SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
 AS $$
     WITH input AS (
         SELECT file AS item
@@ -36,22 +38,17 @@ AS $$
         FOR KEY SHARE
     ),
 
-    -- Set-wise: looked up file by file, 100,000 files that have entities take longer than anyone waits.
-    known AS (
-        SELECT file_id, min(id) AS entity_id
-        FROM torc.ro_crate_entity
-        WHERE workflow_id = p_workflow_id AND file_id IS NOT NULL
-        GROUP BY file_id
-    ),
-
     described AS (
         SELECT
             (input.item).id,
             (input.item).path,
             torc.ro_crate_file_metadata(input.item, p_run_id)::text AS metadata,
-            known.entity_id
+            -- By ro_crate_entity_file_id_idx, one look a file, whatever the planner expects: for min(id) it would walk
+            -- the primary key for each file, and sets joined are compared all with all where few rows are expected.
+            (
+                SELECT (array_agg(id ORDER BY id))[1] FROM torc.ro_crate_entity WHERE file_id = (input.item).id
+            ) AS entity_id
         FROM input
-        LEFT JOIN known ON known.file_id = (input.item).id
     ),
 
     updated AS (
