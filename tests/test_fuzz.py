@@ -58,6 +58,7 @@ COLLECTIONS = {
     "compute_node_id": "compute_nodes", "active_compute_node_id": "compute_nodes", "executed_by": "compute_nodes",
     "failure_handler_id": "failure_handlers", "handler_id": "failure_handlers", "node_id": "scheduled_compute_nodes",
     "result_id": "results", "event_id": "events", "entity_id": "ro_crate_entities", "action_id": "workflow_actions",
+    "group_id": "access_groups",
 }  # fmt: skip
 # Words that mean something to some field.
 WORDS = {
