@@ -29,12 +29,16 @@ BEGIN
 END
 $$;
 
--- Locks the first ready jobs in claim order; from job_ready_idx, 2,300 claims/s with 400,000 jobs ready. The plan is
--- made for the actual limit: a generic one takes 105 ms instead of 0.14 ms.
+-- Locks the first ready jobs in claim order; from job_ready_idx, 2,300 claims/s with 400,000 jobs ready. One plan for
+-- all limits, and no other than in the order of that index: left to itself a kept plan sorts (105 ms instead of
+-- 0.14 ms), and with a plan for each call an empty claim takes 331 µs instead of 137.
 CREATE OR REPLACE FUNCTION torc.pick_ready_jobs(p_workflow_id bigint, p_limit bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
+SET enable_sort = off
+SET enable_bitmapscan = off
+SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN ARRAY(
@@ -52,7 +56,10 @@ $$;
 CREATE OR REPLACE FUNCTION torc.await_ready_jobs(p_workflow_id bigint, p_limit bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
+SET enable_sort = off
+SET enable_bitmapscan = off
+SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN ARRAY(
