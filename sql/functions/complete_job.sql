@@ -39,7 +39,11 @@ BEGIN
     PERFORM torc.publish_event(
         v_job.workflow_id,
         format('job_%s', p_status),
-        CASE p_status WHEN 'failed' THEN 'error' WHEN 'canceled' THEN 'warning' WHEN 'terminated' THEN 'warning' ELSE 'info' END,
+        CASE
+            WHEN p_status = 'failed' THEN 'error'
+            WHEN p_status IN ('canceled', 'terminated') THEN 'warning'
+            ELSE 'info'
+        END,
         jsonb_build_object(
             'job_id', p_job_id, 'job_name', v_job.name, 'status', p_status, 'return_code', v_result.return_code
         )
@@ -86,7 +90,9 @@ BEGIN
         );
     END IF;
     PERFORM torc.check_run_id(p_job.workflow_id, p_run_id);
-    PERFORM torc.check_run_id(p_job.workflow_id, p_result.run_id);
+    IF p_result.run_id <> p_run_id THEN
+        PERFORM torc.check_run_id(p_job.workflow_id, p_result.run_id);
+    END IF;
 END
 $$;
 
