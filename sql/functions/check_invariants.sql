@@ -35,6 +35,18 @@ AS $$
     FROM counted
     WHERE canceled_by_dependency AND (failed_by_edges = 0 OR open_by_edges > 0)
     UNION ALL
+    SELECT id, 'has relations, but answers and hashes do not look for them'
+    FROM torc.job AS job
+    WHERE (p_workflow_id IS NULL OR workflow_id = p_workflow_id)
+        AND NOT has_links
+        AND (
+            NOT has_dependencies AND EXISTS (SELECT 1 FROM torc.job_depends_on AS edge WHERE edge.job_id = job.id)
+            OR EXISTS (SELECT 1 FROM torc.job_input_file AS link WHERE link.job_id = job.id)
+            OR EXISTS (SELECT 1 FROM torc.job_output_file AS link WHERE link.job_id = job.id)
+            OR EXISTS (SELECT 1 FROM torc.job_input_user_data AS link WHERE link.job_id = job.id)
+            OR EXISTS (SELECT 1 FROM torc.job_output_user_data AS link WHERE link.job_id = job.id)
+        )
+    UNION ALL
     SELECT edge.job_id, format('depends on %s: %s', edge.depends_on_job_id, CASE
         WHEN job.id IS NULL THEN 'the job itself is missing'
         WHEN dependency.id IS NULL THEN 'which is missing'

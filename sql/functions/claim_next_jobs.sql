@@ -99,12 +99,12 @@ BEGIN
             'status', status,
             'cancel_on_blocking_job_failure', cancel_on_blocking_job_failure,
             'supports_termination', supports_termination,
-            'output_file_ids', nullif(
+            'output_file_ids', CASE WHEN has_links THEN nullif(
                 ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = claimed.id ORDER BY 1), '{}'
-            ),
-            'output_user_data_ids', nullif(
+            ) END,
+            'output_user_data_ids', CASE WHEN has_links THEN nullif(
                 ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = claimed.id ORDER BY 1), '{}'
-            ),
+            ) END,
             'resource_requirements_id', resource_requirements_id,
             'failure_handler_id', failure_handler_id,
             'attempt_id', attempt_id,

@@ -3,8 +3,10 @@
 -- p_result: the ResultModel. Its attempt_id defaults to 1; its status is stored as sent, the path's status is the job's.
 -- The identical call sent again (status, attempt, return code) answers as before. A job canceled by a dependency that
 -- has no result in this run is accepted: its runner knows better.
--- Locks: workflow shared, the job's row, dependents by id, action rows by id. Raises TC404, TC403, TC409 (disabled, pending_failed; stored
--- attempt), TC422 (status not terminal, already complete, ids that differ from the path, unknown node).
+-- Locks: workflow shared, the job's row, dependents by id, action rows by id. Raises TC404, TC403, TC409 (disabled,
+-- pending_failed; stored attempt), TC422 (status not terminal, already complete, ids that differ from the path, unknown
+-- node).
+-- Each job passes here, so what mostly has nothing to do is asked for in an IF, not by PERFORM, which is a statement.
 CREATE OR REPLACE FUNCTION torc.complete_job(
     p_job_id bigint,
     p_status torc.job_status,
@@ -17,45 +19,88 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     v_job torc.job := torc.lock_job(p_job_id, p_caller);
+    v_run_id bigint := torc.current_run_id(v_job.workflow_id);
     v_result torc.result := jsonb_populate_record(NULL::torc.result, p_result);
-    v_changes torc.status_change[] := ARRAY[(p_job_id, v_job.status, p_status)::torc.status_change];
+    v_change torc.status_change := (p_job_id, v_job.status, p_status);
 BEGIN
     v_result.attempt_id := coalesce(v_result.attempt_id, 1);
-    PERFORM torc.check_completion(v_job, p_status, p_run_id, v_result);
+    IF NOT (torc.is_complete(p_status) OR p_status = 'pending_failed')
+        OR v_result.job_id <> p_job_id
+        OR v_result.workflow_id <> v_job.workflow_id
+        OR p_run_id <> v_run_id
+        OR v_result.run_id <> v_run_id
+    THEN
+        PERFORM torc.refuse_completion(v_job, p_status, p_run_id, v_result);
+    END IF;
     IF v_job.status = p_status AND EXISTS (
         SELECT 1
         FROM torc.result
         WHERE job_id = p_job_id AND run_id = p_run_id AND attempt_id = v_result.attempt_id
             AND status = v_result.status AND return_code = v_result.return_code
     ) THEN
-        RETURN torc.job_with_relations_json(p_job_id);
+        RETURN torc.job_with_relations_json(v_job);
     END IF;
-    PERFORM torc.check_completable(v_job, p_run_id);
-    PERFORM torc.authorize_node_reference(v_job.workflow_id, v_result.compute_node_id, p_caller);
-    PERFORM torc.store_result(v_result);
+    IF v_job.status NOT IN ('pending', 'running') THEN
+        PERFORM torc.check_completable(v_job, p_run_id);
+    END IF;
+    IF p_caller.enforced THEN
+        PERFORM torc.authorize_node_reference(v_job.workflow_id, v_result.compute_node_id, p_caller);
+    END IF;
+    v_result.id := torc.store_result(v_result);
     UPDATE torc.job
     SET status = p_status, active_compute_node_id = NULL, canceled_by_dependency = false
-    WHERE id = p_job_id;
-    PERFORM torc.publish_event(
-        v_job.workflow_id,
-        format('job_%s', p_status),
-        CASE
-            WHEN p_status = 'failed' THEN 'error'
-            WHEN p_status IN ('canceled', 'terminated') THEN 'warning'
-            ELSE 'info'
-        END,
-        jsonb_build_object(
-            'job_id', p_job_id, 'job_name', v_job.name, 'status', p_status, 'return_code', v_result.return_code
-        )
-    );
-    PERFORM torc.settle_dependents(v_changes, v_changes);
-    PERFORM torc.trigger_workflow_complete(v_job.workflow_id);
-    RETURN torc.job_with_relations_json(p_job_id);
+    WHERE id = p_job_id
+    RETURNING * INTO v_job;
+    IF torc.is_watched(v_job.workflow_id) THEN
+        PERFORM torc.publish_completion(v_job, v_result);
+    END IF;
+    PERFORM torc.follow_completion(v_job.workflow_id, v_change);
+    RETURN torc.job_with_relations_json(v_job);
 END
 $$;
 
--- What is asked of the request itself, whatever the job's status. Raises TC422.
-CREATE OR REPLACE FUNCTION torc.check_completion(
+-- What a completion means to others: dependents, then actions. Most jobs have neither.
+CREATE OR REPLACE FUNCTION torc.follow_completion(p_workflow_id bigint, p_change torc.status_change)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_has_actions boolean := EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = p_workflow_id);
+BEGIN
+    IF EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_change.job_id) THEN
+        PERFORM torc.settle_dependents(ARRAY[p_change], ARRAY[p_change]);
+    ELSIF v_has_actions THEN
+        PERFORM torc.trigger_job_actions(ARRAY[p_change]);
+    END IF;
+    IF v_has_actions THEN
+        PERFORM torc.trigger_workflow_complete(p_workflow_id);
+    END IF;
+END
+$$;
+
+-- Tells open streams.
+CREATE OR REPLACE FUNCTION torc.publish_completion(p_job torc.job, p_result torc.result)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.publish_event(
+        p_job.workflow_id,
+        format('job_%s', p_job.status),
+        CASE
+            WHEN p_job.status = 'failed' THEN 'error'
+            WHEN p_job.status IN ('canceled', 'terminated') THEN 'warning'
+            ELSE 'info'
+        END,
+        jsonb_build_object(
+            'job_id', p_job.id, 'job_name', p_job.name, 'status', p_job.status, 'return_code', p_result.return_code
+        )
+    );
+END
+$$;
+
+-- Says which part of the request itself is wrong, whatever the job's status. Raises TC422.
+CREATE OR REPLACE FUNCTION torc.refuse_completion(
     p_job torc.job,
     p_status torc.job_status,
     p_run_id bigint,

@@ -26,13 +26,18 @@ BEGIN
     END IF;
     INSERT INTO torc.job (
         id, workflow_id, name, command, invocation_script, cancel_on_blocking_job_failure, supports_termination,
-        priority, resource_requirements_id, scheduler_id, failure_handler_id, open_dependencies, failed_dependencies
+        priority, resource_requirements_id, scheduler_id, failure_handler_id, open_dependencies, failed_dependencies,
+        has_dependencies, has_links
     )
     SELECT
         new.id, new.workflow_id, new.name, new.command, new.invocation_script,
         coalesce(new.cancel_on_blocking_job_failure, true), coalesce(new.supports_termination, false),
         coalesce(new.priority, 0), new.resource_requirements_id, new.scheduler_id, new.failure_handler_id,
-        coalesce(cardinality(new.depends_on_job_ids), 0) - dependencies.complete, dependencies.failed
+        coalesce(cardinality(new.depends_on_job_ids), 0) - dependencies.complete, dependencies.failed,
+        new.depends_on_job_ids IS NOT NULL,
+        coalesce(
+            new.input_file_ids, new.output_file_ids, new.input_user_data_ids, new.output_user_data_ids
+        ) IS NOT NULL
     FROM unnest(v_jobs) AS new
     CROSS JOIN LATERAL (
         SELECT

@@ -29,6 +29,7 @@ BEGIN
     SELECT p_producer_job_id, v_new.id WHERE p_producer_job_id IS NOT NULL;
     INSERT INTO torc.job_input_user_data (job_id, user_data_id)
     SELECT p_consumer_job_id, v_new.id WHERE p_consumer_job_id IS NOT NULL;
+    UPDATE torc.job SET has_links = true WHERE id IN (p_producer_job_id, p_consumer_job_id) AND NOT has_links;
     RETURN v_new.id;
 END
 $$;

@@ -28,7 +28,6 @@ DECLARE
     v_count bigint;
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
-    DELETE FROM torc.result WHERE workflow_id = p_workflow_id;
     DELETE FROM torc.job WHERE workflow_id = p_workflow_id;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;

@@ -1,5 +1,5 @@
--- However jobs are deleted (endpoint, resource requirements, workflow, psql): their edges, links and hashes go, set-wise,
--- and their dependents are settled as if they had completed. Row-by-row keys cost 2.4 s more for 100,000 jobs.
+-- However jobs are deleted (endpoint, resource requirements, workflow, psql): their edges, links, results and hashes go,
+-- set-wise, and their dependents are settled as if they had completed. Row-by-row keys cost 2.4 s more for 100,000 jobs.
 CREATE OR REPLACE FUNCTION torc.forget_deleted_jobs()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -21,6 +21,7 @@ BEGIN
     DELETE FROM torc.job_output_file WHERE job_id = ANY (v_job_ids);
     DELETE FROM torc.job_input_user_data WHERE job_id = ANY (v_job_ids);
     DELETE FROM torc.job_output_user_data WHERE job_id = ANY (v_job_ids);
+    DELETE FROM torc.result WHERE job_id = ANY (v_job_ids);
     DELETE FROM torc.job_internal WHERE job_id = ANY (v_job_ids);
     DELETE FROM torc.slurm_stats WHERE job_id = ANY (v_job_ids);
     RETURN NULL;

@@ -32,25 +32,39 @@ AS $$
     ))
 $$;
 
--- One job with its five relation lists, each ascending.
--- plpgsql, so that its plan is kept: every transition answers with it.
+-- One job with its five relation lists, each ascending. Every transition answers with it: 31 µs with all look-ups, 15
+-- with that of the dependencies, 8 with none.
+-- plpgsql, so that its plans are kept.
+CREATE OR REPLACE FUNCTION torc.job_with_relations_json(p_job torc.job)
+RETURNS json
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF p_job.has_links THEN
+        RETURN torc.job_json(
+            p_job,
+            ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = p_job.id ORDER BY 1),
+            ARRAY(SELECT file_id FROM torc.job_input_file WHERE job_id = p_job.id ORDER BY 1),
+            ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = p_job.id ORDER BY 1),
+            ARRAY(SELECT user_data_id FROM torc.job_input_user_data WHERE job_id = p_job.id ORDER BY 1),
+            ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = p_job.id ORDER BY 1)
+        );
+    END IF;
+    IF p_job.has_dependencies THEN
+        RETURN torc.job_json(
+            p_job, ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = p_job.id ORDER BY 1)
+        );
+    END IF;
+    RETURN torc.job_json(p_job);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION torc.job_with_relations_json(p_job_id bigint)
 RETURNS json
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    RETURN (
-        SELECT torc.job_json(
-            job,
-            ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = job.id ORDER BY 1),
-            ARRAY(SELECT file_id FROM torc.job_input_file WHERE job_id = job.id ORDER BY 1),
-            ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = job.id ORDER BY 1),
-            ARRAY(SELECT user_data_id FROM torc.job_input_user_data WHERE job_id = job.id ORDER BY 1),
-            ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = job.id ORDER BY 1)
-        )
-        FROM torc.job AS job
-        WHERE job.id = p_job_id
-    );
+    RETURN (SELECT torc.job_with_relations_json(job) FROM torc.job AS job WHERE id = p_job_id);
 END
 $$;
 

@@ -34,17 +34,24 @@ BEGIN
 END
 $$;
 
--- Shares the job's workflow, locks the job's row and returns it.
+-- Shares the job's workflow, locks the job's row and returns it. Without access control the row itself says that there
+-- is such a workflow.
 CREATE OR REPLACE FUNCTION torc.lock_job(p_job_id bigint, p_caller torc.caller)
 RETURNS torc.job
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    v_workflow_id bigint := torc.workflow_of_job(p_job_id);
     v_job torc.job;
 BEGIN
-    PERFORM torc.share_workflow(torc.workflow_of_job(p_job_id), p_caller);
+    IF p_caller.enforced THEN
+        PERFORM torc.share_workflow(v_workflow_id, p_caller);
+    ELSE
+        PERFORM pg_advisory_xact_lock_shared(v_workflow_id);
+    END IF;
     SELECT * INTO v_job FROM torc.job WHERE id = p_job_id FOR UPDATE;
     IF NOT FOUND THEN  -- deleted while we waited
+        PERFORM torc.authorize_workflow(v_workflow_id, p_caller);
         PERFORM torc.fail('TC404', format('Job not found with ID: %s', p_job_id));
     END IF;
     RETURN v_job;
@@ -72,9 +79,8 @@ RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    v_run_id bigint;
+    v_run_id bigint := torc.current_run_id(p_workflow_id);
 BEGIN
-    SELECT run_id INTO v_run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id;
     IF v_run_id <> p_run_id THEN
         PERFORM torc.fail(
             'TC422',
@@ -82,5 +88,14 @@ BEGIN
             jsonb_build_object('field', 'run_id', 'value', p_run_id)
         );
     END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION torc.current_run_id(p_workflow_id bigint)
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (SELECT run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id);
 END
 $$;

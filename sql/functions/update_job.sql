@@ -147,7 +147,7 @@ BEGIN
     INSERT INTO torc.job_depends_on (job_id, depends_on_job_id)
     SELECT p_job.id, unnest(p_depends_on_job_ids);
     UPDATE torc.job
-    SET open_dependencies = counted.open, failed_dependencies = counted.failed
+    SET open_dependencies = counted.open, failed_dependencies = counted.failed, has_dependencies = true
     FROM (
         SELECT
             count(*) FILTER (WHERE NOT torc.is_complete(dependency.status)) AS open,

@@ -69,7 +69,6 @@ $$;
 
 -- Deletes a workflow and everything below it; returns it. Jobs of another workflow go too if they use its requirements,
 -- results if they came from its nodes. Locks as lock_requirements(). Raises TC404, TC403.
--- Results go first, by one index, so that the key from result to job finds nothing to do for each job.
 CREATE OR REPLACE FUNCTION torc.delete_workflow(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
@@ -86,7 +85,6 @@ BEGIN
     PERFORM torc.authorize_node_deletion(p_workflow_id, NULL, p_caller);
     PERFORM torc.authorize_handler_deletion(p_workflow_id, NULL, p_caller);
     SELECT torc.workflow_json(workflow) INTO v_answer FROM torc.workflow AS workflow WHERE id = p_workflow_id;
-    DELETE FROM torc.result WHERE workflow_id = p_workflow_id;
     DELETE FROM torc.workflow WHERE id = p_workflow_id;
     RETURN v_answer;
 END
