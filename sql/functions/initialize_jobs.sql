@@ -27,7 +27,7 @@ BEGIN
     IF p_only_uninitialized THEN
         v_reopened := torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status]);
     END IF;
-    v_left_complete := torc.set_initial_statuses(p_workflow_id, p_only_uninitialized);
+    v_left_complete := torc.set_initial_statuses(p_workflow_id, p_only_uninitialized, v_edges_added OR v_reopened);
     IF v_edges_added OR v_reopened OR v_left_complete THEN
         PERFORM torc.recount_dependencies(p_workflow_id);
     END IF;
@@ -87,8 +87,9 @@ END
 $$;
 
 -- The status part; returns whether a job left the complete set, after which all counters are to be set anew. Only jobs
--- that wait for something are made blocked, so blocked jobs get their counter here.
-CREATE OR REPLACE FUNCTION torc.set_initial_statuses(p_workflow_id bigint, p_only_uninitialized boolean)
+-- that wait for something are made blocked, so blocked jobs get their counter here. p_count: edges or statuses have
+-- changed, so that the stored counters are not to be believed.
+CREATE OR REPLACE FUNCTION torc.set_initial_statuses(p_workflow_id bigint, p_only_uninitialized boolean, p_count boolean)
 RETURNS boolean
 LANGUAGE plpgsql
 AS $$
@@ -107,7 +108,12 @@ BEGIN
             END AS status,
             counted.open_dependencies
         FROM torc.job AS job
-        CROSS JOIN LATERAL torc.count_dependencies(job.id) AS counted
+        CROSS JOIN LATERAL (
+            SELECT CASE
+                WHEN p_count THEN (SELECT open_dependencies FROM torc.count_dependencies(job.id))
+                ELSE job.open_dependencies
+            END AS open_dependencies
+        ) AS counted
         WHERE job.workflow_id = p_workflow_id
     ),
 

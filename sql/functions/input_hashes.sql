@@ -10,18 +10,41 @@ AS $$
         sha256(convert_to(json_build_array(
             job.command,
             nullif(job.invocation_script, ''),
-            ARRAY(SELECT edge.depends_on_job_id FROM torc.job_depends_on AS edge WHERE edge.job_id = job.id ORDER BY 1),
-            ARRAY(SELECT input.file_id FROM torc.job_input_file AS input WHERE input.job_id = job.id ORDER BY 1),
-            ARRAY(SELECT output.file_id FROM torc.job_output_file AS output WHERE output.job_id = job.id ORDER BY 1),
-            (
-                SELECT jsonb_agg(jsonb_build_array(user_data.id, user_data.data) ORDER BY user_data.id)
-                FROM torc.job_input_user_data AS input
-                INNER JOIN torc.user_data AS user_data ON user_data.id = input.user_data_id
-                WHERE input.job_id = job.id
-            ),
-            ARRAY(
-                SELECT output.user_data_id FROM torc.job_output_user_data AS output WHERE output.job_id = job.id ORDER BY 1
-            )
+            CASE
+                WHEN job.has_dependencies OR job.has_links THEN ARRAY(
+                    SELECT edge.depends_on_job_id FROM torc.job_depends_on AS edge WHERE edge.job_id = job.id ORDER BY 1
+                )
+                ELSE '{}'
+            END,
+            CASE
+                WHEN job.has_links THEN ARRAY(
+                    SELECT input.file_id FROM torc.job_input_file AS input WHERE input.job_id = job.id ORDER BY 1
+                )
+                ELSE '{}'
+            END,
+            CASE
+                WHEN job.has_links THEN ARRAY(
+                    SELECT output.file_id FROM torc.job_output_file AS output WHERE output.job_id = job.id ORDER BY 1
+                )
+                ELSE '{}'
+            END,
+            CASE
+                WHEN job.has_links THEN (
+                    SELECT jsonb_agg(jsonb_build_array(user_data.id, user_data.data) ORDER BY user_data.id)
+                    FROM torc.job_input_user_data AS input
+                    INNER JOIN torc.user_data AS user_data ON user_data.id = input.user_data_id
+                    WHERE input.job_id = job.id
+                )
+            END,
+            CASE
+                WHEN job.has_links THEN ARRAY(
+                    SELECT output.user_data_id
+                    FROM torc.job_output_user_data AS output
+                    WHERE output.job_id = job.id
+                    ORDER BY 1
+                )
+                ELSE '{}'
+            END
         )::text, 'UTF8'))
     FROM torc.job AS job
     WHERE job.workflow_id = p_workflow_id
