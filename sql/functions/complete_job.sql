@@ -70,7 +70,7 @@ BEGIN
     IF EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_change.job_id) THEN
         PERFORM torc.settle_dependents(ARRAY[p_change], ARRAY[p_change]);
     ELSIF v_has_actions THEN
-        PERFORM torc.trigger_job_actions(ARRAY[p_change]);
+        PERFORM torc.trigger_job_actions(p_workflow_id, ARRAY[p_change]);
     END IF;
     IF v_has_actions THEN
         PERFORM torc.trigger_workflow_complete(p_workflow_id);

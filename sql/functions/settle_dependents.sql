@@ -23,8 +23,10 @@ DECLARE
     v_changes torc.status_change[] := p_changes;
     v_downstream torc.status_change[] := '{}';
     v_counted torc.status_change[];
+    v_workflow_id bigint;
+    v_goes_on boolean := true;
 BEGIN
-    LOOP
+    WHILE v_goes_on LOOP
         PERFORM 1
         FROM torc.job
         WHERE id IN (
@@ -90,18 +92,24 @@ BEGIN
             RETURNING (job.id, settled.status, settled.new_status)::torc.status_change AS change
         )
 
-        SELECT array_agg(change) INTO v_changes
+        SELECT
+            array_agg(change),
+            coalesce(bool_or(torc.concerns_dependents((change).old_status, (change).new_status)), false)
+        INTO v_changes, v_goes_on
         FROM moved
         WHERE (change).old_status <> (change).new_status;
-        EXIT WHEN v_changes IS NULL;
         v_downstream := v_downstream || v_changes;
     END LOOP;
     v_counted := p_completed || v_downstream;
-    IF v_counted <> '{}' THEN
-        PERFORM torc.trigger_job_actions(v_counted);
+    IF v_counted = '{}' THEN
+        RETURN;
     END IF;
-    IF v_downstream <> '{}' THEN
-        PERFORM torc.publish_changes((SELECT workflow_id FROM torc.job WHERE id = v_downstream[1].job_id), v_downstream);
+    v_workflow_id := (SELECT workflow_id FROM torc.job WHERE id = v_counted[1].job_id);
+    IF EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_workflow_id) THEN
+        PERFORM torc.trigger_job_actions(v_workflow_id, v_counted);
+    END IF;
+    IF v_downstream <> '{}' AND torc.is_watched(v_workflow_id) THEN
+        PERFORM torc.publish_changes(v_workflow_id, v_downstream);
     END IF;
 END
 $$;

@@ -5,17 +5,15 @@
 --   on_jobs_ready: a blocked job was released, or canceled by dependency (it waits no longer);
 --   on_jobs_complete: a job reached a terminal status.
 -- A cancellation that is taken back takes its count back.
-CREATE OR REPLACE FUNCTION torc.trigger_job_actions(p_changes torc.status_change[])
+CREATE OR REPLACE FUNCTION torc.trigger_job_actions(p_workflow_id bigint, p_changes torc.status_change[])
 RETURNS void
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 AS $$
-DECLARE
-    v_workflow_id bigint := (SELECT workflow_id FROM torc.job WHERE id = p_changes[1].job_id);
 BEGIN
     PERFORM 1
     FROM torc.workflow_action
-    WHERE workflow_id = v_workflow_id
+    WHERE workflow_id = p_workflow_id
         AND trigger_type IN ('on_jobs_ready', 'on_jobs_complete')
         AND job_ids && ARRAY(SELECT job_id FROM unnest(p_changes))
     ORDER BY id
@@ -34,7 +32,7 @@ BEGIN
         FROM torc.workflow_action AS action
         CROSS JOIN LATERAL unnest(action.job_ids) AS listed (job_id)
         INNER JOIN unnest(p_changes) AS change ON change.job_id = listed.job_id
-        WHERE action.workflow_id = v_workflow_id AND action.trigger_type IN ('on_jobs_ready', 'on_jobs_complete')
+        WHERE action.workflow_id = p_workflow_id AND action.trigger_type IN ('on_jobs_ready', 'on_jobs_complete')
         GROUP BY action.id
     )
 
