@@ -33,21 +33,21 @@ def delete_compute_nodes(query):
     return wire.json_value({"count": long_value(sql.compute_nodes.delete_compute_nodes, **query)})
 
 
-@blueprint.get("/compute_nodes/<int64:compute_node_id>")
-def get_compute_node(compute_node_id):
+@blueprint.get("/compute_nodes/<int64:id>")
+def get_compute_node(id):
     """Return one compute node."""
-    return wire.json_text(row_json(sql.compute_nodes.get_compute_node, "compute_node", compute_node_id))
+    return wire.json_text(row_json(sql.compute_nodes.get_compute_node, "compute_node", id))
 
 
-@blueprint.put("/compute_nodes/<int64:compute_node_id>")
+@blueprint.put("/compute_nodes/<int64:id>")
 @wire.body(ComputeNodeModel)
-def update_compute_node(compute_node_id, body):
+def update_compute_node(id, body):
     """Change a compute node; absent optional keys keep their value."""
     statement = sql.compute_nodes.update_compute_node
-    return wire.json_text(row_json(statement, "compute_node", compute_node_id, body=json.dumps(body)))
+    return wire.json_text(row_json(statement, "compute_node", id, body=json.dumps(body)))
 
 
-@blueprint.delete("/compute_nodes/<int64:compute_node_id>")
-def delete_compute_node(compute_node_id):
+@blueprint.delete("/compute_nodes/<int64:id>")
+def delete_compute_node(id):
     """Delete a compute node and the results of its jobs; return the node."""
-    return wire.json_text(row_json(sql.compute_nodes.delete_compute_node, "compute_node", compute_node_id))
+    return wire.json_text(row_json(sql.compute_nodes.delete_compute_node, "compute_node", id))

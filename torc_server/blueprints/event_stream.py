@@ -8,16 +8,16 @@ from torc_server.schemas.event_stream import minimum_severity
 blueprint = Blueprint("event_stream", __name__)
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/events/stream")
-def stream_events(workflow_id):
+@blueprint.get("/workflows/<int64:id>/events/stream")
+def stream_events(id):
     """Stream what happens in a workflow from now on, as server-sent events; `level` is the lowest severity sent.
 
     Comment lines come at once and every 15 s. A client that reconnects with Last-Event-ID, or whose server lost the
     database for a while, is told that events were dropped.
     """
-    value(sql.workflows.get_workflow, workflow_id=workflow_id)
+    value(sql.workflows.get_workflow, workflow_id=id)
     frames = current_app.extensions["streams"].open(
-        workflow_id,
+        id,
         minimum_severity(request.args.get("level")),
         reconnected="Last-Event-ID" in request.headers,
         client=request.environ.get("gunicorn.socket"),

@@ -34,20 +34,20 @@ def delete_events(query):
     return wire.json_value({"count": long_value(sql.events.delete_events, **query)})
 
 
-@blueprint.get("/events/<int64:event_id>")
-def get_event(event_id):
+@blueprint.get("/events/<int64:id>")
+def get_event(id):
     """Return one event."""
-    return wire.json_text(row_json(sql.events.get_event, "event", event_id))
+    return wire.json_text(row_json(sql.events.get_event, "event", id))
 
 
-@blueprint.put("/events/<int64:event_id>")
+@blueprint.put("/events/<int64:id>")
 @wire.any_body
-def update_event(event_id, body):
+def update_event(id, body):
     """Replace the data of an event by the body, whatever JSON value it is."""
-    return wire.json_text(row_json(sql.events.update_event, "event", event_id, data=json.dumps(body)))
+    return wire.json_text(row_json(sql.events.update_event, "event", id, data=json.dumps(body)))
 
 
-@blueprint.delete("/events/<int64:event_id>")
-def delete_event(event_id):
+@blueprint.delete("/events/<int64:id>")
+def delete_event(id):
     """Delete an event and return it."""
-    return wire.json_text(row_json(sql.events.delete_event, "event", event_id))
+    return wire.json_text(row_json(sql.events.delete_event, "event", id))

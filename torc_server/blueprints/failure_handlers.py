@@ -17,22 +17,22 @@ def create_failure_handler(body):
     return wire.json_value(body | {"id": handler_id})
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/failure_handlers")
+@blueprint.get("/workflows/<int64:id>/failure_handlers")
 @wire.query(ListFailureHandlers)
-def list_failure_handlers(workflow_id, query):
+def list_failure_handlers(id, query):
     """List the failure handlers of a workflow."""
     statement = sql.failure_handlers.list_failure_handlers
-    return wire.page(statement, ListFailureHandlers, query, workflow_id=workflow_id)
+    return wire.page(statement, ListFailureHandlers, query, workflow_id=id)
 
 
-@blueprint.get("/failure_handlers/<int64:handler_id>")
-def get_failure_handler(handler_id):
+@blueprint.get("/failure_handlers/<int64:id>")
+def get_failure_handler(id):
     """Return one failure handler."""
-    return wire.json_text(row_json(sql.failure_handlers.get_failure_handler, "failure_handler", handler_id))
+    return wire.json_text(row_json(sql.failure_handlers.get_failure_handler, "failure_handler", id))
 
 
-@blueprint.delete("/failure_handlers/<int64:handler_id>")
-def delete_failure_handler(handler_id):
+@blueprint.delete("/failure_handlers/<int64:id>")
+def delete_failure_handler(id):
     """Delete a failure handler and return it; its jobs stay, without a handler."""
     statement = sql.failure_handlers.delete_failure_handler
-    return wire.json_text(row_json(statement, "failure_handler", handler_id, read=long_value))
+    return wire.json_text(row_json(statement, "failure_handler", id, read=long_value))

@@ -32,20 +32,20 @@ def delete_files(query):
     return wire.json_value({"count": count, "deleted_count": count})
 
 
-@blueprint.get("/files/<int64:file_id>")
-def get_file(file_id):
+@blueprint.get("/files/<int64:id>")
+def get_file(id):
     """Return one file."""
-    return wire.json_text(row_json(sql.files.get_file, "file", file_id))
+    return wire.json_text(row_json(sql.files.get_file, "file", id))
 
 
-@blueprint.put("/files/<int64:file_id>")
+@blueprint.put("/files/<int64:id>")
 @wire.body(FileModel)
-def update_file(file_id, body):
+def update_file(id, body):
     """Replace a file; an absent st_mtime clears it."""
-    return wire.json_text(row_json(sql.files.update_file, "file", file_id, **FileModel.row(body)))
+    return wire.json_text(row_json(sql.files.update_file, "file", id, **FileModel.row(body)))
 
 
-@blueprint.delete("/files/<int64:file_id>")
-def delete_file(file_id):
+@blueprint.delete("/files/<int64:id>")
+def delete_file(id):
     """Delete a file and return it."""
-    return wire.json_text(row_json(sql.files.delete_file, "file", file_id))
+    return wire.json_text(row_json(sql.files.delete_file, "file", id))

@@ -72,61 +72,61 @@ def delete_jobs(query):
     return wire.json_value({"count": long_value(sql.jobs.delete_jobs, **query)})
 
 
-@blueprint.get("/jobs/<int64:job_id>")
-def get_job(job_id):
+@blueprint.get("/jobs/<int64:id>")
+def get_job(id):
     """Return one job with its relations."""
-    return wire.json_text(value(sql.jobs.get_job, job_id=job_id))
+    return wire.json_text(value(sql.jobs.get_job, job_id=id))
 
 
-@blueprint.put("/jobs/<int64:job_id>")
+@blueprint.put("/jobs/<int64:id>")
 @wire.body(JobModel)
-def update_job(job_id, body):
+def update_job(id, body):
     """Change a job; absent keys keep their value."""
-    return wire.json_text(value(sql.jobs.update_job, job_id=job_id, body=json.dumps(body)))
+    return wire.json_text(value(sql.jobs.update_job, job_id=id, body=json.dumps(body)))
 
 
-@blueprint.delete("/jobs/<int64:job_id>")
-def delete_job(job_id):
+@blueprint.delete("/jobs/<int64:id>")
+def delete_job(id):
     """Delete a job and return it; its dependents no longer wait for it."""
-    return wire.json_text(value(sql.jobs.delete_job, job_id=job_id))
+    return wire.json_text(value(sql.jobs.delete_job, job_id=id))
 
 
-@blueprint.put("/jobs/<int64:job_id>/start_job/<int64:run_id>/<int64:compute_node_id>")
-def start_job(job_id, run_id, compute_node_id):
+@blueprint.put("/jobs/<int64:id>/start_job/<int64:run_id>/<int64:compute_node_id>")
+def start_job(id, run_id, compute_node_id):
     """Move a claimed job to running on a compute node."""
     return wire.json_text(
-        value(sql.jobs.start_job, job_id=job_id, run_id=run_id, compute_node_id=compute_node_id)
+        value(sql.jobs.start_job, job_id=id, run_id=run_id, compute_node_id=compute_node_id)
     )  # fmt: skip
 
 
-@blueprint.post("/jobs/<int64:job_id>/complete_job/<job_status:status>/<int64:run_id>")
+@blueprint.post("/jobs/<int64:id>/complete_job/<job_status:status>/<int64:run_id>")
 @wire.body(ResultModel)
-def complete_job(job_id, status, run_id, body):
+def complete_job(id, status, run_id, body):
     """Store a job's result, move it to a terminal status and release or cancel its dependents."""
     return wire.json_text(
-        value(sql.jobs.complete_job, job_id=job_id, status=status, run_id=run_id, result=json.dumps(body))
+        value(sql.jobs.complete_job, job_id=id, status=status, run_id=run_id, result=json.dumps(body))
     )
 
 
-@blueprint.put("/jobs/<int64:job_id>/manage_status_change/<job_status:status>/<int64:run_id>")
-def manage_status_change(job_id, status, run_id):
+@blueprint.put("/jobs/<int64:id>/manage_status_change/<job_status:status>/<int64:run_id>")
+def manage_status_change(id, status, run_id):
     """Set a job to any status that is not complete."""
-    return wire.json_text(value(sql.jobs.manage_status_change, job_id=job_id, status=status, run_id=run_id))
+    return wire.json_text(value(sql.jobs.manage_status_change, job_id=id, status=status, run_id=run_id))
 
 
-@blueprint.post("/jobs/<int64:job_id>/manage_status_change")
+@blueprint.post("/jobs/<int64:id>/manage_status_change")
 @wire.body(ManageStatusChange)
-def manage_status_change_by_body(job_id, body):
+def manage_status_change_by_body(id, body):
     """Set a job to any status that is not complete, in the form of the documentation page."""
     return wire.json_text(
         value(
-            sql.jobs.manage_status_change, job_id=job_id, status=body["target_status"], run_id=body.get("run_id")
+            sql.jobs.manage_status_change, job_id=id, status=body["target_status"], run_id=body.get("run_id")
         )
     )  # fmt: skip
 
 
-@blueprint.post("/jobs/<int64:job_id>/retry/<int64:run_id>")
+@blueprint.post("/jobs/<int64:id>/retry/<int64:run_id>")
 @wire.query(RetryJob)
-def retry_job(job_id, run_id, query):
+def retry_job(id, run_id, query):
     """Make a running, failed or terminated job ready for its next attempt."""
-    return wire.json_text(value(sql.jobs.retry_job, job_id=job_id, run_id=run_id, **query))
+    return wire.json_text(value(sql.jobs.retry_job, job_id=id, run_id=run_id, **query))

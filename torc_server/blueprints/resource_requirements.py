@@ -35,22 +35,22 @@ def delete_resource_requirements(query):
     return wire.json_value({"count": long_value(sql.resource_requirements.delete_resource_requirements, **query)})
 
 
-@blueprint.get("/resource_requirements/<int64:requirements_id>")
-def get_resource_requirements(requirements_id):
+@blueprint.get("/resource_requirements/<int64:id>")
+def get_resource_requirements(id):
     """Return one record of resource requirements."""
-    return wire.json_text(row_json(sql.resource_requirements.get_resource_requirements, TABLE, requirements_id))
+    return wire.json_text(row_json(sql.resource_requirements.get_resource_requirements, TABLE, id))
 
 
-@blueprint.put("/resource_requirements/<int64:requirements_id>")
+@blueprint.put("/resource_requirements/<int64:id>")
 @wire.body(ResourceRequirementsModel)
-def update_resource_requirements(requirements_id, body):
+def update_resource_requirements(id, body):
     """Replace resource requirements; absent keys take their default."""
     statement = sql.resource_requirements.update_resource_requirements
-    return wire.json_text(row_json(statement, TABLE, requirements_id, body=json.dumps(body)))
+    return wire.json_text(row_json(statement, TABLE, id, body=json.dumps(body)))
 
 
-@blueprint.delete("/resource_requirements/<int64:requirements_id>")
-def delete_resource_requirement(requirements_id):
+@blueprint.delete("/resource_requirements/<int64:id>")
+def delete_resource_requirement(id):
     """Delete resource requirements and every job that uses them; return the requirements."""
     statement = sql.resource_requirements.delete_resource_requirement
-    return wire.json_text(row_json(statement, TABLE, requirements_id, read=long_value))
+    return wire.json_text(row_json(statement, TABLE, id, read=long_value))

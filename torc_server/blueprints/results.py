@@ -33,20 +33,20 @@ def delete_results(query):
     return wire.json_value({"count": long_value(sql.results.delete_results, **query)})
 
 
-@blueprint.get("/results/<int64:result_id>")
-def get_result(result_id):
+@blueprint.get("/results/<int64:id>")
+def get_result(id):
     """Return one result."""
-    return wire.json_text(row_json(sql.results.get_result, "result", result_id))
+    return wire.json_text(row_json(sql.results.get_result, "result", id))
 
 
-@blueprint.put("/results/<int64:result_id>")
+@blueprint.put("/results/<int64:id>")
 @wire.body(ResultModel)
-def update_result(result_id, body):
+def update_result(id, body):
     """Change a result; its job, attempt, node and measurements stay."""
-    return wire.json_text(row_json(sql.results.update_result, "result", result_id, **ResultModel.row(body)))
+    return wire.json_text(row_json(sql.results.update_result, "result", id, **ResultModel.row(body)))
 
 
-@blueprint.delete("/results/<int64:result_id>")
-def delete_result(result_id):
+@blueprint.delete("/results/<int64:id>")
+def delete_result(id):
     """Delete a result and return it; no older one takes its place."""
-    return wire.json_text(row_json(sql.results.delete_result, "result", result_id))
+    return wire.json_text(row_json(sql.results.delete_result, "result", id))

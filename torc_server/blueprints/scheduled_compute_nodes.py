@@ -36,21 +36,21 @@ def delete_scheduled_compute_nodes(query):
     return wire.json_value({"count": long_value(sql.scheduled_compute_nodes.delete_scheduled_compute_nodes, **query)})
 
 
-@blueprint.get("/scheduled_compute_nodes/<int64:node_id>")
-def get_scheduled_compute_node(node_id):
+@blueprint.get("/scheduled_compute_nodes/<int64:id>")
+def get_scheduled_compute_node(id):
     """Return one scheduled compute node."""
-    return wire.json_text(row_json(sql.scheduled_compute_nodes.get_scheduled_compute_node, TABLE, node_id))
+    return wire.json_text(row_json(sql.scheduled_compute_nodes.get_scheduled_compute_node, TABLE, id))
 
 
-@blueprint.put("/scheduled_compute_nodes/<int64:node_id>")
+@blueprint.put("/scheduled_compute_nodes/<int64:id>")
 @wire.body(ScheduledComputeNodesModel)
-def update_scheduled_compute_node(node_id, body):
+def update_scheduled_compute_node(id, body):
     """Replace a scheduled compute node; with status complete or canceled its compute nodes are no longer active."""
     statement = sql.scheduled_compute_nodes.update_scheduled_compute_node
-    return wire.json_text(row_json(statement, TABLE, node_id, body=json.dumps(body)))
+    return wire.json_text(row_json(statement, TABLE, id, body=json.dumps(body)))
 
 
-@blueprint.delete("/scheduled_compute_nodes/<int64:node_id>")
-def delete_scheduled_compute_node(node_id):
+@blueprint.delete("/scheduled_compute_nodes/<int64:id>")
+def delete_scheduled_compute_node(id):
     """Delete a scheduled compute node and return it."""
-    return wire.json_text(row_json(sql.scheduled_compute_nodes.delete_scheduled_compute_node, TABLE, node_id))
+    return wire.json_text(row_json(sql.scheduled_compute_nodes.delete_scheduled_compute_node, TABLE, id))

@@ -32,21 +32,21 @@ def delete_slurm_schedulers(query):
     return wire.json_value({"count": long_value(sql.slurm_schedulers.delete_slurm_schedulers, **query)})
 
 
-@blueprint.get("/slurm_schedulers/<int64:scheduler_id>")
-def get_slurm_scheduler(scheduler_id):
+@blueprint.get("/slurm_schedulers/<int64:id>")
+def get_slurm_scheduler(id):
     """Return one Slurm scheduler."""
-    return wire.json_text(row_json(sql.slurm_schedulers.get_slurm_scheduler, "slurm_scheduler", scheduler_id))
+    return wire.json_text(row_json(sql.slurm_schedulers.get_slurm_scheduler, "slurm_scheduler", id))
 
 
-@blueprint.put("/slurm_schedulers/<int64:scheduler_id>")
+@blueprint.put("/slurm_schedulers/<int64:id>")
 @wire.body(SlurmSchedulerModel)
-def update_slurm_scheduler(scheduler_id, body):
+def update_slurm_scheduler(id, body):
     """Change a Slurm scheduler; absent optional keys keep their value."""
     statement = sql.slurm_schedulers.update_slurm_scheduler
-    return wire.json_text(row_json(statement, "slurm_scheduler", scheduler_id, **SlurmSchedulerModel.row(body)))
+    return wire.json_text(row_json(statement, "slurm_scheduler", id, **SlurmSchedulerModel.row(body)))
 
 
-@blueprint.delete("/slurm_schedulers/<int64:scheduler_id>")
-def delete_slurm_scheduler(scheduler_id):
+@blueprint.delete("/slurm_schedulers/<int64:id>")
+def delete_slurm_scheduler(id):
     """Delete a Slurm scheduler and return it."""
-    return wire.json_text(row_json(sql.slurm_schedulers.delete_slurm_scheduler, "slurm_scheduler", scheduler_id))
+    return wire.json_text(row_json(sql.slurm_schedulers.delete_slurm_scheduler, "slurm_scheduler", id))

@@ -37,20 +37,20 @@ def delete_all_user_data(query):
     return wire.json_value({"message": message, "deleted_count": count, "count": count})
 
 
-@blueprint.get("/user_data/<int64:user_data_id>")
-def get_user_data(user_data_id):
+@blueprint.get("/user_data/<int64:id>")
+def get_user_data(id):
     """Return one record of user data."""
-    return wire.json_text(row_json(sql.user_data.get_user_data, "user_data", user_data_id))
+    return wire.json_text(row_json(sql.user_data.get_user_data, "user_data", id))
 
 
-@blueprint.put("/user_data/<int64:user_data_id>")
+@blueprint.put("/user_data/<int64:id>")
 @wire.body(UserDataModel)
-def update_user_data(user_data_id, body):
+def update_user_data(id, body):
     """Change user data; absent data and is_ephemeral keep their value."""
-    return wire.json_text(row_json(sql.user_data.update_user_data, "user_data", user_data_id, body=json.dumps(body)))
+    return wire.json_text(row_json(sql.user_data.update_user_data, "user_data", id, body=json.dumps(body)))
 
 
-@blueprint.delete("/user_data/<int64:user_data_id>")
-def delete_user_data(user_data_id):
+@blueprint.delete("/user_data/<int64:id>")
+def delete_user_data(id):
     """Delete user data and return it."""
-    return wire.json_text(row_json(sql.user_data.delete_user_data, "user_data", user_data_id))
+    return wire.json_text(row_json(sql.user_data.delete_user_data, "user_data", id))

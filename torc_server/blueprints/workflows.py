@@ -42,90 +42,90 @@ def list_workflows(query):
     return wire.page(sql.workflows.list_workflows, ListWorkflows, query, alias="workflows")
 
 
-@blueprint.get("/workflows/<int64:workflow_id>")
-def get_workflow(workflow_id):
+@blueprint.get("/workflows/<int64:id>")
+def get_workflow(id):
     """Return one workflow."""
-    return wire.json_text(value(sql.workflows.get_workflow, workflow_id=workflow_id))
+    return wire.json_text(value(sql.workflows.get_workflow, workflow_id=id))
 
 
-@blueprint.put("/workflows/<int64:workflow_id>")
+@blueprint.put("/workflows/<int64:id>")
 @wire.body(WorkflowModel)
-def update_workflow(workflow_id, body):
+def update_workflow(id, body):
     """Change a workflow; absent keys keep their value."""
-    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=workflow_id, **WorkflowModel.row(body)))
+    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=id, **WorkflowModel.row(body)))
 
 
-@blueprint.delete("/workflows/<int64:workflow_id>")
-def delete_workflow(workflow_id):
+@blueprint.delete("/workflows/<int64:id>")
+def delete_workflow(id):
     """Delete a workflow with everything below it and return it."""
-    return wire.json_text(long_value(sql.workflows.delete_workflow, workflow_id=workflow_id))
+    return wire.json_text(long_value(sql.workflows.delete_workflow, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/status")
-def get_workflow_status(workflow_id):
+@blueprint.get("/workflows/<int64:id>/status")
+def get_workflow_status(id):
     """Return the run state of a workflow."""
-    return wire.json_text(value(sql.workflows.get_workflow_status, workflow_id=workflow_id))
+    return wire.json_text(value(sql.workflows.get_workflow_status, workflow_id=id))
 
 
-@blueprint.put("/workflows/<int64:workflow_id>/status")
+@blueprint.put("/workflows/<int64:id>/status")
 @wire.body(WorkflowStatusModel)
-def update_workflow_status(workflow_id, body):
+def update_workflow_status(id, body):
     """Overwrite the run state of a workflow; answer it as it was sent."""
-    value(sql.workflows.update_workflow_status, workflow_id=workflow_id, **WorkflowStatusModel.row(body))
-    return wire.json_value({"id": workflow_id} | body)
+    value(sql.workflows.update_workflow_status, workflow_id=id, **WorkflowStatusModel.row(body))
+    return wire.json_value({"id": id} | body)
 
 
-@blueprint.put("/workflows/<int64:workflow_id>/cancel")
-def cancel_workflow(workflow_id):
+@blueprint.put("/workflows/<int64:id>/cancel")
+def cancel_workflow(id):
     """Cancel a workflow and its pending and running jobs."""
-    return wire.json_text(long_value(sql.workflows.cancel_workflow, workflow_id=workflow_id))
+    return wire.json_text(long_value(sql.workflows.cancel_workflow, workflow_id=id))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/initialize_jobs")
+@blueprint.post("/workflows/<int64:id>/initialize_jobs")
 @wire.query(InitializeJobs)
-def initialize_jobs(workflow_id, query):
+def initialize_jobs(id, query):
     """Derive the dependencies from files and user data, then set every job to blocked or ready."""
-    return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=workflow_id, **query))
+    return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=id, **query))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/process_changed_job_inputs")
+@blueprint.post("/workflows/<int64:id>/process_changed_job_inputs")
 @wire.query(ProcessChangedJobInputs)
-def process_changed_job_inputs(workflow_id, query):
+def process_changed_job_inputs(id, query):
     """Make the jobs uninitialized whose inputs have changed since they were initialized; answer their names."""
-    return wire.json_text(long_value(sql.workflows.process_changed_job_inputs, workflow_id=workflow_id, **query))
+    return wire.json_text(long_value(sql.workflows.process_changed_job_inputs, workflow_id=id, **query))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/reset_job_status")
+@blueprint.post("/workflows/<int64:id>/reset_job_status")
 @wire.query(ResetJobStatus)
-def reset_job_status(workflow_id, query):
+def reset_job_status(id, query):
     """Make jobs uninitialized again: all, or only the failed ones and what lies downstream of them."""
-    return wire.json_text(long_value(sql.workflows.reset_job_status, workflow_id=workflow_id, **query))
+    return wire.json_text(long_value(sql.workflows.reset_job_status, workflow_id=id, **query))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/reset_status")
+@blueprint.post("/workflows/<int64:id>/reset_status")
 @wire.query(ResetWorkflowStatus)
-def reset_workflow_status(workflow_id, query):
+def reset_workflow_status(id, query):
     """Clear the flags of a workflow's run state; run and jobs stay."""
-    return wire.json_text(value(sql.workflows.reset_workflow_status, workflow_id=workflow_id, **query))
+    return wire.json_text(value(sql.workflows.reset_workflow_status, workflow_id=id, **query))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/claim_next_jobs")
+@blueprint.post("/workflows/<int64:id>/claim_next_jobs")
 @wire.query(ClaimNextJobs)
-def claim_next_jobs(workflow_id, query):
+def claim_next_jobs(id, query):
     """Claim the next ready jobs, highest priority first, whatever they need."""
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
-    return wire.json_text(value(sql.workflows.claim_next_jobs, workflow_id=workflow_id, limit=limit))
+    return wire.json_text(value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/claim_jobs_based_on_resources/<int64:limit>")
+@blueprint.post("/workflows/<int64:id>/claim_jobs_based_on_resources/<int64:limit>")
 @wire.query(ClaimJobsBasedOnResources)
 @wire.body(ComputeNodesResources)
-def claim_jobs_based_on_resources(workflow_id, limit, query, body):
+def claim_jobs_based_on_resources(id, limit, query, body):
     """Claim ready jobs that fit into a worker's free resources, highest priority first."""
     return wire.json_text(
         value(
             sql.workflows.claim_jobs_based_on_resources,
-            workflow_id=workflow_id,
+            workflow_id=id,
             limit=limit,
             strict=query["strict_scheduler_match"],
             resources=json.dumps(body),
@@ -133,69 +133,69 @@ def claim_jobs_based_on_resources(workflow_id, limit, query, body):
     )
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/is_complete")
-def is_workflow_complete(workflow_id):
+@blueprint.get("/workflows/<int64:id>/is_complete")
+def is_workflow_complete(id):
     """Say whether a workflow is complete or canceled."""
-    return wire.json_text(value(sql.workflows.is_workflow_complete, workflow_id=workflow_id))
+    return wire.json_text(value(sql.workflows.is_workflow_complete, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/is_uninitialized")
-def is_workflow_uninitialized(workflow_id):
+@blueprint.get("/workflows/<int64:id>/is_uninitialized")
+def is_workflow_uninitialized(id):
     """Say whether all jobs of a workflow are uninitialized or disabled."""
-    return wire.json_text(value(sql.workflows.is_workflow_uninitialized, workflow_id=workflow_id))
+    return wire.json_text(value(sql.workflows.is_workflow_uninitialized, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/ready_job_requirements")
+@blueprint.get("/workflows/<int64:id>/ready_job_requirements")
 @wire.query(ReadyJobRequirements)
-def get_ready_job_requirements(workflow_id, query):
+def get_ready_job_requirements(id, query):
     """Return what the ready jobs of a workflow need together."""
     return wire.json_text(
         value(
             sql.workflows.ready_job_requirements,
-            workflow_id=workflow_id,
+            workflow_id=id,
             scheduler_config_id=query.get("scheduler_config_id"),
         )
     )
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/job_ids")
-def list_job_ids(workflow_id):
+@blueprint.get("/workflows/<int64:id>/job_ids")
+def list_job_ids(id):
     """List the ids of all jobs of a workflow."""
-    return wire.json_text(value(sql.workflows.list_job_ids, workflow_id=workflow_id))
+    return wire.json_text(value(sql.workflows.list_job_ids, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/required_existing_files")
-def list_required_existing_files(workflow_id):
+@blueprint.get("/workflows/<int64:id>/required_existing_files")
+def list_required_existing_files(id):
     """List the files that should exist: inputs that no job produces, and outputs of completed jobs."""
-    return wire.json_text(value(sql.workflows.list_required_existing_files, workflow_id=workflow_id))
+    return wire.json_text(value(sql.workflows.list_required_existing_files, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/missing_user_data")
-def list_missing_user_data(workflow_id):
+@blueprint.get("/workflows/<int64:id>/missing_user_data")
+def list_missing_user_data(id):
     """List the user data without data that should have some."""
-    return wire.json_text(value(sql.workflows.list_missing_user_data, workflow_id=workflow_id))
+    return wire.json_text(value(sql.workflows.list_missing_user_data, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/job_dependencies")
+@blueprint.get("/workflows/<int64:id>/job_dependencies")
 @wire.query(ListJobDependencies)
-def list_job_dependencies(workflow_id, query):
+def list_job_dependencies(id, query):
     """List which job of a workflow depends on which."""
-    return relationships(sql.workflows.list_job_dependencies, ListJobDependencies, workflow_id, query)
+    return relationships(sql.workflows.list_job_dependencies, ListJobDependencies, id, query)
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/job_file_relationships")
+@blueprint.get("/workflows/<int64:id>/job_file_relationships")
 @wire.query(ListJobFileRelationships)
-def list_job_file_relationships(workflow_id, query):
+def list_job_file_relationships(id, query):
     """List the producers and consumers of the files of a workflow."""
-    return relationships(sql.workflows.list_job_file_relationships, ListJobFileRelationships, workflow_id, query)
+    return relationships(sql.workflows.list_job_file_relationships, ListJobFileRelationships, id, query)
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/job_user_data_relationships")
+@blueprint.get("/workflows/<int64:id>/job_user_data_relationships")
 @wire.query(ListJobUserDataRelationships)
-def list_job_user_data_relationships(workflow_id, query):
+def list_job_user_data_relationships(id, query):
     """List the producers and consumers of the user data of a workflow."""
     return relationships(
-        sql.workflows.list_job_user_data_relationships, ListJobUserDataRelationships, workflow_id, query
+        sql.workflows.list_job_user_data_relationships, ListJobUserDataRelationships, id, query
     )  # fmt: skip
 
 
