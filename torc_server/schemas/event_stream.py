@@ -20,8 +20,8 @@ class StreamEvents(Query):
     """What a stream carries."""
 
     level = Level(
-        "The lowest severity to send: debug, info, warning or error, in any case; any other word means info. job_failed "
-        "is an error; job_canceled, job_terminated and workflow_canceled are warnings; all else is info.",
+        "The lowest severity to send: debug, info, warning or error, in any case; any other word means info. "
+        "job_failed is an error; job_canceled, job_terminated and workflow_canceled are warnings; all else is info.",
         example="warning",
         load_default="info",
     )
