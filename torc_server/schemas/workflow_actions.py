@@ -35,7 +35,7 @@ class WorkflowActionModel(Model):
     )
     action_config = fields.Json(
         "A JSON object. For run_commands only commands, a list of command lines; for schedule_nodes any of "
-        "scheduler_id, scheduler_type, num_allocations, start_one_worker_per_node and max_parallel_jobs; else anything.",
+        "scheduler_id, scheduler_type, num_allocations, start_one_worker_per_node and max_parallel_jobs; else any.",
         example={"commands": ["mkdir -p output"]},
         required=True,
         keep_null=True,
@@ -50,8 +50,8 @@ class WorkflowActionModel(Model):
         "How often it was triggered; a create may begin with any number.", example=0, load_default=0
     )
     required_triggers = fields.Integer(
-        "How many triggers it takes: the length of job_ids for the two triggers on jobs, else 1. A create echoes what is "
-        "sent and does not store it.",
+        "How many triggers it takes: the length of job_ids for the two triggers on jobs, else 1. What is sent is "
+        "echoed by a create, not stored.",
         example=1,
         load_default=1,
     )
