@@ -12,7 +12,7 @@ from marshmallow import missing
 
 from torc_server.blueprints.system import API_VERSION
 from torc_server.errors import KINDS
-from torc_server.schemas.common import ErrorResponse, PathParameters
+from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
 from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object, Objects
 from torc_server.wire import BASE_PATH
 
@@ -59,7 +59,10 @@ class Converter(OpenAPIConverter):
         return schema | annotations(field)
 
     def schema2jsonschema(self, schema):
-        return {"description": description(type(schema))} | super().schema2jsonschema(schema)
+        found = super().schema2jsonschema(schema)
+        # By name, as in torc 0.22.2: Rust and Julia constructors take them by position.
+        properties = dict(sorted(found.pop("properties").items()))
+        return {"description": description(type(schema))} | found | {"properties": properties}
 
     def _type(self, field):
         schema = dict(field.openapi)
@@ -199,12 +202,28 @@ class Operation:
         return self.converter.field2property(field)
 
     def parameters(self):
-        declared = PathParameters().fields
-        path = [declared[name] for name in re.findall(r"\{(\w+)\}", self.path)]
-        found = [self.converter._field2parameter(field, name=field.name, location="path") for field in path]
+        return self.path_parameters() + self.query_parameters()
+
+    def path_parameters(self):
+        names = re.findall(r"\{(\w+)\}", self.path)
+        found = self.converter.schema2parameters(PathParameters(only=names), location="path")
+        resource = singular(self.path.split("/")[1])
         for parameter in found:
-            parameter["description"] = parameter["description"].format(resource=singular(self.path.split("/")[1]))
-        return found + (self.converter.schema2parameters(self.query, location="query") if self.query else [])
+            parameter["description"] = parameter["description"].format(resource=resource)
+        return sorted(found, key=lambda parameter: names.index(parameter["name"]))
+
+    def query_parameters(self):
+        """The parameters of the query string in the contract's order: generated clients take them by position."""
+        if self.query is None:
+            return []
+        found = {p["name"]: p for p in self.converter.schema2parameters(self.query, location="query")}
+        page = [name for name in SortedPage._declared_fields if name in found]
+        names = [name for name in found if name not in page]
+        place = names.index(self.query.page_after) + 1 if page and self.query.page_after in names else 0
+        names[place:place] = page
+        if "sort_by" in found:
+            found["sort_by"]["description"] += f" Fields: {', '.join(self.query.columns)}."
+        return [found[name] for name in names]
 
     def responses(self):
         answer = self.view.answer

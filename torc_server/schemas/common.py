@@ -45,6 +45,7 @@ class Page(Query):
     columns = ()
     default_column = "id"
     ties = ("id",)
+    page_after = "workflow_id"  # where offset, limit, … stand among the parameters of the contract
 
     offset = fields.QueryInteger("How many items to skip.", example=200, minimum=0, load_default=0)
     limit = fields.QueryInteger(

@@ -185,6 +185,12 @@ class ListOfIntegers(Documented, fields.Field):
         return value
 
 
+class Strings(Documented, fields.Field):
+    """A list of strings. Used to describe a whole body, which schemas/remote_workers.py checks."""
+
+    openapi = {"type": "array", "items": String.openapi}
+
+
 class Object(Documented, fields.Nested):
     """A JSON object of another model, the first argument; then the description."""
 
