@@ -1,5 +1,5 @@
-"""Whether answers are what the emitted OpenAPI document says. Every client of the tests asks here: document and behaviour
-cannot part."""
+"""Whether answers are what the emitted OpenAPI document says. Every client of the tests asks here, so that document
+and behaviour cannot part."""
 
 import functools
 import json

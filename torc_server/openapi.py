@@ -16,23 +16,20 @@ from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
 from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object, Objects
 from torc_server.wire import BASE_PATH
 
-DESCRIPTION = """\
-A workflow-management server: clients create a workflow of jobs, files, user data and resource requirements; \
-initialize_jobs derives the dependency graph; workers claim ready jobs, start them and complete them; the server \
-releases what depended on them.
-
-Every answer other than 200 has one shape, ErrorResponse. Optional fields without a value are left out of answers, \
-unknown keys of requests are ignored, and null in an optional field is the same as leaving it out.
-"""
+DESCRIPTION = (
+    "Workflows of shell jobs: clients create jobs with their files, data and requirements; workers claim, start and "
+    "complete them; the server releases what depended on them. Optional fields without a value are left out of "
+    "answers; null in a request is the same as leaving the field out; unknown keys are ignored."
+)
 
 # The contract keeps these under another tag than the module that they live in.
 TAGS = {"access_groups": "access_control", "admin": "access_control", "event_stream": "events"}
 JSON = "application/json"
-JOB_STATUS = """\
-Where a job is: uninitialized until initialize_jobs; blocked by dependencies; ready to be claimed; pending when claimed; \
-running; then completed, failed, canceled or terminated, which count as complete; disabled jobs never run; \
-pending_failed waits for somebody to say what becomes of a failure.\
-"""
+JOB_STATUS = (
+    "Where a job is: uninitialized until initialize_jobs; blocked by dependencies; ready to be claimed; pending once "
+    "claimed; running; then completed, failed, canceled or terminated, which count as complete. A disabled job never "
+    "runs; pending_failed waits for somebody to say what becomes of the failure."
+)
 ERRORS = {
     400: "A parameter cannot be read, or the body is not JSON.",
     401: "The user name or the password is wrong, or this server wants them and got none.",
@@ -219,7 +216,8 @@ class Operation:
         found = {p["name"]: p for p in self.converter.schema2parameters(self.query, location="query")}
         page = [name for name in SortedPage._declared_fields if name in found]
         names = [name for name in found if name not in page]
-        place = names.index(self.query.page_after) + 1 if page and self.query.page_after in names else 0
+        after = getattr(self.query, "page_after", None)
+        place = names.index(after) + 1 if after in names else 0
         names[place:place] = page
         if "sort_by" in found:
             found["sort_by"]["description"] += f" Fields: {', '.join(self.query.columns)}."
@@ -228,7 +226,8 @@ class Operation:
     def responses(self):
         answer = self.view.answer
         text = description(type(answer)) if hasattr(answer, "fields") else answer.metadata["description"]
-        good = {"description": text.split("\n\n")[0], "content": {self.view.answer_type: {"schema": self.schema(answer)}}}
+        content = {self.view.answer_type: {"schema": self.schema(answer)}}
+        good = {"description": text.split("\n\n")[0], "content": content}
         return {"200": good} | {str(status): self.error(status) for status in self.errors()}
 
     def error(self, status):
@@ -247,7 +246,7 @@ class Operation:
             statuses |= {403, 404}
         if self.body is not None:
             statuses |= {413, 415, 422}
-        if any(hasattr(field, "minimum") for field in query.values()):
+        if any({"minimum", "maximum"} & self.converter.field2property(field).keys() for field in query.values()):
             statuses |= {422}
         return sorted(statuses)
 

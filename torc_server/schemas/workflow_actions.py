@@ -50,8 +50,8 @@ class WorkflowActionModel(Model):
         "How often it was triggered; a create may begin with any number.", example=0, load_default=0
     )
     required_triggers = fields.Integer(
-        "How many triggers it takes: the length of job_ids for the two triggers on jobs, else 1. What is sent is "
-        "echoed by a create, not stored.",
+        "How many triggers it takes: the length of job_ids for the two triggers on jobs, else 1. A create echoes what "
+        "is sent and does not store it.",
         example=1,
         load_default=1,
     )
