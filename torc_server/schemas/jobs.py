@@ -109,16 +109,17 @@ class ListJobs(SortedPage):
         "resource_requirements_id", "invocation_script", "status", "scheduler_id", "failure_handler_id", "attempt_id",
         "priority",
     )  # fmt: skip
+    page_after = "upstream_job_id"
 
     workflow_id = fields.QueryInteger("Id of the workflow whose jobs are listed.", example=7, required=True)
     status = fields.QueryJobStatus("Only jobs with this status.", example="ready")
     needs_file_id = fields.QueryInteger("Only jobs that read this file.", example=21)
     upstream_job_id = fields.QueryInteger("Only jobs that depend directly on this one.", example=10)
-    active_compute_node_id = fields.QueryInteger(
-        "Only jobs that this compute node has started and nobody has completed or reset since.", example=3
-    )
     include_relationships = fields.QueryBoolean(
         "Whether the jobs come with their relation lists.", example=True, load_default=False
+    )
+    active_compute_node_id = fields.QueryInteger(
+        "Only jobs that this compute node has started and nobody has completed or reset since.", example=3
     )
 
 

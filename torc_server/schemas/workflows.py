@@ -172,7 +172,7 @@ class ProcessChangedJobInputs(Query):
 class ProcessChangedJobInputsResponse(Answer):
     """The jobs whose inputs have changed."""
 
-    reinitialized_jobs = fields.QueryStrings(
+    reinitialized_jobs = fields.Strings(
         "Names of the jobs whose inputs have changed, by their ids; uninitialized now unless it was a dry run.",
         example=["train", "report"],
         required=True,
@@ -332,6 +332,7 @@ class RelationshipPage(SortedPage):
         load_default=MAX_LIMIT,
     )
     max_limit = MAX_LIMIT
+    sort_by = fields.QueryString("The field to sort by; any other name means the default order.", example="workflow_id")
 
 
 class ListJobDependencies(RelationshipPage):
@@ -340,10 +341,6 @@ class ListJobDependencies(RelationshipPage):
     columns = ("job_id", "depends_on_job_id", "workflow_id")
     default_column = "job_id"
     ties = ("job_id", "depends_on_job_id")
-
-    sort_by = fields.QueryString(
-        "job_id, depends_on_job_id or workflow_id; any other name means job_id.", example="depends_on_job_id"
-    )
 
 
 class JobDependencyModel(Answer):
@@ -368,8 +365,6 @@ class ListJobFileRelationships(RelationshipPage):
     columns = ("workflow_id",)
     default_column = "file_id"
     ties = ("file_id", "producer_job_id", "consumer_job_id")
-
-    sort_by = fields.QueryString("Every name means the id of the file.", example="file_id")
 
 
 class JobFileRelationshipModel(Answer):
@@ -397,8 +392,6 @@ class ListJobUserDataRelationships(RelationshipPage):
     columns = ("workflow_id",)
     default_column = "user_data_id"
     ties = ("user_data_id", "producer_job_id", "consumer_job_id")
-
-    sort_by = fields.QueryString("Every name means the id of the user data.", example="user_data_id")
 
 
 class JobUserDataRelationshipModel(Answer):
