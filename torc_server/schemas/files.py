@@ -27,6 +27,7 @@ class ListFiles(SortedPage):
     """Filters of list_files."""
 
     columns = ("id", "workflow_id", "name", "path", "st_mtime")
+    page_after = "produced_by_job_id"
 
     workflow_id = fields.QueryInteger("Id of the workflow whose files are listed.", example=7, required=True)
     produced_by_job_id = fields.QueryInteger("Only output files of this job.", example=12)

@@ -41,6 +41,7 @@ class ListResourceRequirements(SortedPage):
     """Filters of list_resource_requirements."""
 
     columns = ("id", "workflow_id", "name", "num_cpus", "num_gpus", "num_nodes", "memory", "runtime")
+    page_after = "runtime"
 
     workflow_id = fields.QueryInteger(
         "Id of the workflow whose resource requirements are listed.", example=7, required=True

@@ -81,6 +81,7 @@ class ListResults(SortedPage):
         "id", "job_id", "workflow_id", "run_id", "attempt_id", "return_code", "exec_time_minutes", "completion_time",
         "status", "compute_node_id", "peak_memory_bytes", "avg_memory_bytes", "peak_cpu_percent", "avg_cpu_percent",
     )  # fmt: skip
+    page_after = "compute_node_id"
 
     workflow_id = fields.QueryInteger("Id of the workflow whose results are listed.", example=7, required=True)
     job_id = fields.QueryInteger("Only those of this job.", example=12)

@@ -39,6 +39,7 @@ class ListUserData(SortedPage):
     """Filters of list_user_data."""
 
     columns = ("id", "workflow_id", "name", "is_ephemeral", "data")
+    page_after = "producer_job_id"
 
     workflow_id = fields.QueryInteger("Id of the workflow whose user data is listed.", example=7, required=True)
     consumer_job_id = fields.QueryInteger("Only inputs of this job.", example=13)
