@@ -33,7 +33,7 @@ def create_failure_handler(body):
 def list_failure_handlers(id, query):
     """List the failure handlers of a workflow.
 
-    One page, by id.
+    One page, by id. The rules come as they were stored, opaque text to the server.
     """
     statement = sql.failure_handlers.list_failure_handlers
     return wire.page(statement, ListFailureHandlers, query, workflow_id=id)
