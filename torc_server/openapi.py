@@ -199,7 +199,11 @@ class Operation:
         return self.converter.field2property(field)
 
     def parameters(self):
-        return self.path_parameters() + self.query_parameters()
+        found = self.path_parameters() + self.query_parameters()
+        for parameter in found:
+            if "$ref" in parameter["schema"]:  # anything beside it makes generated clients forget the type
+                parameter["schema"].pop("examples", None)
+        return found
 
     def path_parameters(self):
         names = re.findall(r"\{(\w+)\}", self.path)
