@@ -4,7 +4,7 @@ export TORC_DATA_DIR ?= ./.torc
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate test lint bench clean
+.PHONY: help .venv serve migrate test lint openapi openapi-check clients clients-test bench clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,8 +29,24 @@ test: .venv/browser ## all tests (TORC_TEST_DATABASE_URL=… to use a server of 
 .venv/browser: .venv/installed
 	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[browser]" && touch $@ || echo "There is no headless browser for this machine" >&2'
 
-lint: .venv/installed ## check the style of the code
+lint: .venv/installed openapi-check ## check the style of the code, and openapi/openapi.yaml
 	.venv/bin/ruff check .
+
+openapi: .venv/installed ## write openapi/openapi.yaml, the description of the interface, from the code
+	@bash openapi/sync_openapi.sh promote
+
+openapi-check: .venv/installed ## check that openapi/openapi.yaml is what the code says
+	bash openapi/sync_openapi.sh check
+
+clients: .venv/clients ## make the Python, Rust and Julia clients in build/clients from openapi/openapi.yaml
+	@bash openapi/sync_openapi.sh clients
+
+clients-test: clients ## make the clients and try them (some minutes)
+	.venv/bin/pytest -m clients tests/test_clients.py
+
+.venv/clients: .venv/installed
+	@echo "Installing the generator of the clients into .venv" >&2
+	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[clients]" && touch $@'
 
 bench: .venv/installed ## measure: jobs drained per second
 	.venv/bin/python benchmarks/drain.py

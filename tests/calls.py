@@ -48,6 +48,8 @@ BODIES = {
     "workflow_actions.claim_action": {},
     "access_groups.add_user_to_group": {"user_name": "someone", "group_id": 0, "role": "member"},
 }
+# What a path's {id} is an id of, by the path's first part, for rows that are made before the call.
+OWN_ID = {"workflows": "workflow_id", "jobs": "job_id", "compute_nodes": "compute_node_id", "access_groups": "group_id"}
 PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@host", "user_name": "someone"}
 
 # Have tests of their own: these need a password file or are outside the base path. Endpoints and whole blueprints.
@@ -75,8 +77,11 @@ def prepared_call(workflow, rule, method, **given):
         action = with_ids(ROWS["workflow_actions"], values)
         values["action_id"] = workflow.client.post(f"{workflow.path}/actions", json=action).json["id"]
 
-    if "group_id" in rule.arguments:
+    own_id = OWN_ID.get(rule.rule.removeprefix(BASE_PATH).split("/")[1])
+    if "group_id" in rule.arguments | {own_id}:
         prepare_group(workflow, rule, values)
+    if own_id:
+        values["id"] = values[own_id]
 
     body = with_ids(BODIES.get(rule.endpoint, ROWS.get(collection)), values)
     if collection == "access_groups" and "name" in body:
@@ -89,7 +94,7 @@ def prepared_call(workflow, rule, method, **given):
     if rule.endpoint in BODIES or method in ("POST", "PUT") and action.startswith(("create_", "update_")):
         return path.removeprefix(BASE_PATH), {"json": body}
     params = {"workflow_id": workflow.id, "max_retries": 5}
-    return path.removeprefix(BASE_PATH), {"params": {} if "workflow_id" in rule.arguments else params}
+    return path.removeprefix(BASE_PATH), {"params": {} if own_id == "workflow_id" else params}
 
 
 def prepare_group(workflow, rule, values):

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import webtest
+from contract import check_answer
 
 PREFIX = "/torc-service/v1"
 BINARIES = Path(sys.executable).parent
@@ -35,7 +36,8 @@ class Response:
 
 
 class Client:
-    """`client.post("/jobs", json={…}, status=422).json`: sends below /torc-service/v1 and checks the status (200).
+    """`client.post("/jobs", json={…}, status=422).json`: sends below /torc-service/v1, checks the status (200) and that
+    the answer is what the contract declares.
 
     status=None accepts any; params become the query string (lists: repeated keys; true and false as JSON writes them);
     body sends raw text or bytes instead of json; user=("name", "password") sends Basic credentials; prefix="" leaves
@@ -71,6 +73,7 @@ class Client:
         if params:
             path += "?" + urlencode({k: _query_value(v) for k, v in params.items()}, doseq=True)
         response = self._send(method, prefix + path, body, headers)
+        check_answer(method, prefix + path, response)
         if status is not None and response.status_code != status:
             raise AssertionError(f"{method} {path}: {response.status_code}, not {status}: {response.text[:2000]}")
         return response

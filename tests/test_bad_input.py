@@ -212,7 +212,7 @@ def inner_model():
 
 
 def all_fields(schema, path=()):
-    for name, field in schema.fields.items():
+    for name, field in schema.load_fields.items():
         yield (*path, name), field
         if isinstance(field, fields.Object):
             yield from all_fields(field.schema, (*path, name))

@@ -144,7 +144,7 @@ def test_unknown_keys_are_ignored_whatever_they_hold(post_file):
 
 def test_the_first_of_several_faults_is_in_the_order_of_the_contract(client):
     """Path before query, query before content type, content type before syntax, syntax before shape, then existence."""
-    assert refused(client.put("/files/x", body="{", status=None), 400, "file_id").startswith("Invalid URL")
+    assert refused(client.put("/files/x", body="{", status=None), 400, "id").startswith("Invalid URL")
     refused(client.post("/user_data", params={"consumer_job_id": "x"}, body="{", status=None), 400, "consumer_job_id")
     refused(client.put("/files/999999999", body="{", status=None), 415)
     refused(client.put("/files/999999999", body="{", headers=JSON, status=None), 400)
@@ -181,7 +181,7 @@ def test_a_delete_never_reads_a_body(workflow):
 
 @pytest.mark.parametrize("id", ["x", "1.0", "1x", "%20", "1_0", "9223372036854775808", "1" * 30, "0x1", "%D9%A1"])
 def test_an_id_in_a_path_that_is_no_64_bit_integer_is_400(client, id):
-    assert refused(client.get(f"/files/{id}", status=None), 400, "file_id").startswith("Invalid URL")
+    assert refused(client.get(f"/files/{id}", status=None), 400, "id").startswith("Invalid URL")
 
 
 @pytest.mark.parametrize("id", ["-1", "0", "+1000000000", "9223372036854775807", "-9223372036854775808"])

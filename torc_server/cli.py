@@ -242,6 +242,15 @@ def migrate(database_url, data_dir, to, status):
         click.echo(_describe(migrations.status(conninfo)))
 
 
+@cli.command("openapi")
+def print_openapi():
+    """Print the HTTP contract: an OpenAPI document in YAML, made from the code that serves it."""
+    from torc_server.app import create_app
+    from torc_server.openapi import as_yaml
+
+    print(as_yaml(create_app(Settings(), "")), end="")
+
+
 def _describe(found):
     if found.current:
         return f"The database is at version {found.version}, the newest."

@@ -108,8 +108,11 @@ def query(schema_class):
     return decorate
 
 
-def body(schema_class):
-    """Decorate a view: read the JSON body, validate it (400, 415, 413, 422) and pass it as `body`."""
+def body(schema_class, model=None):
+    """Decorate a view: read the JSON body, validate it (400, 415, 413, 422) and pass it as `body`.
+
+    model: the schema under which the contract publishes the body, where the server is content with less.
+    """
     schema = schema_class()
     exact = ExactTypes(schema)
 
@@ -119,14 +122,14 @@ def body(schema_class):
             return view(*args, body=load_body(exact, parse_json(read_body())), **kwargs)
 
         wrapper.body_schema = schema
-        return wrapper
+        return takes((model or schema_class)())(wrapper)
 
     return decorate
 
 
 def any_body(view):
     """Decorate a view: read the JSON body, whatever value it is (400, 415, 413, 422), and pass it as `body`."""
-    field = Json(keep_null=True)
+    field = Json("Any JSON value.", example={"note": "done"}, keep_null=True)
 
     @functools.wraps(view)
     def wrapper(*args, **kwargs):
@@ -136,7 +139,30 @@ def any_body(view):
             raise ApiError(422, f"The body {error.messages[0]}") from error
         return view(*args, body=data, **kwargs)
 
-    return wrapper
+    return takes(field)(wrapper)
+
+
+def takes(model):
+    """Decorate a view that reads the body itself: say, for the contract, by which schema or field."""
+
+    def decorate(view):
+        view.body_model = model
+        return view
+
+    return decorate
+
+
+def answers(model, errors=None, content_type="application/json"):
+    """Decorate a view: say, for the contract, by which schema or field it answers 200, and with {status: when} which
+    errors it gives beside those of every view that takes such a request."""
+
+    def decorate(view):
+        view.answer = model() if isinstance(model, type) else model
+        view.answer_type = content_type
+        view.errors = errors or {}
+        return view
+
+    return decorate
 
 
 def load_query(schema):

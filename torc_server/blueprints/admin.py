@@ -6,13 +6,26 @@ from torc_server import wire
 from torc_server.errors import ApiError
 from torc_server.htpasswd import HtpasswdError
 from torc_server.repository import sql, value
+from torc_server.schemas.admin import ReloadAuthResponse
 
 blueprint = Blueprint("admin", __name__)
 
 
 @blueprint.post("/admin/reload-auth")
+@wire.answers(
+    ReloadAuthResponse,
+    {
+        403: "Access control is enforced and the caller is not a system administrator.",
+        500: "The server has no password file, or the file cannot be used; then the users stay as they were.",
+    },
+)
 def reload_auth():
-    """Read the password file again and say how many users it has; every worker uses it from now on."""
+    """Read the password file again.
+
+    The answer says how many users it has. Every process of this server uses them from now on; a changed file is noticed
+    without this call too, which tells at once whether the file is right. The system administrators are named when the
+    server starts; this call does not change them. No body is needed.
+    """
     value(sql.authentication.authorize_admin)
     accounts = current_app.extensions["accounts"]
     if accounts is None:

@@ -1,4 +1,4 @@
-"""Compute nodes of a workflow."""
+"""Compute nodes of a workflow: the machines that its workers run on."""
 
 import json
 
@@ -6,48 +6,91 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.repository import long_value, row_json, sql, value
-from torc_server.schemas.common import WorkflowId
-from torc_server.schemas.compute_nodes import ComputeNodeModel, ListComputeNodes, NewComputeNode
+from torc_server.schemas.common import DeleteCountResponse, WorkflowId
+from torc_server.schemas.compute_nodes import (
+    ComputeNodeModel,
+    ListComputeNodes,
+    ListComputeNodesResponse,
+    NewComputeNode,
+    SentComputeNode,
+)
+
+NEEDED_ELSEWHERE = (
+    "The caller may not use the workflow, or results, jobs or actions of another workflow name the node and the caller "
+    "may not use that one. Only where access control is enforced."
+)
 
 blueprint = Blueprint("compute_nodes", __name__)
 
 
 @blueprint.post("/compute_nodes")
-@wire.body(NewComputeNode)
+@wire.body(NewComputeNode, ComputeNodeModel)
+@wire.answers(ComputeNodeModel)
 def create_compute_node(body):
-    """Store a compute node; answer it as it was sent, with its id."""
+    """Create a compute node.
+
+    A worker does this before it starts jobs, which name the node; open event streams hear compute_node_started. The
+    answer is what was sent, with the new id; is_active stays absent if it was. In the short form of the documentation
+    page, memory may stand for memory_gb, and pid (0), start_time (now), num_nodes (1) and compute_node_type (local) may
+    be left out.
+    """
     return wire.json_text(value(sql.compute_nodes.create_compute_node, body=json.dumps(body)))
 
 
 @blueprint.get("/compute_nodes")
 @wire.query(ListComputeNodes)
+@wire.answers(ListComputeNodesResponse)
 def list_compute_nodes(query):
-    """List the compute nodes of a workflow."""
+    """List the compute nodes of a workflow.
+
+    One page, by id unless sort_by says otherwise; each filter that is given narrows the list.
+    """
     return wire.page(sql.compute_nodes.list_compute_nodes, ListComputeNodes, query, alias="compute_nodes")
 
 
 @blueprint.delete("/compute_nodes")
 @wire.query(WorkflowId)
+@wire.answers(DeleteCountResponse, {403: NEEDED_ELSEWHERE})
 def delete_compute_nodes(query):
-    """Delete all compute nodes of a workflow, and the results of their jobs; answer how many nodes."""
+    """Delete all compute nodes of a workflow, and their results.
+
+    Results that name one of the nodes are deleted too; jobs and actions stay and forget it. The answer says how many
+    nodes were deleted.
+    """
     return wire.json_value({"count": long_value(sql.compute_nodes.delete_compute_nodes, **query)})
 
 
-@blueprint.get("/compute_nodes/<int64:compute_node_id>")
-def get_compute_node(compute_node_id):
-    """Return one compute node."""
-    return wire.json_text(row_json(sql.compute_nodes.get_compute_node, "compute_node", compute_node_id))
+@blueprint.get("/compute_nodes/<int64:id>")
+@wire.answers(ComputeNodeModel)
+def get_compute_node(id):
+    """Get a compute node.
+
+    is_active is always there: false where nobody has said.
+    """
+    return wire.json_text(row_json(sql.compute_nodes.get_compute_node, "compute_node", id))
 
 
-@blueprint.put("/compute_nodes/<int64:compute_node_id>")
-@wire.body(ComputeNodeModel)
-def update_compute_node(compute_node_id, body):
-    """Change a compute node; absent optional keys keep their value."""
+@blueprint.put("/compute_nodes/<int64:id>")
+@wire.body(SentComputeNode, ComputeNodeModel)
+@wire.answers(ComputeNodeModel, {422: "A value breaks a rule, or workflow_id is not that of the node."})
+def update_compute_node(id, body):
+    """Change a compute node.
+
+    Required fields are stored as they are sent; optional ones keep their value if they are absent or null, so they
+    cannot be cleared. A stored memory text goes when it no longer says what memory_gb says. With is_active false, open
+    event streams hear compute_node_stopped, each time it is sent. Jobs that run on the node are left alone, and
+    workflow_id cannot be changed.
+    """
     statement = sql.compute_nodes.update_compute_node
-    return wire.json_text(row_json(statement, "compute_node", compute_node_id, body=json.dumps(body)))
+    return wire.json_text(row_json(statement, "compute_node", id, body=json.dumps(body)))
 
 
-@blueprint.delete("/compute_nodes/<int64:compute_node_id>")
-def delete_compute_node(compute_node_id):
-    """Delete a compute node and the results of its jobs; return the node."""
-    return wire.json_text(row_json(sql.compute_nodes.delete_compute_node, "compute_node", compute_node_id))
+@blueprint.delete("/compute_nodes/<int64:id>")
+@wire.answers(ComputeNodeModel, {403: NEEDED_ELSEWHERE})
+def delete_compute_node(id):
+    """Delete a compute node, and its results.
+
+    Results that name the node are deleted too; jobs and actions stay and forget it. The answer is the node that was
+    deleted.
+    """
+    return wire.json_text(row_json(sql.compute_nodes.delete_compute_node, "compute_node", id))

@@ -1,51 +1,79 @@
-"""Files of a workflow."""
+"""Files of a workflow: what its jobs read and write."""
 
 from flask import Blueprint
 
 from torc_server import wire
 from torc_server.repository import long_value, row_json, sql, value
-from torc_server.schemas.common import WorkflowId
-from torc_server.schemas.files import FileModel, ListFiles
+from torc_server.schemas.common import DeleteCountResponse, WorkflowId
+from torc_server.schemas.files import FileModel, ListFiles, ListFilesResponse
 
 blueprint = Blueprint("files", __name__)
 
 
 @blueprint.post("/files")
 @wire.body(FileModel)
+@wire.answers(FileModel)
 def create_file(body):
-    """Store a file; answer it with its id."""
+    """Create a file.
+
+    Jobs name it in input_file_ids and output_file_ids; initialize_jobs makes jobs that read a file depend on those that
+    write it. Neither name nor path need be unique, and nothing has to be at the path. The answer is what was sent, with
+    the new id.
+    """
     return wire.json_value(body | {"id": value(sql.files.create_file, **FileModel.row(body))})
 
 
 @blueprint.get("/files")
 @wire.query(ListFiles)
+@wire.answers(ListFilesResponse)
 def list_files(query):
-    """List the files of a workflow."""
+    """List the files of a workflow.
+
+    One page, by id unless sort_by says otherwise; each filter that is given narrows the list. No file is listed twice.
+    """
     return wire.page(sql.files.list_files, ListFiles, query, alias="files")
 
 
 @blueprint.delete("/files")
 @wire.query(WorkflowId)
+@wire.answers(DeleteCountResponse)
 def delete_files(query):
-    """Delete all files of a workflow; answer how many, under both names that clients read."""
+    """Delete all files of a workflow.
+
+    Jobs lose their links to the files but keep the dependencies that initialize_jobs has derived from them; RO-Crate
+    entities stay, without file_id. The answer says how many were deleted, under both names that clients read.
+    """
     count = long_value(sql.files.delete_files, **query)
     return wire.json_value({"count": count, "deleted_count": count})
 
 
-@blueprint.get("/files/<int64:file_id>")
-def get_file(file_id):
-    """Return one file."""
-    return wire.json_text(row_json(sql.files.get_file, "file", file_id))
+@blueprint.get("/files/<int64:id>")
+@wire.answers(FileModel)
+def get_file(id):
+    """Get a file.
+
+    An unset st_mtime is left out of the answer.
+    """
+    return wire.json_text(row_json(sql.files.get_file, "file", id))
 
 
-@blueprint.put("/files/<int64:file_id>")
+@blueprint.put("/files/<int64:id>")
 @wire.body(FileModel)
-def update_file(file_id, body):
-    """Replace a file; an absent st_mtime clears it."""
-    return wire.json_text(row_json(sql.files.update_file, "file", file_id, **FileModel.row(body)))
+@wire.answers(FileModel, {422: "A value breaks a rule, or workflow_id is not that of the file."})
+def update_file(id, body):
+    """Replace a file.
+
+    All fields are stored as they are sent: without st_mtime, the stored one is cleared. workflow_id cannot be changed.
+    """
+    return wire.json_text(row_json(sql.files.update_file, "file", id, **FileModel.row(body)))
 
 
-@blueprint.delete("/files/<int64:file_id>")
-def delete_file(file_id):
-    """Delete a file and return it."""
-    return wire.json_text(row_json(sql.files.delete_file, "file", file_id))
+@blueprint.delete("/files/<int64:id>")
+@wire.answers(FileModel)
+def delete_file(id):
+    """Delete a file.
+
+    Jobs lose their links to it but keep the dependencies that initialize_jobs has derived from it; RO-Crate entities
+    stay, without file_id. The answer is the file that was deleted.
+    """
+    return wire.json_text(row_json(sql.files.delete_file, "file", id))

@@ -1,4 +1,4 @@
-"""Results of jobs."""
+"""Results of jobs: how each attempt ended."""
 
 import json
 
@@ -6,47 +6,91 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.repository import long_value, row_json, sql, value
-from torc_server.schemas.common import WorkflowId
-from torc_server.schemas.results import ListResults, NewResult, ResultModel
+from torc_server.schemas.common import DeleteCountResponse, WorkflowId
+from torc_server.schemas.results import ListResults, ListResultsResponse, NewResult, ResultModel
+
+STORED_ALREADY = "The job has another result for that run and attempt."
 
 blueprint = Blueprint("results", __name__)
 
 
 @blueprint.post("/results")
-@wire.body(NewResult)
+@wire.body(NewResult, ResultModel)
+@wire.answers(
+    ResultModel,
+    {
+        409: STORED_ALREADY,
+        422: "A value breaks a rule, the job is not in the workflow, or there is no such compute node.",
+    },
+)
 def create_result(body):
-    """Store a result and make it the current one of its job; answer it as it was sent, with its id."""
+    """Store a result.
+
+    It becomes the current result of its job, but the status of the job stays as it is: complete_job stores a result and
+    moves the job. The answer is what was sent, with the new id. There is a short form of only workflow_id, job_id,
+    exit_code and, if you like, stdout and stderr: the server then takes run, attempt and compute node from the workflow
+    and the job (or the first compute node of the workflow), return_code and status from exit_code, 0 minutes, and now;
+    other fields that are given win.
+    """
     return wire.json_text(value(sql.results.create_result, body=json.dumps(body)))
 
 
 @blueprint.get("/results")
 @wire.query(ListResults)
+@wire.answers(ListResultsResponse)
 def list_results(query):
-    """List the current results of a workflow, or with all_runs all of them."""
+    """List the results of a workflow.
+
+    One page, by id unless sort_by says otherwise; each filter that is given narrows the list. The current result of a
+    job is the one stored last, until it is deleted or initialize_jobs finds the job not complete; all others are listed
+    only with all_runs=true.
+    """
     return wire.page(sql.results.list_results, ListResults, query)
 
 
 @blueprint.delete("/results")
 @wire.query(WorkflowId)
+@wire.answers(DeleteCountResponse)
 def delete_results(query):
-    """Delete all results of a workflow; answer how many."""
+    """Delete all results of a workflow.
+
+    Results that are not current are deleted too; jobs keep their status. The answer says how many were deleted.
+    """
     return wire.json_value({"count": long_value(sql.results.delete_results, **query)})
 
 
-@blueprint.get("/results/<int64:result_id>")
-def get_result(result_id):
-    """Return one result."""
-    return wire.json_text(row_json(sql.results.get_result, "result", result_id))
+@blueprint.get("/results/<int64:id>")
+@wire.answers(ResultModel)
+def get_result(id):
+    """Get a result.
+
+    What was not measured is left out of the answer.
+    """
+    return wire.json_text(row_json(sql.results.get_result, "result", id))
 
 
-@blueprint.put("/results/<int64:result_id>")
+@blueprint.put("/results/<int64:id>")
 @wire.body(ResultModel)
-def update_result(result_id, body):
-    """Change a result; its job, attempt, node and measurements stay."""
-    return wire.json_text(row_json(sql.results.update_result, "result", result_id, **ResultModel.row(body)))
+@wire.answers(
+    ResultModel,
+    {409: STORED_ALREADY, 422: "A value breaks a rule, or workflow_id or job_id is not that of the result."},
+)
+def update_result(id, body):
+    """Change a result.
+
+    run_id, return_code, exec_time_minutes, completion_time and status are stored. compute_node_id must be there but is
+    ignored, and so are attempt_id, the measurements, exit_code, stdout and stderr. workflow_id and job_id cannot be
+    changed. Which result of the job is the current one stays as it is.
+    """
+    return wire.json_text(row_json(sql.results.update_result, "result", id, **ResultModel.row(body)))
 
 
-@blueprint.delete("/results/<int64:result_id>")
-def delete_result(result_id):
-    """Delete a result and return it; no older one takes its place."""
-    return wire.json_text(row_json(sql.results.delete_result, "result", result_id))
+@blueprint.delete("/results/<int64:id>")
+@wire.answers(ResultModel)
+def delete_result(id):
+    """Delete a result.
+
+    No older one takes its place as the current result, and the job keeps its status. The answer is the result that was
+    deleted.
+    """
+    return wire.json_text(row_json(sql.results.delete_result, "result", id))

@@ -4,53 +4,90 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.repository import long_value, row_json, sql, value
-from torc_server.schemas.ro_crate_entities import ListRoCrateEntities, RoCrateEntityModel
+from torc_server.schemas.common import MessageResponse
+from torc_server.schemas.ro_crate_entities import (
+    DeleteRoCrateEntitiesResponse,
+    ListRoCrateEntities,
+    ListRoCrateEntitiesResponse,
+    RoCrateEntityModel,
+)
 
 TABLE = "ro_crate_entity"
+ERRORS = {
+    409: "Another entity of the workflow has that entity_id.",
+    422: "A value breaks a rule, or the file is not in the workflow; the message names the field and the rule.",
+}
 
 blueprint = Blueprint("ro_crate_entities", __name__)
 
 
 @blueprint.post("/ro_crate_entities")
 @wire.body(RoCrateEntityModel)
+@wire.answers(RoCrateEntityModel, ERRORS)
 def create_ro_crate_entity(body):
-    """Store an RO-Crate entity; answer it as it was sent, with its id."""
+    """Create an RO-Crate entity.
+
+    The answer is what was sent, with the new id. file_id, if given, names a file of the same workflow. initialize_jobs
+    adds entities too: always one for the server itself, and with enable_ro_crate one for each file that has st_mtime.
+    """
     entity_id = value(sql.ro_crate_entities.create_ro_crate_entity, **RoCrateEntityModel.row(body))
     return wire.json_value(body | {"id": entity_id})
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/ro_crate_entities")
+@blueprint.get("/workflows/<int64:id>/ro_crate_entities")
 @wire.query(ListRoCrateEntities)
-def list_ro_crate_entities(workflow_id, query):
-    """List the RO-Crate entities of a workflow."""
+@wire.answers(ListRoCrateEntitiesResponse)
+def list_ro_crate_entities(id, query):
+    """List the RO-Crate entities of a workflow.
+
+    One page, by id unless sort_by says otherwise. Those that initialize_jobs has added are among them.
+    """
     statement = sql.ro_crate_entities.list_ro_crate_entities
-    return wire.page(statement, ListRoCrateEntities, query, workflow_id=workflow_id)
+    return wire.page(statement, ListRoCrateEntities, query, workflow_id=id)
 
 
-@blueprint.delete("/workflows/<int64:workflow_id>/ro_crate_entities")
-def delete_ro_crate_entities(workflow_id):
-    """Delete all RO-Crate entities of a workflow; answer how many."""
-    count = long_value(sql.ro_crate_entities.delete_ro_crate_entities, workflow_id=workflow_id)
+@blueprint.delete("/workflows/<int64:id>/ro_crate_entities")
+@wire.answers(DeleteRoCrateEntitiesResponse)
+def delete_ro_crate_entities(id):
+    """Delete all RO-Crate entities of a workflow.
+
+    The files that they describe stay. The answer says how many were deleted. The next initialize_jobs adds its own
+    again.
+    """
+    count = long_value(sql.ro_crate_entities.delete_ro_crate_entities, workflow_id=id)
     message = f"Deleted {count} RO-Crate entities"
     return wire.json_value({"message": message, "deleted_count": count, "count": count})
 
 
-@blueprint.get("/ro_crate_entities/<int64:entity_id>")
-def get_ro_crate_entity(entity_id):
-    """Return one RO-Crate entity."""
-    return wire.json_text(row_json(sql.ro_crate_entities.get_ro_crate_entity, TABLE, entity_id))
+@blueprint.get("/ro_crate_entities/<int64:id>")
+@wire.answers(RoCrateEntityModel)
+def get_ro_crate_entity(id):
+    """Get an RO-Crate entity.
+
+    file_id is left out if it describes no file, or if its file was deleted.
+    """
+    return wire.json_text(row_json(sql.ro_crate_entities.get_ro_crate_entity, TABLE, id))
 
 
-@blueprint.put("/ro_crate_entities/<int64:entity_id>")
+@blueprint.put("/ro_crate_entities/<int64:id>")
 @wire.body(RoCrateEntityModel)
-def update_ro_crate_entity(entity_id, body):
-    """Replace an RO-Crate entity; an absent file_id clears it."""
+@wire.answers(RoCrateEntityModel, ERRORS)
+def update_ro_crate_entity(id, body):
+    """Replace an RO-Crate entity.
+
+    Every field is overwritten; without file_id the entity describes no file any more. workflow_id must be there and
+    cannot be changed. The answer is the entity as it is now.
+    """
     statement = sql.ro_crate_entities.update_ro_crate_entity
     row = RoCrateEntityModel.row(body)
-    return wire.json_text(row_json(statement, TABLE, entity_id, **row))
+    return wire.json_text(row_json(statement, TABLE, id, **row))
 
 
-@blueprint.delete("/ro_crate_entities/<int64:entity_id>")
-def delete_ro_crate_entity(entity_id):
-    """Delete an RO-Crate entity."""
-    return wire.json_text(row_json(sql.ro_crate_entities.delete_ro_crate_entity, TABLE, entity_id))
+@blueprint.delete("/ro_crate_entities/<int64:id>")
+@wire.answers(MessageResponse)
+def delete_ro_crate_entity(id):
+    """Delete an RO-Crate entity.
+
+    The file that it describes stays. The answer is a message, not the entity.
+    """
+    return wire.json_text(row_json(sql.ro_crate_entities.delete_ro_crate_entity, TABLE, id))

@@ -5,6 +5,7 @@ import importlib.metadata
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.schemas.system import PingResponse, VersionResponse
 
 API_VERSION = "0.12.0"  # of the HTTP contract; clients refuse another major version
 
@@ -12,12 +13,20 @@ blueprint = Blueprint("system", __name__)
 
 
 @blueprint.get("/ping")
+@wire.answers(PingResponse)
 def ping():
-    """Say that the server answers."""
+    """Say that the server answers.
+
+    It says nothing about the database. Where the server requires a password, this call needs one too.
+    """
     return wire.json_value({"status": "ok"})
 
 
 @blueprint.get("/version")
+@wire.answers(VersionResponse)
 def get_version():
-    """Return the version of the server and of the HTTP contract."""
+    """Get the versions of the server and of this interface.
+
+    Clients compare api_version with the version that they were made for, and refuse another major version.
+    """
     return wire.json_value({"version": importlib.metadata.version("torc_server"), "api_version": API_VERSION})

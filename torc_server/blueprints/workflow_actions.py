@@ -7,8 +7,10 @@ from flask import Blueprint
 from torc_server import wire
 from torc_server.errors import ApiError
 from torc_server.repository import sql, value
+from torc_server.schemas import fields
 from torc_server.schemas.workflow_actions import (
     ClaimActionRequest,
+    ClaimActionResponse,
     PendingActions,
     WorkflowActionModel,
     config_error,
@@ -17,43 +19,72 @@ from torc_server.schemas.workflow_actions import (
 blueprint = Blueprint("workflow_actions", __name__)
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/actions")
+@blueprint.post("/workflows/<int64:id>/actions")
 @wire.body(WorkflowActionModel)
-def create_workflow_action(workflow_id, body):
-    """Store an action; answer it as it was sent, with its id. required_triggers is computed: read it back."""
+@wire.answers(WorkflowActionModel, {422: "A value breaks a rule, or action_config does not fit the action_type."})
+def create_workflow_action(id, body):
+    """Create an action of a workflow.
+
+    It counts what happens after its creation; initialize_jobs starts the count anew and includes jobs that are there
+    already. The answer is what was sent, with the id and the workflow of the path; required_triggers is computed, so
+    read it back. There is no call that changes or deletes an action.
+    """
     if reason := config_error(body["action_type"], body["action_config"]):
         raise ApiError(422, f"Invalid action_config: {reason}", field="action_config")
-    action_id = value(sql.workflow_actions.create_workflow_action, workflow_id=workflow_id, body=json.dumps(body))
-    return wire.json_value(body | {"workflow_id": workflow_id, "id": action_id})
+    action_id = value(sql.workflow_actions.create_workflow_action, workflow_id=id, body=json.dumps(body))
+    return wire.json_value(body | {"workflow_id": id, "id": action_id})
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/actions")
-def get_workflow_actions(workflow_id):
-    """List the actions of a workflow, a bare array."""
-    return wire.json_text(value(sql.workflow_actions.list_workflow_actions, workflow_id=workflow_id))
+@blueprint.get("/workflows/<int64:id>/actions")
+@wire.answers(fields.Objects(WorkflowActionModel, "All actions of the workflow, by id."))
+def get_workflow_actions(id):
+    """List the actions of a workflow.
+
+    A bare array of all of them, by id, executed ones too.
+    """
+    return wire.json_text(value(sql.workflow_actions.list_workflow_actions, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/actions/pending")
+@blueprint.get("/workflows/<int64:id>/actions/pending")
 @wire.query(PendingActions)
-def get_pending_actions(workflow_id, query):
-    """List the actions that have been triggered and not yet claimed, a bare array."""
+@wire.answers(fields.Objects(WorkflowActionModel, "The pending actions of the workflow, by id."))
+def get_pending_actions(id, query):
+    """List the actions of a workflow that are to be claimed.
+
+    A bare array, by id, of those that were triggered often enough and are not executed; persistent ones stay in it. An
+    action on ready jobs is not pending while all its jobs are canceled because of a failure. trigger_type is repeated,
+    not separated by commas; an empty one matches nothing.
+    """
     return wire.json_text(
         value(
             sql.workflow_actions.list_pending_actions,
-            workflow_id=workflow_id,
+            workflow_id=id,
             trigger_types=query.get("trigger_type"),
         )
     )
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/actions/<int64:action_id>/claim")
+@blueprint.post("/workflows/<int64:id>/actions/<int64:action_id>/claim")
 @wire.body(ClaimActionRequest)
-def claim_action(workflow_id, action_id, body):
-    """Claim an action, for a compute node or for nobody in particular."""
+@wire.answers(
+    ClaimActionResponse,
+    {
+        404: "There is no such workflow, or no such action in it.",
+        409: "The action is claimed already.",
+        422: "The compute node does not exist, or the body breaks a rule.",
+    },
+)
+def claim_action(id, action_id, body):
+    """Claim an action, for a compute node or for nobody in particular.
+
+    One caller gets it and runs it, all others get 409; a persistent action can be claimed by everybody. Claimed means
+    executed: there is no call to say that it is done, and one that fails does not come back before the next
+    initialize_jobs. Whether it is pending is not asked: claiming an action is the way to disarm it.
+    """
     return wire.json_text(
         value(
             sql.workflow_actions.claim_action,
-            workflow_id=workflow_id,
+            workflow_id=id,
             action_id=action_id,
             compute_node_id=body.get("compute_node_id"),
         )

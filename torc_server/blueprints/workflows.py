@@ -6,18 +6,33 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.repository import long_value, sql, value
+from torc_server.schemas.common import MessageResponse
 from torc_server.schemas.workflows import (
+    ClaimByResources,
     ClaimJobsBasedOnResources,
     ClaimNextJobs,
+    ClaimNextJobsResponse,
     ComputeNodesResources,
+    GetReadyJobRequirementsResponse,
     InitializeJobs,
+    IsCompleteResponse,
+    IsUninitializedResponse,
     ListJobDependencies,
+    ListJobDependenciesResponse,
     ListJobFileRelationships,
+    ListJobFileRelationshipsResponse,
+    ListJobIdsResponse,
     ListJobUserDataRelationships,
+    ListJobUserDataRelationshipsResponse,
+    ListMissingUserDataResponse,
+    ListRequiredExistingFilesResponse,
     ListWorkflows,
+    ListWorkflowsResponse,
     ProcessChangedJobInputs,
+    ProcessChangedJobInputsResponse,
     ReadyJobRequirements,
     ResetJobStatus,
+    ResetJobStatusResponse,
     ResetWorkflowStatus,
     WorkflowModel,
     WorkflowStatusModel,
@@ -30,102 +45,217 @@ blueprint = Blueprint("workflows", __name__)
 
 @blueprint.post("/workflows")
 @wire.body(WorkflowModel)
+@wire.answers(WorkflowModel, {403: "Access control is enforced, and the caller is anonymous."})
 def create_workflow(body):
-    """Create a workflow, with run 0 and the resource requirements named default; answer it as it was sent."""
+    """Create a workflow.
+
+    It comes with run 0 and with resource requirements named default, which jobs without others get: 1 CPU, 1 MiB of
+    memory, 1 minute. The owner is the user who is logged in; only without a login is it the user that is sent. The
+    answer is what was sent, with id, status_id and timestamp; the defaults of absent fields show up when it is read.
+    """
     return wire.json_text(value(sql.workflows.create_workflow, body=json.dumps(body)))
 
 
 @blueprint.get("/workflows")
 @wire.query(ListWorkflows)
+@wire.answers(ListWorkflowsResponse)
 def list_workflows(query):
-    """List the workflows that the caller may see."""
+    """List the workflows that the caller may see.
+
+    One page, by id unless sort_by says otherwise; each filter that is given narrows the list. Where access control is
+    enforced, the list holds the caller's own workflows and those that are shared with a group of the caller; system
+    administrators see all.
+    """
     return wire.page(sql.workflows.list_workflows, ListWorkflows, query, alias="workflows")
 
 
-@blueprint.get("/workflows/<int64:workflow_id>")
-def get_workflow(workflow_id):
-    """Return one workflow."""
-    return wire.json_text(value(sql.workflows.get_workflow, workflow_id=workflow_id))
+@blueprint.get("/workflows/<int64:id>")
+@wire.answers(WorkflowModel)
+def get_workflow(id):
+    """Get a workflow.
+
+    The run, and whether it is canceled or archived, are in its status. Unset fields are left out.
+    """
+    return wire.json_text(value(sql.workflows.get_workflow, workflow_id=id))
 
 
-@blueprint.put("/workflows/<int64:workflow_id>")
+@blueprint.put("/workflows/<int64:id>")
 @wire.body(WorkflowModel)
-def update_workflow(workflow_id, body):
-    """Change a workflow; absent keys keep their value."""
-    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=workflow_id, **WorkflowModel.row(body)))
+@wire.answers(
+    WorkflowModel,
+    {
+        403: "The caller may not use the workflow, or wants to give away one that belongs to somebody else. Only where "
+        "access control is enforced."
+    },
+)
+def update_workflow(id, body):
+    """Change a workflow.
+
+    name and user are always stored, other fields if they are given; absent ones keep their value and cannot be cleared.
+    compute_node_min_time_for_new_jobs_seconds, resource_monitor_config and slurm_defaults are fixed at creation and
+    ignored here. Where access control is enforced, only the owner and system administrators may change the user.
+    """
+    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=id, **WorkflowModel.row(body)))
 
 
-@blueprint.delete("/workflows/<int64:workflow_id>")
-def delete_workflow(workflow_id):
-    """Delete a workflow with everything below it and return it."""
-    return wire.json_text(long_value(sql.workflows.delete_workflow, workflow_id=workflow_id))
+@blueprint.delete("/workflows/<int64:id>")
+@wire.answers(
+    WorkflowModel,
+    {
+        403: "The caller may not use the workflow, or another workflow that needs something of it. Only where access "
+        "control is enforced."
+    },
+)
+def delete_workflow(id):
+    """Delete a workflow with everything below it.
+
+    Jobs, results, files, user data, requirements, schedulers, nodes, actions, events and all else go, in whatever state
+    they are; jobs of another workflow too if they use its requirements, and results from its compute nodes. The answer
+    is the workflow that was deleted.
+    """
+    return wire.json_text(long_value(sql.workflows.delete_workflow, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/status")
-def get_workflow_status(workflow_id):
-    """Return the run state of a workflow."""
-    return wire.json_text(value(sql.workflows.get_workflow_status, workflow_id=workflow_id))
+@blueprint.get("/workflows/<int64:id>/status")
+@wire.answers(WorkflowStatusModel)
+def get_workflow_status(id):
+    """Get the run state of a workflow.
+
+    The number of the current run, and whether the workflow is canceled or archived. Its id is the workflow's.
+    """
+    return wire.json_text(value(sql.workflows.get_workflow_status, workflow_id=id))
 
 
-@blueprint.put("/workflows/<int64:workflow_id>/status")
+@blueprint.put("/workflows/<int64:id>/status")
 @wire.body(WorkflowStatusModel)
-def update_workflow_status(workflow_id, body):
-    """Overwrite the run state of a workflow; answer it as it was sent."""
-    value(sql.workflows.update_workflow_status, workflow_id=workflow_id, **WorkflowStatusModel.row(body))
-    return wire.json_value({"id": workflow_id} | body)
+@wire.answers(WorkflowStatusModel)
+def update_workflow_status(id, body):
+    """Overwrite the run state of a workflow.
+
+    All of it: absent flags are stored as false, so a call without is_archived takes a workflow out of the archive. The
+    run may be any number, also a lower one. Jobs are not touched. The answer is what was sent, with the id.
+    """
+    value(sql.workflows.update_workflow_status, workflow_id=id, **WorkflowStatusModel.row(body))
+    return wire.json_value({"id": id} | body)
 
 
-@blueprint.put("/workflows/<int64:workflow_id>/cancel")
-def cancel_workflow(workflow_id):
-    """Cancel a workflow and its pending and running jobs."""
-    return wire.json_text(long_value(sql.workflows.cancel_workflow, workflow_id=workflow_id))
+@blueprint.put("/workflows/<int64:id>/cancel")
+@wire.answers(WorkflowStatusModel)
+def cancel_workflow(id):
+    """Cancel a workflow with its pending and running jobs.
+
+    From now on claims hand out nothing and the workflow counts as complete; workers see that from is_complete. Pending
+    and running jobs become canceled, without results, and those that depend on them follow as after a failure; ready
+    and uninitialized jobs keep their status. Its compute nodes are no longer active, and an event is stored. May be
+    repeated. The answer is the run state.
+    """
+    return wire.json_text(long_value(sql.workflows.cancel_workflow, workflow_id=id))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/initialize_jobs")
+@blueprint.post("/workflows/<int64:id>/initialize_jobs")
 @wire.query(InitializeJobs)
-def initialize_jobs(workflow_id, query):
-    """Derive the dependencies from files and user data, then set every job to blocked or ready."""
-    return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=workflow_id, **query))
+@wire.answers(MessageResponse, {422: "Jobs wait for each other in a circle; the message names them and the way out."})
+def initialize_jobs(id, query):
+    """Derive the dependencies and set every job to blocked or ready.
+
+    First a job that reads a file or user data comes to depend on each job that writes them; these dependencies stay.
+    Then every uninitialized, pending, running, terminated or pending_failed job becomes blocked if one that it depends
+    on is not complete, else ready. Other jobs keep their status, also failed and canceled ones, except that by default
+    they become blocked too if they depend on one that is not complete. With only_uninitialized, everything downstream
+    of an uninitialized job is made uninitialized first, and only uninitialized jobs can become blocked. Jobs that were
+    canceled because of a failure which is gone come back.
+
+    Actions start anew: what was executed may be executed again, recovery actions are deleted. Run, attempts and stored
+    results stay, but unfinished jobs have no current result any more. Any body is ignored. Nothing is changed if the
+    call is refused.
+    """
+    return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=id, **query))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/process_changed_job_inputs")
+@blueprint.post("/workflows/<int64:id>/process_changed_job_inputs")
 @wire.query(ProcessChangedJobInputs)
-def process_changed_job_inputs(workflow_id, query):
-    """Make the jobs uninitialized whose inputs have changed since they were initialized; answer their names."""
-    return wire.json_text(long_value(sql.workflows.process_changed_job_inputs, workflow_id=workflow_id, **query))
+@wire.answers(ProcessChangedJobInputsResponse)
+def process_changed_job_inputs(id, query):
+    """Make the jobs uninitialized whose inputs have changed.
+
+    Compared is what each job was when initialize_jobs was called last: command, invocation_script, dependencies, the
+    ids of its files and user data, and the data of those that it reads; not the files themselves, and no requirements.
+    Jobs become uninitialized whatever their status; their dependents keep theirs, but those that were canceled because
+    one of them failed wait again. Jobs that were never initialized are passed over. The same names come again until the
+    next initialize_jobs.
+    """
+    return wire.json_text(long_value(sql.workflows.process_changed_job_inputs, workflow_id=id, **query))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/reset_job_status")
+@blueprint.post("/workflows/<int64:id>/reset_job_status")
 @wire.query(ResetJobStatus)
-def reset_job_status(workflow_id, query):
-    """Make jobs uninitialized again: all, or only the failed ones and what lies downstream of them."""
-    return wire.json_text(long_value(sql.workflows.reset_job_status, workflow_id=workflow_id, **query))
+@wire.answers(ResetJobStatusResponse)
+def reset_job_status(id, query):
+    """Make jobs uninitialized again.
+
+    All jobs in whatever status, running and disabled ones too; or, with failed_only, the failed, canceled, terminated
+    and pending_failed ones, with everything downstream of the first three. They forget their active compute nodes;
+    results, attempts and the run stay. An event is stored. initialize_jobs makes them run again.
+    """
+    return wire.json_text(long_value(sql.workflows.reset_job_status, workflow_id=id, **query))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/reset_status")
+@blueprint.post("/workflows/<int64:id>/reset_status")
 @wire.query(ResetWorkflowStatus)
-def reset_workflow_status(workflow_id, query):
-    """Clear the flags of a workflow's run state; run and jobs stay."""
-    return wire.json_text(value(sql.workflows.reset_workflow_status, workflow_id=workflow_id, **query))
+@wire.answers(
+    WorkflowStatusModel,
+    {
+        422: "The workflow is archived; or, without force, jobs are pending or running, or scheduled compute nodes "
+        "pending or active."
+    },
+)
+def reset_workflow_status(id, query):
+    """Clear the flags of a workflow's run state.
+
+    It is neither canceled nor in need of its completion script any more; the run and the jobs stay as they are. An
+    archived workflow is refused even with force. An event is stored. The answer is the run state.
+    """
+    return wire.json_text(value(sql.workflows.reset_workflow_status, workflow_id=id, **query))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/claim_next_jobs")
+@blueprint.post("/workflows/<int64:id>/claim_next_jobs")
 @wire.query(ClaimNextJobs)
-def claim_next_jobs(workflow_id, query):
-    """Claim the next ready jobs, highest priority first, whatever they need."""
+@wire.answers(ClaimNextJobsResponse)
+def claim_next_jobs(id, query):
+    """Claim the next ready jobs, whatever they need.
+
+    Highest priority first, then lowest id. They become pending, and nobody else gets them: start_job is next, or
+    manage_status_change to ready, which gives them back; claims do not expire. An empty list means that nothing is
+    ready, or that the workflow is canceled. Claimed jobs come with their outputs, without scheduler_id, inputs and
+    dependencies. Any body is ignored.
+    """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
-    return wire.json_text(value(sql.workflows.claim_next_jobs, workflow_id=workflow_id, limit=limit))
+    return wire.json_text(value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit))
 
 
-@blueprint.post("/workflows/<int64:workflow_id>/claim_jobs_based_on_resources/<int64:limit>")
-@wire.query(ClaimJobsBasedOnResources)
+@blueprint.post("/workflows/<int64:id>/claim_jobs_based_on_resources/<int64:limit>")
+@wire.query(ClaimByResources)
 @wire.body(ComputeNodesResources)
-def claim_jobs_based_on_resources(workflow_id, limit, query, body):
-    """Claim ready jobs that fit into a worker's free resources, highest priority first."""
+@wire.answers(
+    ClaimJobsBasedOnResources,
+    {422: "A value of the body breaks a rule, limit is out of bounds, or time_limit is no duration."},
+)
+def claim_jobs_based_on_resources(id, limit, query, body):
+    """Claim ready jobs that fit into a worker's free resources.
+
+    Candidates are the first jobs, by priority and then by id and up to the limit, that fit by themselves and are meant
+    for no scheduler or for the worker's own; if there are none, those of any scheduler, unless strict_scheduler_match
+    is true. They are packed in that order: a job of several nodes takes whole nodes, jobs of one node share what the
+    other nodes have together, and what no longer fits is skipped and not replaced. So the answer can hold fewer jobs
+    than the limit though more are ready; it is empty only if none fits.
+
+    What is claimed becomes pending, as with claim_next_jobs. A canceled workflow hands out nothing and says so in
+    reason.
+    """
     return wire.json_text(
         value(
             sql.workflows.claim_jobs_based_on_resources,
-            workflow_id=workflow_id,
+            workflow_id=id,
             limit=limit,
             strict=query["strict_scheduler_match"],
             resources=json.dumps(body),
@@ -133,69 +263,110 @@ def claim_jobs_based_on_resources(workflow_id, limit, query, body):
     )
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/is_complete")
-def is_workflow_complete(workflow_id):
-    """Say whether a workflow is complete or canceled."""
-    return wire.json_text(value(sql.workflows.is_workflow_complete, workflow_id=workflow_id))
+@blueprint.get("/workflows/<int64:id>/is_complete")
+@wire.answers(IsCompleteResponse)
+def is_workflow_complete(id):
+    """Tell whether a workflow is complete.
+
+    It is when it is canceled or when every job is completed, failed, canceled, terminated or disabled; a workflow
+    without jobs is complete. A pending_failed job keeps it open.
+    """
+    return wire.json_text(value(sql.workflows.is_workflow_complete, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/is_uninitialized")
-def is_workflow_uninitialized(workflow_id):
-    """Say whether all jobs of a workflow are uninitialized or disabled."""
-    return wire.json_text(value(sql.workflows.is_workflow_uninitialized, workflow_id=workflow_id))
+@blueprint.get("/workflows/<int64:id>/is_uninitialized")
+@wire.answers(IsUninitializedResponse)
+def is_workflow_uninitialized(id):
+    """Tell whether a workflow is uninitialized.
+
+    It is when every job is uninitialized or disabled, and so is a workflow without jobs.
+    """
+    return wire.json_text(value(sql.workflows.is_workflow_uninitialized, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/ready_job_requirements")
+@blueprint.get("/workflows/<int64:id>/ready_job_requirements")
 @wire.query(ReadyJobRequirements)
-def get_ready_job_requirements(workflow_id, query):
-    """Return what the ready jobs of a workflow need together."""
+@wire.answers(GetReadyJobRequirementsResponse)
+def get_ready_job_requirements(id, query):
+    """Get what the ready jobs of a workflow need together.
+
+    Sums of CPUs, GPUs and memory, and the largest number of nodes and runtime of a single job.
+    """
     return wire.json_text(
         value(
             sql.workflows.ready_job_requirements,
-            workflow_id=workflow_id,
+            workflow_id=id,
             scheduler_config_id=query.get("scheduler_config_id"),
         )
     )
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/job_ids")
-def list_job_ids(workflow_id):
-    """List the ids of all jobs of a workflow."""
-    return wire.json_text(value(sql.workflows.list_job_ids, workflow_id=workflow_id))
+@blueprint.get("/workflows/<int64:id>/job_ids")
+@wire.answers(ListJobIdsResponse)
+def list_job_ids(id):
+    """List the ids of all jobs of a workflow.
+
+    All at once, ascending.
+    """
+    return wire.json_text(value(sql.workflows.list_job_ids, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/required_existing_files")
-def list_required_existing_files(workflow_id):
-    """List the files that should exist: inputs that no job produces, and outputs of completed jobs."""
-    return wire.json_text(value(sql.workflows.list_required_existing_files, workflow_id=workflow_id))
+@blueprint.get("/workflows/<int64:id>/required_existing_files")
+@wire.answers(ListRequiredExistingFilesResponse)
+def list_required_existing_files(id):
+    """List the files of a workflow that should exist.
+
+    Those that some job reads and none writes, and those that a completed job writes. Whether they do exist is for the
+    client to look: the server never touches files.
+    """
+    return wire.json_text(value(sql.workflows.list_required_existing_files, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/missing_user_data")
-def list_missing_user_data(workflow_id):
-    """List the user data without data that should have some."""
-    return wire.json_text(value(sql.workflows.list_missing_user_data, workflow_id=workflow_id))
+@blueprint.get("/workflows/<int64:id>/missing_user_data")
+@wire.answers(ListMissingUserDataResponse)
+def list_missing_user_data(id):
+    """List the user data of a workflow that should have data and have none.
+
+    Those without data that some job reads and none writes, and those that a completed job should have written.
+    """
+    return wire.json_text(value(sql.workflows.list_missing_user_data, workflow_id=id))
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/job_dependencies")
+@blueprint.get("/workflows/<int64:id>/job_dependencies")
 @wire.query(ListJobDependencies)
-def list_job_dependencies(workflow_id, query):
-    """List which job of a workflow depends on which."""
-    return relationships(sql.workflows.list_job_dependencies, ListJobDependencies, workflow_id, query)
+@wire.answers(ListJobDependenciesResponse)
+def list_job_dependencies(id, query):
+    """List which job of a workflow depends on which.
+
+    One page, by job_id unless sort_by says otherwise. Dependencies through files and user data are in it once
+    initialize_jobs has derived them.
+    """
+    return relationships(sql.workflows.list_job_dependencies, ListJobDependencies, id, query)
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/job_file_relationships")
+@blueprint.get("/workflows/<int64:id>/job_file_relationships")
 @wire.query(ListJobFileRelationships)
-def list_job_file_relationships(workflow_id, query):
-    """List the producers and consumers of the files of a workflow."""
-    return relationships(sql.workflows.list_job_file_relationships, ListJobFileRelationships, workflow_id, query)
+@wire.answers(ListJobFileRelationshipsResponse)
+def list_job_file_relationships(id, query):
+    """List which jobs of a workflow write and read its files.
+
+    One page, by file_id. A file is in it once for each pair of a job that writes it and one that reads it; a side that
+    it lacks is left out, and files without jobs are not listed.
+    """
+    return relationships(sql.workflows.list_job_file_relationships, ListJobFileRelationships, id, query)
 
 
-@blueprint.get("/workflows/<int64:workflow_id>/job_user_data_relationships")
+@blueprint.get("/workflows/<int64:id>/job_user_data_relationships")
 @wire.query(ListJobUserDataRelationships)
-def list_job_user_data_relationships(workflow_id, query):
-    """List the producers and consumers of the user data of a workflow."""
+@wire.answers(ListJobUserDataRelationshipsResponse)
+def list_job_user_data_relationships(id, query):
+    """List which jobs of a workflow write and read its user data.
+
+    One page, by user_data_id. User data are in it once for each pair of a job that writes them and one that reads them;
+    a side that they lack is left out, and user data without jobs are not listed.
+    """
     return relationships(
-        sql.workflows.list_job_user_data_relationships, ListJobUserDataRelationships, workflow_id, query
+        sql.workflows.list_job_user_data_relationships, ListJobUserDataRelationships, id, query
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The base classes of all schemas, and the query parameters of every list."""
+"""The base classes of all schemas, and what many operations share: paging, path parameters, counts, errors."""
 
 from marshmallow import EXCLUDE, Schema, post_load
 
@@ -22,7 +22,14 @@ class Model(Schema):
     @classmethod
     def row(cls, body):
         """Return a dict with every field of the model, None where the loaded body has no key: statement parameters."""
-        return {name: body.get(name) for name in cls._declared_fields}
+        return {name: body.get(name) for name, field in cls._declared_fields.items() if not field.dump_only}
+
+
+class Answer(Schema):
+    """An answer that is no model of its own. Used to describe, not to convert: PostgreSQL makes the JSON."""
+
+    class Meta:
+        unknown = EXCLUDE
 
 
 class Query(Schema):
@@ -38,19 +45,88 @@ class Page(Query):
     columns = ()
     default_column = "id"
     ties = ("id",)
+    page_after = "workflow_id"  # where offset, limit, … stand among the parameters of the contract
 
-    offset = fields.QueryInteger(minimum=0, load_default=0)
-    limit = fields.QueryInteger(minimum=0, maximum=MAX_LIMIT, load_default=MAX_LIMIT)
+    offset = fields.QueryInteger("How many items to skip.", example=200, minimum=0, load_default=0)
+    limit = fields.QueryInteger(
+        "How many items to return at most.", example=100, minimum=0, maximum=MAX_LIMIT, load_default=MAX_LIMIT
+    )
 
 
 class SortedPage(Page):
     """A page in an order. `columns` are those that sort_by may name; any other name silently means the default."""
 
-    sort_by = fields.QueryString()
-    reverse_sort = fields.QueryBoolean(load_default=False)
+    sort_by = fields.QueryString(
+        "The field to sort by; a name that is no field means the default order.", example="name"
+    )
+    reverse_sort = fields.QueryBoolean("Sort in descending order.", example=True, load_default=False)
 
 
 class WorkflowId(Query):
     """workflow_id, required: bulk deletes."""
 
-    workflow_id = fields.QueryInteger(required=True)
+    workflow_id = fields.QueryInteger("Id of the workflow whose rows are deleted.", example=7, required=True)
+
+
+class PathParameters(Query):
+    """Every parameter that stands in a path; {resource} is what the path is about."""
+
+    id = fields.QueryInteger("Id of the {resource}.", example=7, required=True)
+    workflow_id = fields.QueryInteger("Id of the workflow.", example=7, required=True)
+    run_id = fields.QueryInteger("The current run of the job's workflow.", example=1, required=True)
+    compute_node_id = fields.QueryInteger("Id of the compute node that runs the job.", example=3, required=True)
+    action_id = fields.QueryInteger("Id of the workflow action.", example=5, required=True)
+    group_id = fields.QueryInteger("Id of the access group.", example=2, required=True)
+    limit = fields.QueryInteger(
+        "How many jobs to claim at most.", example=10, minimum=0, maximum=MAX_LIMIT, required=True
+    )
+    status = fields.QueryJobStatus("The status that the job is to get.", example="completed", required=True)
+    user_name = fields.QueryString("Name of the user.", example="alice", required=True)
+    worker = fields.QueryString("Address of the worker, as it was stored.", example="alice@node07:22", required=True)
+
+
+class PageAnswer(Answer):
+    """One page of a list."""
+
+    offset = fields.Integer("How many items were skipped.", example=0, required=True)
+    max_limit = fields.Integer("The largest limit that a request may ask for.", example=MAX_LIMIT, required=True)
+    count = fields.Integer("How many items this page has.", example=1, required=True)
+    total_count = fields.Integer("How many items the filters select, on all pages.", example=1, required=True)
+    has_more = fields.Boolean("Whether there are items after this page.", example=False, required=True)
+
+
+class AccessPageAnswer(Answer):
+    """One page of a list of access control."""
+
+    offset = fields.Integer("How many items were skipped.", example=0, required=True)
+    limit = fields.Integer("How many items the request asked for at most.", example=MAX_LIMIT, required=True)
+    total_count = fields.Integer("How many items there are on all pages.", example=1, required=True)
+    has_more = fields.Boolean("Whether there are items after this page.", example=False, required=True)
+
+
+class DeleteCountResponse(Answer):
+    """How many rows were deleted."""
+
+    count = fields.Integer("Number of deleted rows.", example=12, required=True)
+    deleted_count = fields.Integer("The same number, under a name that some clients read.", example=12)
+    message = fields.String("The same in words.", example="Deleted 12 user data records for workflow 7")
+
+
+class MessageResponse(Answer):
+    """A sentence for a person."""
+
+    message = fields.String("What was done.", example="Initialized 12 jobs", required=True)
+
+
+class ErrorResponse(Answer):
+    """Every answer other than 200. The inner object holds the kind of error, a message for people and, where it can
+    be said, the field that is wrong."""
+
+    error = fields.Json(
+        "Kind (error), sentence (message) and, where one is to blame, the field.",
+        example={"error": "NotFound", "message": "Job not found with ID: 7"},
+        required=True,
+    )
+    errorNum = fields.Integer("Not used by this server.", example=404, allow_none=True)
+    errorMessage = fields.String("Not used by this server.", example="not found", allow_none=True)
+    code = fields.Integer("Not used by this server.", example=404, allow_none=True)

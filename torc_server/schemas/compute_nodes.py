@@ -5,27 +5,65 @@ from datetime import UTC, datetime
 from marshmallow import ValidationError, validates_schema
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, SortedPage
+from torc_server.schemas.common import Model, PageAnswer, SortedPage
 
 
 class ComputeNodeModel(Model):
-    """A compute node. memory (such as 256g) stands for memory_gb where that is absent."""
+    """A worker's time on a machine, or on several that were allocated together. Its resources are for information:
+    claims bring their own."""
 
-    workflow_id = fields.Integer(required=True)
-    hostname = fields.String(required=True)
-    pid = fields.Integer(required=True)
-    start_time = fields.String(required=True)
-    duration_seconds = fields.Float(allow_none=True)
-    is_active = fields.Boolean(allow_none=True)
-    num_cpus = fields.Integer(required=True)
+    id = fields.Integer("Id, given by the server.", example=3, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow that it works for.", example=7, required=True)
+    hostname = fields.String("Name of the machine; need not be unique.", example="node07", required=True)
+    pid = fields.Integer("Process id of the worker on the machine.", example=41873, required=True)
+    start_time = fields.String(
+        "When the worker started; free text, an RFC 3339 time by convention.",
+        example="2026-01-01T00:00:00.000Z",
+        required=True,
+    )
+    duration_seconds = fields.Float(
+        "How long the worker ran. Absent: it has not said.", unit="seconds", example=5400.5, allow_none=True
+    )
+    is_active = fields.Boolean(
+        "Whether the worker is running. Canceling the workflow makes it false. Where nobody has said, it reads as "
+        "false, but the filter is_active finds the node neither under true nor under false.",
+        example=True,
+        allow_none=True,
+    )
+    num_cpus = fields.Integer("CPUs of each node.", example=32, required=True)
+    memory_gb = fields.Float("Memory of each node.", unit="GiB", example=256.0, required=True)
+    memory = fields.String(
+        "The memory as text, in the form of the documentation page: digits and at most one letter k, m, g or t. Kept "
+        "beside memory_gb, and read where that is absent.",
+        example="256g",
+        allow_none=True,
+    )
+    num_gpus = fields.Integer("GPUs of each node.", example=4, required=True)
+    num_nodes = fields.Integer("How many machines the worker has.", example=1, required=True)
+    time_limit = fields.String(
+        "How long the worker may run; free text, an ISO 8601 duration by convention. Absent: no limit is known.",
+        example="PT8H",
+        allow_none=True,
+    )
+    scheduler_config_id = fields.Integer(
+        "Id of the scheduler that the worker was started by, such as a Slurm scheduler. Not checked.",
+        example=2,
+        allow_none=True,
+    )
+    compute_node_type = fields.String(
+        "What kind of node it is; free text, by convention local or slurm.", example="slurm", required=True
+    )
+    scheduler = fields.Json(
+        "Any JSON value about the allocation that the worker runs in. A number at scheduler_id is the id of a "
+        "scheduled compute node: when that is over, this node becomes inactive.",
+        example={"type": "slurm", "scheduler_id": 5, "slurm_job_id": "123456"},
+    )
+
+
+class SentComputeNode(ComputeNodeModel):
+    """A compute node as requests may hold it: memory, such as 256g, stands for memory_gb where that is absent."""
+
     memory_gb = fields.Float()
-    memory = fields.String(allow_none=True)
-    num_gpus = fields.Integer(required=True)
-    num_nodes = fields.Integer(required=True)
-    time_limit = fields.String(allow_none=True)
-    scheduler_config_id = fields.Integer(allow_none=True)
-    compute_node_type = fields.String(required=True)
-    scheduler = fields.Json()
 
     @validates_schema
     def require_memory(self, data, **kwargs):
@@ -33,7 +71,7 @@ class ComputeNodeModel(Model):
             raise ValidationError("Missing data for required field.", "memory_gb")
 
 
-class NewComputeNode(ComputeNodeModel):
+class NewComputeNode(SentComputeNode):
     """A compute node to be stored: the documentation page leaves these out."""
 
     pid = fields.Integer(load_default=0)
@@ -43,14 +81,27 @@ class NewComputeNode(ComputeNodeModel):
 
 
 class ListComputeNodes(SortedPage):
-    """Filters of list_compute_nodes. scheduled_compute_node_id is the number at scheduler.scheduler_id."""
+    """Filters of list_compute_nodes."""
 
     columns = (
         "id", "workflow_id", "hostname", "pid", "start_time", "duration_seconds", "is_active", "num_cpus", "memory_gb",
         "num_gpus", "num_nodes", "time_limit", "scheduler_config_id", "compute_node_type",
     )  # fmt: skip
 
-    workflow_id = fields.QueryInteger(required=True)
-    hostname = fields.QueryString()
-    is_active = fields.QueryBoolean()
-    scheduled_compute_node_id = fields.QueryInteger()
+    workflow_id = fields.QueryInteger("Id of the workflow whose compute nodes are listed.", example=7, required=True)
+    hostname = fields.QueryString("Only those with exactly this host name.", example="node07")
+    is_active = fields.QueryBoolean(
+        "Only those that were said to be active, or only those that were said not to be.", example=True
+    )
+    scheduled_compute_node_id = fields.QueryInteger(
+        "Only those that have this number at scheduler_id in their scheduler.", example=5
+    )
+
+
+class ListComputeNodesResponse(PageAnswer):
+    """A page of compute nodes."""
+
+    items = fields.Objects(ComputeNodeModel, "The compute nodes of this page.", required=True)
+    compute_nodes = fields.Objects(
+        ComputeNodeModel, "The same as items, under the name that the documentation page uses."
+    )

@@ -11,7 +11,7 @@ class ExactTypes:
     """Checks and loads JSON objects for one schema, with the same outcome as the schema itself."""
 
     def __init__(self, schema):
-        fields = schema.fields.items()
+        fields = schema.load_fields.items()
         self._schema = schema
         self._accepts = {name: getattr(field, "accepts", None) for name, field in fields}
         self._nullable = {name for name, field in fields if field.allow_none}

@@ -1,16 +1,32 @@
 """Failure handlers: rules by which workers decide whether a failed job is tried again. The server only keeps them."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, Page
+from torc_server.schemas.common import Model, Page, PageAnswer
 
 
 class FailureHandlerModel(Model):
-    """A failure handler. rules is JSON by convention of the clients, opaque text to the server."""
+    """Rules by which a worker decides whether a failed job is tried again. The server only keeps them."""
 
-    workflow_id = fields.Integer(required=True)
-    name = fields.String(required=True)
-    rules = fields.String(required=True)
+    id = fields.Integer("Id, given by the server.", example=6, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    name = fields.String("Name; several handlers may have the same.", example="out-of-memory", required=True)
+    rules = fields.String(
+        "The rules, by convention of the clients a JSON array; any text for the server.",
+        example='[{"exit_codes": [137], "max_retries": 3}]',
+        required=True,
+    )
+    message = fields.String(
+        "Only in the answer to a deletion: that it was deleted.",
+        example="Failure handler deleted successfully",
+        dump_only=True,
+    )
 
 
 class ListFailureHandlers(Page):
     """A page of failure handlers, by id."""
+
+
+class ListFailureHandlersResponse(PageAnswer):
+    """A page of failure handlers."""
+
+    items = fields.Objects(FailureHandlerModel, "The failure handlers of this page.", required=True)

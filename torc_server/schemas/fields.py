@@ -2,12 +2,20 @@
 
 Body fields take JSON values; query fields take the text of a query parameter. `allow_none=True` makes null the same as
 absent. Every refusal names the rule.
+
+Each field says what it is for, in its first argument, and gives an `example`; with its bounds and its `openapi` type it
+is the source of the published contract too:
+
+    num_cpus = fields.Integer("CPUs that the job needs on each node.", example=4, load_default=1)
+
+unit: of a number, in words. default: what the database stores for an absent key. `dump_only=True`: a field of answers
+that requests may hold and the server ignores.
 """
 
 import re
 import sys
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, missing
 
 from torc_server.errors import ApiError
 
@@ -60,11 +68,23 @@ def _is_storable(value, levels=MAX_LEVELS):
     return type(value) is not list or levels > 0 and all(_is_storable(item, levels - 1) for item in value)
 
 
-class Integer(fields.Integer):
+class Documented:
+    """What every field says of itself. `openapi` is its type in the contract."""
+
+    openapi = {}
+
+    def __init__(self, description=None, *, example=None, unit=None, default=None, **kwargs):
+        super().__init__(metadata={"description": description, "example": example, "unit": unit}, **kwargs)
+        self.default = self.load_default if self.load_default is not missing else default
+
+
+class Integer(Documented, fields.Integer):
     """A JSON integer of 64 bits, optionally with a smallest value."""
 
-    def __init__(self, *, minimum=INT64_MIN, **kwargs):
-        super().__init__(**kwargs)
+    openapi = {"type": "integer", "format": "int64"}
+
+    def __init__(self, description=None, *, minimum=INT64_MIN, **kwargs):
+        super().__init__(description, **kwargs)
         self.minimum = minimum
 
     def accepts(self, value):
@@ -78,8 +98,10 @@ class Integer(fields.Integer):
         return value
 
 
-class Float(fields.Float):
+class Float(Documented, fields.Float):
     """A JSON number; integers are fine, infinities are not."""
+
+    openapi = {"type": "number", "format": "double"}
 
     def accepts(self, value):
         """Whether the value is fine as it is: an integer beyond 53 bits may be another number as a float."""
@@ -94,8 +116,10 @@ class Float(fields.Float):
         return float(value)
 
 
-class Boolean(fields.Boolean):
+class Boolean(Documented, fields.Boolean):
     """true or false, nothing else."""
+
+    openapi = {"type": "boolean"}
 
     def accepts(self, value):
         return type(value) is bool
@@ -106,8 +130,10 @@ class Boolean(fields.Boolean):
         return value
 
 
-class String(fields.String):
+class String(Documented, fields.String):
     """A JSON string that PostgreSQL can hold."""
+
+    openapi = {"type": "string"}
 
     def accepts(self, value):
         return is_text(value)
@@ -118,8 +144,10 @@ class String(fields.String):
         return value
 
 
-class JobStatus(fields.String):
+class JobStatus(Documented, fields.String):
     """One of the eleven words for a job's status."""
+
+    openapi = {"$ref": "#/components/schemas/JobStatus"}
 
     def accepts(self, value):
         return type(value) is str and value in JOB_STATUSES
@@ -130,8 +158,10 @@ class JobStatus(fields.String):
         return value
 
 
-class IdList(fields.Field):
+class IdList(Documented, fields.Field):
     """A list of ids, each at most once."""
+
+    openapi = {"type": "array", "items": Integer.openapi, "uniqueItems": True}
 
     def accepts(self, value):
         return is_id_list(value)
@@ -144,8 +174,10 @@ class IdList(fields.Field):
         return value
 
 
-class ListOfIntegers(fields.Field):
+class ListOfIntegers(Documented, fields.Field):
     """A list of 64-bit integers; the same one may stand in it twice."""
+
+    openapi = {"type": "array", "items": Integer.openapi}
 
     def _deserialize(self, value, attr, data, **kwargs):
         if type(value) is not list or not all(map(is_int64, value)):
@@ -153,18 +185,31 @@ class ListOfIntegers(fields.Field):
         return value
 
 
-class Object(fields.Nested):
-    """A JSON object of another model."""
+class Strings(Documented, fields.Field):
+    """A list of strings. Used to describe a whole body, which schemas/remote_workers.py checks."""
+
+    openapi = {"type": "array", "items": String.openapi}
+
+
+class Object(Documented, fields.Nested):
+    """A JSON object of another model, the first argument; then the description."""
+
+    def __init__(self, model, description=None, **kwargs):
+        super().__init__(description, nested=model, **kwargs)
 
     def accepts(self, value):
         return False  # never on the short way: the inner model has rules of its own
 
 
-class Json(fields.Field):
+class Objects(Object):
+    """A list of JSON objects of another model, in answers."""
+
+
+class Json(Documented, fields.Field):
     """Any JSON value. With keep_null, null is a value of its own and not the same as absent."""
 
-    def __init__(self, *, keep_null=False, **kwargs):
-        super().__init__(allow_none=True, **kwargs)
+    def __init__(self, description=None, *, keep_null=False, **kwargs):
+        super().__init__(description, allow_none=True, **kwargs)
         self.keep_null = keep_null
 
     def accepts(self, value):
@@ -176,11 +221,13 @@ class Json(fields.Field):
         return value
 
 
-class QueryInteger(fields.Integer):
+class QueryInteger(Documented, fields.Integer):
     """Digits with an optional sign, 64 bits: else 400. A number that can be read but is out of bounds is 422."""
 
-    def __init__(self, *, minimum=INT64_MIN, maximum=INT64_MAX, **kwargs):
-        super().__init__(**kwargs)
+    openapi = Integer.openapi
+
+    def __init__(self, description=None, *, minimum=INT64_MIN, maximum=INT64_MAX, **kwargs):
+        super().__init__(description, **kwargs)
         self.minimum, self.maximum = minimum, maximum
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -193,8 +240,10 @@ class QueryInteger(fields.Integer):
         return number
 
 
-class QueryBoolean(fields.Boolean):
+class QueryBoolean(Documented, fields.Boolean):
     """The words true and false."""
+
+    openapi = Boolean.openapi
 
     def _deserialize(self, value, attr, data, **kwargs):
         if value not in ("true", "false"):
@@ -206,8 +255,10 @@ class QueryString(String):
     """Any text without NUL."""
 
 
-class QueryStrings(fields.Field):
+class QueryStrings(Documented, fields.Field):
     """A parameter that may be given several times: a list of texts."""
+
+    openapi = {"type": "array", "items": String.openapi}
 
     repeatable = True
 

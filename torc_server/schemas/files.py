@@ -1,25 +1,43 @@
 """Files: what jobs consume and produce, by name and path. The server never looks at the disk."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, SortedPage
+from torc_server.schemas.common import Model, PageAnswer, SortedPage
 
 
 class FileModel(Model):
-    """A file of a workflow."""
+    """A file that jobs read or write. The server knows it by its path and never looks at the disk."""
 
-    workflow_id = fields.Integer(required=True)
-    name = fields.String(required=True)
-    path = fields.String(required=True)
-    st_mtime = fields.Float(allow_none=True)
+    id = fields.Integer("Id, given by the server.", example=15, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    name = fields.String("What the file is called; need not be unique.", example="part_1", required=True)
+    path = fields.String(
+        "Where the file is, as jobs and clients see it; need not be unique.", example="/data/part_1.csv", required=True
+    )
+    st_mtime = fields.Float(
+        "When the file was last changed, as a client saw it, counted from the start of 1970 (UTC); absent if that is "
+        "not known, or there is no such file yet. initialize_jobs records files that have it in the RO-Crate of a "
+        "workflow with enable_ro_crate.",
+        example=1767225600.25,
+        unit="seconds",
+        allow_none=True,
+    )
 
 
 class ListFiles(SortedPage):
     """Filters of list_files."""
 
     columns = ("id", "workflow_id", "name", "path", "st_mtime")
+    page_after = "produced_by_job_id"
 
-    workflow_id = fields.QueryInteger(required=True)
-    produced_by_job_id = fields.QueryInteger()
-    name = fields.QueryString()
-    path = fields.QueryString()
-    is_output = fields.QueryBoolean()
+    workflow_id = fields.QueryInteger("Id of the workflow whose files are listed.", example=7, required=True)
+    produced_by_job_id = fields.QueryInteger("Only output files of this job.", example=12)
+    name = fields.QueryString("Only those with exactly this name.", example="part_1")
+    path = fields.QueryString("Only those with exactly this path.", example="/data/part_1.csv")
+    is_output = fields.QueryBoolean("true: only files that some job writes; false filters nothing.", example=True)
+
+
+class ListFilesResponse(PageAnswer):
+    """A page of files."""
+
+    items = fields.Objects(FileModel, "The files of this page.", required=True)
+    files = fields.Objects(FileModel, "The same as items, under the name that the documentation page uses.")

@@ -1,39 +1,104 @@
 """Jobs: shell commands with their relations, requirements and status."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, Query, SortedPage
+from torc_server.schemas.common import Answer, Model, PageAnswer, Query, SortedPage
 
 
 class ComputeNodeSchedule(Model):
-    """Compute nodes to schedule for a job. Accepted and echoed, never stored."""
+    """Compute nodes that a client wants for a job. Accepted and echoed, never stored."""
 
-    scheduler_id = fields.Integer(required=True)
-    num_jobs = fields.Integer(required=True)
-    max_parallel_jobs = fields.Integer(allow_none=True)
-    start_one_worker_per_node = fields.Boolean(allow_none=True)
+    scheduler_id = fields.Integer("Id of the scheduler that is to provide the nodes.", example=4, required=True)
+    num_jobs = fields.Integer(
+        "How many jobs to submit to the scheduler, each one allocation.", example=2, required=True
+    )
+    max_parallel_jobs = fields.Integer(
+        "How many jobs a worker may run at once; absent: as many as fit.", example=8, allow_none=True
+    )
+    start_one_worker_per_node = fields.Boolean(
+        "Whether each node of an allocation gets a worker of its own.", example=False, allow_none=True
+    )
 
 
 class JobModel(Model):
-    """A job of a workflow."""
+    """A job: a shell command, with what it waits for, reads, writes and needs.
 
-    workflow_id = fields.Integer(required=True)
-    name = fields.String(required=True)
-    command = fields.String(required=True)
-    invocation_script = fields.String(allow_none=True)
-    status = fields.JobStatus(allow_none=True)
-    cancel_on_blocking_job_failure = fields.Boolean(allow_none=True)
-    supports_termination = fields.Boolean(allow_none=True)
-    depends_on_job_ids = fields.IdList(allow_none=True)
-    input_file_ids = fields.IdList(allow_none=True)
-    output_file_ids = fields.IdList(allow_none=True)
-    input_user_data_ids = fields.IdList(allow_none=True)
-    output_user_data_ids = fields.IdList(allow_none=True)
-    resource_requirements_id = fields.Integer(allow_none=True)
-    scheduler_id = fields.Integer(allow_none=True)
-    failure_handler_id = fields.Integer(allow_none=True)
-    attempt_id = fields.Integer(allow_none=True)
-    priority = fields.Integer(minimum=0, allow_none=True)
-    schedule_compute_nodes = fields.Object(ComputeNodeSchedule, allow_none=True)
+    Relation lists without ids are left out of answers.
+    """
+
+    id = fields.Integer("Id, given by the server.", example=12, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    name = fields.String("Name; several jobs may have the same.", example="train", required=True)
+    command = fields.String("Command line that workers run in a shell.", example="python train.py", required=True)
+    invocation_script = fields.String(
+        "Program that workers put before the command, to prepare its environment.",
+        example="bash with_environment.sh",
+        allow_none=True,
+    )
+    status = fields.JobStatus(
+        "Where the job is. A create ignores it, and an update may only disable an uninitialized job.",
+        example="uninitialized",
+        default="uninitialized",
+        allow_none=True,
+    )
+    cancel_on_blocking_job_failure = fields.Boolean(
+        "Whether the job is canceled, and not released, when a job that it depends on fails.",
+        example=True,
+        default=True,
+        allow_none=True,
+    )
+    supports_termination = fields.Boolean(
+        "Whether the command ends in good order when a worker terminates it; the worker then waits for its exit.",
+        example=False,
+        default=False,
+        allow_none=True,
+    )
+    depends_on_job_ids = fields.IdList(
+        "Ids of the jobs that must be complete before this one is ready; initialize_jobs adds those that produce its "
+        "inputs.",
+        example=[10, 11],
+        allow_none=True,
+    )
+    input_file_ids = fields.IdList("Ids of the files that the job reads.", example=[21], allow_none=True)
+    output_file_ids = fields.IdList("Ids of the files that the job writes.", example=[22, 23], allow_none=True)
+    input_user_data_ids = fields.IdList("Ids of the user data that the job reads.", example=[31], allow_none=True)
+    output_user_data_ids = fields.IdList("Ids of the user data that the job writes.", example=[32], allow_none=True)
+    resource_requirements_id = fields.Integer(
+        "Id of the resource requirements; absent in a create: those of the workflow that are named default.",
+        example=5,
+        allow_none=True,
+    )
+    scheduler_id = fields.Integer(
+        "Id of the scheduler whose workers are meant to run the job; absent: any. It need not exist.",
+        example=4,
+        allow_none=True,
+    )
+    failure_handler_id = fields.Integer(
+        "Id of the failure handler that workers ask what to do when the job fails. Set by a create only.",
+        example=2,
+        allow_none=True,
+    )
+    attempt_id = fields.Integer(
+        "Number of the current attempt. Only retry_job changes it: what requests say is not stored.",
+        example=1,
+        default=1,
+        allow_none=True,
+    )
+    priority = fields.Integer(
+        "Jobs with a higher one are claimed first.", example=10, minimum=0, default=0, allow_none=True
+    )
+    schedule_compute_nodes = fields.Object(ComputeNodeSchedule, "Echoed by a create, never stored.", allow_none=True)
+
+
+class JobsModel(Model):
+    """Jobs to be created together."""
+
+    jobs = fields.Objects(JobModel, "Up to 100000 jobs of one workflow.", required=True)
+
+
+class CreateJobsResponse(Answer):
+    """The jobs that were created."""
+
+    jobs = fields.Objects(JobModel, "The jobs in the order of the request, each with its id.", allow_none=True)
 
 
 class ListJobs(SortedPage):
@@ -44,23 +109,49 @@ class ListJobs(SortedPage):
         "resource_requirements_id", "invocation_script", "status", "scheduler_id", "failure_handler_id", "attempt_id",
         "priority",
     )  # fmt: skip
+    page_after = "upstream_job_id"
 
-    workflow_id = fields.QueryInteger(required=True)
-    status = fields.QueryJobStatus()
-    needs_file_id = fields.QueryInteger()
-    upstream_job_id = fields.QueryInteger()
-    active_compute_node_id = fields.QueryInteger()
-    include_relationships = fields.QueryBoolean(load_default=False)
+    workflow_id = fields.QueryInteger("Id of the workflow whose jobs are listed.", example=7, required=True)
+    status = fields.QueryJobStatus("Only jobs with this status.", example="ready")
+    needs_file_id = fields.QueryInteger("Only jobs that read this file.", example=21)
+    upstream_job_id = fields.QueryInteger("Only jobs that depend directly on this one.", example=10)
+    include_relationships = fields.QueryBoolean(
+        "Whether the jobs come with their relation lists.", example=True, load_default=False
+    )
+    active_compute_node_id = fields.QueryInteger(
+        "Only jobs that this compute node has started and nobody has completed or reset since.", example=3
+    )
+
+
+class ListJobsResponse(PageAnswer):
+    """A page of jobs."""
+
+    items = fields.Objects(JobModel, "The jobs of this page.", required=True)
+    jobs = fields.Objects(JobModel, "The same as items, under the name that the documentation page uses.")
+
+
+class QueryAttempt(fields.QueryInteger):
+    """The number of an attempt, 32 bits."""
+
+    openapi = {"type": "integer", "format": "int32"}
 
 
 class RetryJob(Query):
-    """max_retries: the highest attempt, 32 bits."""
+    """max_retries: the highest attempt."""
 
-    max_retries = fields.QueryInteger(required=True, minimum=-(2**31), maximum=2**31 - 1)
+    max_retries = QueryAttempt(
+        "The highest attempt that may be made, the first included: 3 allows two retries.",
+        example=3,
+        required=True,
+        minimum=-(2**31),
+        maximum=2**31 - 1,
+    )
 
 
 class ManageStatusChange(Model):
-    """The body of the documentation page's form: the status that is wanted, and the run (default: the current one)."""
+    """The status that a job is to get."""
 
-    target_status = fields.JobStatus(required=True)
-    run_id = fields.Integer(allow_none=True)
+    target_status = fields.JobStatus(
+        "Any status that is not completed, failed, canceled or terminated.", example="ready", required=True
+    )
+    run_id = fields.Integer("The run that the caller believes in; absent: the current one.", example=1, allow_none=True)

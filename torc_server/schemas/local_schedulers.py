@@ -1,16 +1,17 @@
 """Local schedulers: what a worker on the user's own machine may use."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, SortedPage
+from torc_server.schemas.common import Model, PageAnswer, SortedPage
 
 
 class LocalSchedulerModel(Model):
-    """A local scheduler. name is accepted and echoed by create, never stored, as in the reference."""
+    """What a worker on the user's own machine may use. The server only keeps it."""
 
-    workflow_id = fields.Integer(required=True)
-    name = fields.String(allow_none=True)
-    memory = fields.String(allow_none=True)
-    num_cpus = fields.Integer(allow_none=True)
+    id = fields.Integer("Id, given by the server.", example=4, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    name = fields.String("Answered by a create, never stored.", example="laptop", allow_none=True)
+    memory = fields.String("Memory that jobs may use: a number and k, m, g or t.", example="32g", allow_none=True)
+    num_cpus = fields.Integer("CPUs that jobs may use.", example=8, allow_none=True)
 
 
 class ListLocalSchedulers(SortedPage):
@@ -18,6 +19,12 @@ class ListLocalSchedulers(SortedPage):
 
     columns = ("id", "workflow_id", "memory", "num_cpus")
 
-    workflow_id = fields.QueryInteger(required=True)
-    memory = fields.QueryString()
-    num_cpus = fields.QueryInteger()
+    workflow_id = fields.QueryInteger("Id of the workflow whose schedulers are listed.", example=7, required=True)
+    memory = fields.QueryString("Only those with this memory, by its text.", example="32g")
+    num_cpus = fields.QueryInteger("Only those with so many CPUs.", example=8)
+
+
+class ListLocalSchedulersResponse(PageAnswer):
+    """A page of local schedulers."""
+
+    items = fields.Objects(LocalSchedulerModel, "The local schedulers of this page.", required=True)

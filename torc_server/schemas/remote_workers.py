@@ -1,7 +1,16 @@
 """Remote workers: addresses, such as user@host:port, at which clients start workers of a workflow."""
 
 from torc_server.errors import ApiError
+from torc_server.schemas import fields
+from torc_server.schemas.common import Answer
 from torc_server.schemas.fields import is_text
+
+
+class RemoteWorkerModel(Answer):
+    """An address at which clients start workers of a workflow. The server only keeps it."""
+
+    worker = fields.String("The address, word for word as it was sent.", example="alice@node07:22", required=True)
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
 
 
 def check_workers(body):

@@ -3,28 +3,56 @@
 from marshmallow import ValidationError, validates_schema
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, SortedPage
+from torc_server.schemas.common import Model, PageAnswer, SortedPage
 
 
 class ResultModel(Model):
-    """The result of one attempt at a job. exit_code, stdout and stderr are those of the documentation page."""
+    """How one attempt at a job ended, and what it used. A job has at most one result for each run and attempt."""
 
-    job_id = fields.Integer(required=True)
-    workflow_id = fields.Integer(required=True)
-    run_id = fields.Integer(required=True)
-    attempt_id = fields.Integer(allow_none=True)
-    compute_node_id = fields.Integer(required=True)
-    return_code = fields.Integer(required=True)
-    exec_time_minutes = fields.Float(required=True)
-    completion_time = fields.String(required=True)
-    status = fields.JobStatus(required=True)
-    peak_memory_bytes = fields.Integer(allow_none=True)
-    avg_memory_bytes = fields.Integer(allow_none=True)
-    peak_cpu_percent = fields.Float(allow_none=True)
-    avg_cpu_percent = fields.Float(allow_none=True)
-    exit_code = fields.Integer(allow_none=True)
-    stdout = fields.String(allow_none=True)
-    stderr = fields.String(allow_none=True)
+    id = fields.Integer("Id, given by the server.", example=31, dump_only=True, allow_none=True)
+    job_id = fields.Integer("Id of the job.", example=12, required=True)
+    workflow_id = fields.Integer("Id of the workflow of the job.", example=7, required=True)
+    run_id = fields.Integer("Run of the workflow in which the attempt was made.", example=1, required=True)
+    attempt_id = fields.Integer(
+        "Number of the attempt within the run, as the job has it.", example=1, default=1, allow_none=True
+    )
+    compute_node_id = fields.Integer("Id of the compute node that ran the job.", example=3, required=True)
+    return_code = fields.Integer("What the command returned; 0 by convention means success.", example=0, required=True)
+    exec_time_minutes = fields.Float("How long the attempt ran.", unit="minutes", example=12.5, required=True)
+    completion_time = fields.String(
+        "When the attempt ended; free text, an RFC 3339 time by convention.",
+        example="2026-01-01T00:12:30.000Z",
+        required=True,
+    )
+    status = fields.JobStatus(
+        "How the attempt ended; any status is accepted, whatever return_code says.", example="completed", required=True
+    )
+    peak_memory_bytes = fields.Integer(
+        "Most memory in use at a time. Absent: not measured.", unit="bytes", example=1073741824, allow_none=True
+    )
+    avg_memory_bytes = fields.Integer(
+        "Memory in use on average. Absent: not measured.", unit="bytes", example=536870912, allow_none=True
+    )
+    peak_cpu_percent = fields.Float(
+        "Highest CPU use, where 100 is one CPU. Absent: not measured.", unit="percent", example=398.5, allow_none=True
+    )
+    avg_cpu_percent = fields.Float(
+        "CPU use on average, where 100 is one CPU. Absent: not measured.",
+        unit="percent",
+        example=187.25,
+        allow_none=True,
+    )
+    exit_code = fields.Integer(
+        "What the command returned, in the short form of create_result; kept beside return_code.",
+        example=0,
+        allow_none=True,
+    )
+    stdout = fields.String(
+        "Standard output of the command, where a client has sent it.", example="done\n", allow_none=True
+    )
+    stderr = fields.String(
+        "Standard error of the command, where a client has sent it.", example="warning: slow disk\n", allow_none=True
+    )
 
 
 class NewResult(ResultModel):
@@ -53,11 +81,20 @@ class ListResults(SortedPage):
         "id", "job_id", "workflow_id", "run_id", "attempt_id", "return_code", "exec_time_minutes", "completion_time",
         "status", "compute_node_id", "peak_memory_bytes", "avg_memory_bytes", "peak_cpu_percent", "avg_cpu_percent",
     )  # fmt: skip
+    page_after = "compute_node_id"
 
-    workflow_id = fields.QueryInteger(required=True)
-    job_id = fields.QueryInteger()
-    run_id = fields.QueryInteger()
-    return_code = fields.QueryInteger()
-    status = fields.QueryJobStatus()
-    compute_node_id = fields.QueryInteger()
-    all_runs = fields.QueryBoolean(load_default=False)
+    workflow_id = fields.QueryInteger("Id of the workflow whose results are listed.", example=7, required=True)
+    job_id = fields.QueryInteger("Only those of this job.", example=12)
+    run_id = fields.QueryInteger("Only those of this run of the workflow.", example=1)
+    return_code = fields.QueryInteger("Only those with this return code.", example=0)
+    status = fields.QueryJobStatus("Only those with this status.", example="failed")
+    compute_node_id = fields.QueryInteger("Only those of jobs that this compute node ran.", example=3)
+    all_runs = fields.QueryBoolean(
+        "true: all results; false: only the current one of each job.", example=True, load_default=False
+    )
+
+
+class ListResultsResponse(PageAnswer):
+    """A page of results."""
+
+    items = fields.Objects(ResultModel, "The results of this page.", required=True)

@@ -1,20 +1,41 @@
 """RO-Crate entities: what a research-object description says about a workflow's files and software."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, SortedPage
+from torc_server.schemas.common import Answer, Model, PageAnswer, SortedPage
 
 
 class RoCrateEntityModel(Model):
-    """An RO-Crate entity. entity_id is its JSON-LD @id; metadata is JSON by convention, opaque text to the server."""
+    """One entity of the RO-Crate, the research-object description, of a workflow."""
 
-    workflow_id = fields.Integer(required=True)
-    file_id = fields.Integer(allow_none=True)
-    entity_id = fields.String(required=True)
-    entity_type = fields.String(required=True)
-    metadata = fields.String(required=True)
+    id = fields.Integer("Id, given by the server.", example=9, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    file_id = fields.Integer(
+        "Id of the workflow's file that it describes; absent if it describes none.", example=3, allow_none=True
+    )
+    entity_id = fields.String("Its JSON-LD @id, unique in the workflow.", example="data/in.csv", required=True)
+    entity_type = fields.String("Its JSON-LD @type.", example="File", required=True)
+    metadata = fields.String(
+        "Its JSON-LD as text; the server does not look into it.",
+        example='{"@id": "data/in.csv", "@type": "File", "name": "in.csv"}',
+        required=True,
+    )
 
 
 class ListRoCrateEntities(SortedPage):
     """Order of list_ro_crate_entities."""
 
     columns = ("id", "workflow_id", "file_id", "entity_id", "entity_type", "metadata")
+
+
+class ListRoCrateEntitiesResponse(PageAnswer):
+    """A page of RO-Crate entities."""
+
+    items = fields.Objects(RoCrateEntityModel, "The RO-Crate entities of this page.", required=True)
+
+
+class DeleteRoCrateEntitiesResponse(Answer):
+    """How many RO-Crate entities were deleted."""
+
+    message = fields.String("The number in words.", example="Deleted 12 RO-Crate entities", required=True)
+    deleted_count = fields.Integer("Number of deleted entities.", example=12, required=True)
+    count = fields.Integer("The same number, under the name that other bulk deletions use.", example=12)

@@ -1,24 +1,25 @@
 """Slurm schedulers: how nodes are asked for from Slurm. The server keeps the words and never talks to Slurm."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, SortedPage
+from torc_server.schemas.common import Model, PageAnswer, SortedPage
 
 
 class SlurmSchedulerModel(Model):
-    """A Slurm scheduler: options of sbatch, unchecked."""
+    """How clients ask Slurm for nodes: options of sbatch. The server only keeps them, unchecked."""
 
-    workflow_id = fields.Integer(required=True)
-    name = fields.String(allow_none=True)
-    account = fields.String(required=True)
-    gres = fields.String(allow_none=True)
-    mem = fields.String(allow_none=True)
-    nodes = fields.Integer(required=True)
-    ntasks_per_node = fields.Integer(allow_none=True)
-    partition = fields.String(allow_none=True)
-    qos = fields.String(allow_none=True)
-    tmp = fields.String(allow_none=True)
-    walltime = fields.String(required=True)
-    extra = fields.String(allow_none=True)
+    id = fields.Integer("Id, given by the server.", example=4, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    name = fields.String("Name; several schedulers may have the same.", example="short", allow_none=True)
+    account = fields.String("Account that the allocation is charged to.", example="climate", required=True)
+    gres = fields.String("Generic resources of each node, such as GPUs.", example="gpu:2", allow_none=True)
+    mem = fields.String("Memory of each node.", example="180G", allow_none=True)
+    nodes = fields.Integer("Nodes of one allocation.", example=2, required=True)
+    ntasks_per_node = fields.Integer("Tasks on each node.", example=4, allow_none=True)
+    partition = fields.String("Partition to ask for nodes in.", example="debug", allow_none=True)
+    qos = fields.String("Quality of service.", example="normal", allow_none=True)
+    tmp = fields.String("Local disk space of each node.", example="1T", allow_none=True)
+    walltime = fields.String("Longest time of one allocation.", example="04:00:00", required=True)
+    extra = fields.String("More options of sbatch, word for word.", example="--reservation=spring", allow_none=True)
 
 
 class ListSlurmSchedulers(SortedPage):
@@ -29,4 +30,10 @@ class ListSlurmSchedulers(SortedPage):
         "walltime", "extra",
     )  # fmt: skip
 
-    workflow_id = fields.QueryInteger(required=True)
+    workflow_id = fields.QueryInteger("Id of the workflow whose schedulers are listed.", example=7, required=True)
+
+
+class ListSlurmSchedulersResponse(PageAnswer):
+    """A page of Slurm schedulers."""
+
+    items = fields.Objects(SlurmSchedulerModel, "The Slurm schedulers of this page.", required=True)

@@ -1,32 +1,57 @@
 """User data: JSON values that jobs consume and produce."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, Query, SortedPage
+from torc_server.schemas.common import Model, PageAnswer, Query, SortedPage
 
 
 class UserDataModel(Model):
-    """A named JSON value of a workflow. null is no data; every other value is, false and {} too."""
+    """A JSON value with a name, which jobs read or write."""
 
-    workflow_id = fields.Integer(required=True)
-    name = fields.String(required=True)
-    is_ephemeral = fields.Boolean(allow_none=True)
-    data = fields.Json()
+    id = fields.Integer("Id, given by the server.", example=21, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    name = fields.String("What the value is called; need not be unique.", example="threshold", required=True)
+    is_ephemeral = fields.Boolean(
+        "Whether initialize_jobs with clear_ephemeral_user_data empties the data while a job that writes it is not "
+        "complete.",
+        example=True,
+        default=False,
+        allow_none=True,
+    )
+    data = fields.Json(
+        "Any JSON value, at most 128 levels deep; false, 0, an empty text, object or list are values too. Absent or "
+        "null: there is none yet.",
+        example={"threshold": 0.75},
+    )
 
 
 class RelatedJobs(Query):
     """The jobs that new user data is an input or an output of."""
 
-    consumer_job_id = fields.QueryInteger(load_default=None)
-    producer_job_id = fields.QueryInteger(load_default=None)
+    consumer_job_id = fields.QueryInteger(
+        "Id of the job, of the same workflow, that reads the data.", example=13, load_default=None
+    )
+    producer_job_id = fields.QueryInteger(
+        "Id of the job, of the same workflow, that writes the data.", example=12, load_default=None
+    )
 
 
 class ListUserData(SortedPage):
-    """Filters of list_user_data. name matches a part, without regard to case."""
+    """Filters of list_user_data."""
 
     columns = ("id", "workflow_id", "name", "is_ephemeral", "data")
+    page_after = "producer_job_id"
 
-    workflow_id = fields.QueryInteger(required=True)
-    consumer_job_id = fields.QueryInteger()
-    producer_job_id = fields.QueryInteger()
-    name = fields.QueryString()
-    is_ephemeral = fields.QueryBoolean()
+    workflow_id = fields.QueryInteger("Id of the workflow whose user data is listed.", example=7, required=True)
+    consumer_job_id = fields.QueryInteger("Only inputs of this job.", example=13)
+    producer_job_id = fields.QueryInteger("Only outputs of this job.", example=12)
+    name = fields.QueryString(
+        "Only those whose name has this text somewhere in it, without regard to case; % and _ mean themselves.",
+        example="thresh",
+    )
+    is_ephemeral = fields.QueryBoolean("Only those that are ephemeral, or only those that are not.", example=True)
+
+
+class ListUserDataResponse(PageAnswer):
+    """A page of user data."""
+
+    items = fields.Objects(UserDataModel, "The records of this page.", required=True)

@@ -3,7 +3,7 @@
 from marshmallow import ValidationError, validates
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, Query
+from torc_server.schemas.common import Answer, Model, Query
 
 SCHEDULE_NODES_KEYS = {
     "scheduler_id": (int, "an integer"),
@@ -15,20 +15,67 @@ SCHEDULE_NODES_KEYS = {
 
 
 class WorkflowActionModel(Model):
-    """An action of a workflow. workflow_id is that of the path; required_triggers is computed by the server."""
+    """An action: what workers do when a workflow starts, when jobs become ready or complete, or when all is done.
 
-    workflow_id = fields.Integer(required=True)
-    trigger_type = fields.String(required=True)
-    action_type = fields.String(required=True)
-    action_config = fields.Json(required=True, keep_null=True)
-    job_ids = fields.ListOfIntegers(allow_none=True)
-    trigger_count = fields.Integer(load_default=0)
-    required_triggers = fields.Integer(load_default=1)
-    executed = fields.Boolean(load_default=False)
-    executed_at = fields.String(allow_none=True)
-    executed_by = fields.Integer(allow_none=True)
-    persistent = fields.Boolean(load_default=False)
-    is_recovery = fields.Boolean(load_default=False)
+    It is pending, that is to be claimed, once trigger_count has reached required_triggers, until it is executed.
+    """
+
+    id = fields.Integer("Id, given by the server.", example=5, dump_only=True, allow_none=True)
+    workflow_id = fields.Integer(
+        "Id of the workflow; a create takes that of the path, whatever is sent.", example=7, required=True
+    )
+    trigger_type = fields.String(
+        "on_workflow_start, on_workflow_complete, on_jobs_ready, on_jobs_complete, on_worker_start or "
+        "on_worker_complete; any other is stored and never fires.",
+        example="on_jobs_ready",
+        required=True,
+    )
+    action_type = fields.String(
+        "run_commands or schedule_nodes; any other is for clients that know it.", example="run_commands", required=True
+    )
+    action_config = fields.Json(
+        "A JSON object. For run_commands only commands, a list of command lines; for schedule_nodes any of "
+        "scheduler_id, scheduler_type, num_allocations, start_one_worker_per_node and max_parallel_jobs; else any.",
+        example={"commands": ["mkdir -p output"]},
+        required=True,
+        keep_null=True,
+    )
+    job_ids = fields.ListOfIntegers(
+        "Ids of the jobs that the two triggers on jobs wait for; one that stands twice counts twice. Absent: such an "
+        "action never fires; empty: it is pending at once.",
+        example=[10, 11],
+        allow_none=True,
+    )
+    trigger_count = fields.Integer(
+        "How often it was triggered; a create may begin with any number.", example=0, load_default=0
+    )
+    required_triggers = fields.Integer(
+        "How many triggers it takes: the length of job_ids for the two triggers on jobs, else 1. A create echoes what "
+        "is sent and does not store it.",
+        example=1,
+        load_default=1,
+    )
+    executed = fields.Boolean("Whether it was claimed.", example=False, load_default=False)
+    executed_at = fields.String(
+        "When it was claimed last: UTC, ISO 8601. Echoed by a create, not stored.",
+        example="2026-01-31T08:00:00.000000+00:00",
+        allow_none=True,
+    )
+    executed_by = fields.Integer(
+        "Id of the compute node that claimed it; absent: none did. Echoed by a create, not stored.",
+        example=3,
+        allow_none=True,
+    )
+    persistent = fields.Boolean(
+        "Whether every worker may claim it, again and again; it is never executed then.",
+        example=False,
+        load_default=False,
+    )
+    is_recovery = fields.Boolean(
+        "Whether it is there for one recovery only: the next initialize_jobs deletes it.",
+        example=False,
+        load_default=False,
+    )
 
     @validates("action_config")
     def check_is_object(self, value, data_key):
@@ -64,12 +111,24 @@ def _schedule_nodes_error(config):
 
 
 class ClaimActionRequest(Model):
-    """compute_node_id: the node that runs the action, if any."""
+    """Who claims an action."""
 
-    compute_node_id = fields.Integer(allow_none=True)
+    compute_node_id = fields.Integer(
+        "Id of the compute node that is to run it; absent: nobody in particular.", example=3, allow_none=True
+    )
+
+
+class ClaimActionResponse(Answer):
+    """The action is claimed."""
+
+    action_id = fields.Integer("Id of the action.", example=5, required=True)
+    success = fields.Boolean("Always true: a claim that fails is an error.", example=True, load_default=False)
 
 
 class PendingActions(Query):
     """trigger_type: may be given several times; none means all."""
 
-    trigger_type = fields.QueryStrings()
+    trigger_type = fields.QueryStrings(
+        "Only actions with one of these triggers; may be given several times, absent: all.",
+        example=["on_jobs_ready", "on_jobs_complete"],
+    )

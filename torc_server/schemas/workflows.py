@@ -1,37 +1,123 @@
 """Workflows, their run state, claims, and the lists below a workflow."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import MAX_LIMIT, Model, Page, Query, SortedPage
+from torc_server.schemas.common import MAX_LIMIT, Answer, Model, PageAnswer, Query, SortedPage
+from torc_server.schemas.jobs import JobModel
 
 
 class WorkflowModel(Model):
-    """A workflow. The configuration fields are opaque text."""
+    """A workflow: a set of jobs that run together, and how workers are to treat them.
 
-    name = fields.String(required=True)
-    user = fields.String(required=True)
-    description = fields.String(allow_none=True)
-    compute_node_expiration_buffer_seconds = fields.Integer(allow_none=True)
-    compute_node_wait_for_new_jobs_seconds = fields.Integer(allow_none=True)
-    compute_node_ignore_workflow_completion = fields.Boolean(allow_none=True)
-    compute_node_wait_for_healthy_database_minutes = fields.Integer(allow_none=True)
-    compute_node_min_time_for_new_jobs_seconds = fields.Integer(allow_none=True)
-    resource_monitor_config = fields.String(allow_none=True)
-    slurm_defaults = fields.String(allow_none=True)
-    use_pending_failed = fields.Boolean(allow_none=True)
-    enable_ro_crate = fields.Boolean(allow_none=True)
-    project = fields.String(allow_none=True)
-    metadata = fields.String(allow_none=True)
-    slurm_config = fields.String(allow_none=True)
-    execution_config = fields.String(allow_none=True)
+    The compute_node fields and the configurations are for clients and workers: the server keeps them as they are.
+    """
+
+    id = fields.Integer("Id, given by the server.", example=7, dump_only=True, allow_none=True)
+    name = fields.String("Name; several workflows may have the same.", example="training", required=True)
+    user = fields.String(
+        "Owner. A create by a user who is logged in makes it that user, whatever is sent.",
+        example="alice",
+        required=True,
+    )
+    description = fields.String(
+        "What the workflow is for, in words.", example="Trains one model per region", allow_none=True
+    )
+    timestamp = fields.String(
+        "When it was created: UTC, ISO 8601, milliseconds.",
+        example="2026-01-31T08:00:00.000Z",
+        dump_only=True,
+        allow_none=True,
+    )
+    status_id = fields.Integer(
+        "Id of its run state, which is the workflow's own.", example=7, dump_only=True, allow_none=True
+    )
+    compute_node_expiration_buffer_seconds = fields.Integer(
+        "How long before the end of their allocation workers end their jobs; current clients leave that to Slurm.",
+        unit="seconds",
+        example=180,
+        allow_none=True,
+    )
+    compute_node_wait_for_new_jobs_seconds = fields.Integer(
+        "How long a worker without work waits for ready jobs before it exits.",
+        unit="seconds",
+        example=90,
+        default=90,
+        allow_none=True,
+    )
+    compute_node_ignore_workflow_completion = fields.Boolean(
+        "Whether workers stay when the workflow is complete.", example=False, default=False, allow_none=True
+    )
+    compute_node_wait_for_healthy_database_minutes = fields.Integer(
+        "How long workers keep trying when the server does not answer.",
+        unit="minutes",
+        example=20,
+        default=20,
+        allow_none=True,
+    )
+    compute_node_min_time_for_new_jobs_seconds = fields.Integer(
+        "Workers with less time left than this ask for no more jobs. Fixed at creation.",
+        unit="seconds",
+        example=300,
+        default=300,
+        allow_none=True,
+    )
+    resource_monitor_config = fields.String(
+        "How workers watch the use of CPUs and memory: the text of a JSON object. Fixed at creation.",
+        example='{"enabled": true}',
+        allow_none=True,
+    )
+    slurm_defaults = fields.String(
+        "Options of sbatch for all Slurm schedulers of the workflow: the text of a JSON object. Fixed at creation.",
+        example='{"account": "research"}',
+        allow_none=True,
+    )
+    use_pending_failed = fields.Boolean(
+        "Whether workers complete jobs whose failure no handler covers as pending_failed and not as failed.",
+        example=False,
+        allow_none=True,
+    )
+    enable_ro_crate = fields.Boolean(
+        "Whether initialize_jobs records an RO-Crate entity for each file that has a modification time.",
+        example=True,
+        allow_none=True,
+    )
+    project = fields.String("Project that the workflow belongs to.", example="climate", allow_none=True)
+    metadata = fields.String(
+        "Whatever else is to be kept, by convention the text of JSON.", example='{"ticket": 41}', allow_none=True
+    )
+    slurm_config = fields.String(
+        "How workers use Slurm: the text of a JSON object.", example='{"use_srun": true}', allow_none=True
+    )
+    execution_config = fields.String(
+        "How workers run and end jobs: the text of a JSON object.", example='{"mode": "direct"}', allow_none=True
+    )
 
 
 class WorkflowStatusModel(Model):
-    """The run state of a workflow. On PUT, absent flags are stored as false."""
+    """The run state of a workflow."""
 
-    run_id = fields.Integer(required=True)
-    is_canceled = fields.Boolean(required=True)
-    is_archived = fields.Boolean(allow_none=True)
-    has_detected_need_to_run_completion_script = fields.Boolean(allow_none=True)
+    id = fields.Integer("Id of the workflow.", example=7, dump_only=True, allow_none=True)
+    run_id = fields.Integer(
+        "Number of the current run: 0 at first, raised by clients. Results and job transitions name it.",
+        example=1,
+        required=True,
+    )
+    is_canceled = fields.Boolean(
+        "Whether the workflow is canceled: claims give out nothing, and it counts as complete.",
+        example=False,
+        required=True,
+    )
+    is_archived = fields.Boolean(
+        "Whether the workflow is put away: lists can leave it out, and its run state cannot be reset.",
+        example=False,
+        default=False,
+        allow_none=True,
+    )
+    has_detected_need_to_run_completion_script = fields.Boolean(
+        "Set by clients, passed on by is_complete as needs_to_run_completion_script.",
+        example=False,
+        default=False,
+        allow_none=True,
+    )
 
 
 class ListWorkflows(SortedPage):
@@ -45,74 +131,208 @@ class ListWorkflows(SortedPage):
         "status_id", "run_id", "is_archived", "is_canceled", "has_detected_need_to_run_completion_script",
     )  # fmt: skip
 
-    name = fields.QueryString()
-    user = fields.QueryString()
-    description = fields.QueryString()
-    is_archived = fields.QueryBoolean()
+    name = fields.QueryString("Only workflows with exactly this name.", example="training")
+    user = fields.QueryString("Only workflows of this user.", example="alice")
+    description = fields.QueryString(
+        "Only workflows whose description holds this text, in upper or lower case.", example="region"
+    )
+    is_archived = fields.QueryBoolean(
+        "true: only archived workflows; false: only the others; absent: both.", example=False
+    )
+
+
+class ListWorkflowsResponse(PageAnswer):
+    """A page of workflows."""
+
+    items = fields.Objects(WorkflowModel, "The workflows of this page.", required=True)
+    workflows = fields.Objects(WorkflowModel, "The same as items, under the name that the documentation page uses.")
 
 
 class InitializeJobs(Query):
     """only_uninitialized: leave finished jobs alone; clear_ephemeral_user_data: empty what is to be produced again."""
 
-    only_uninitialized = fields.QueryBoolean(load_default=False)
-    clear_ephemeral_user_data = fields.QueryBoolean(load_default=False)
+    only_uninitialized = fields.QueryBoolean(
+        "Whether to reset what lies downstream of uninitialized jobs and leave other finished jobs alone.",
+        example=True,
+        load_default=False,
+    )
+    clear_ephemeral_user_data = fields.QueryBoolean(
+        "Whether to empty the ephemeral user data whose producers are not complete afterwards.",
+        example=True,
+        load_default=False,
+    )
 
 
 class ProcessChangedJobInputs(Query):
     """dry_run: name the changed jobs, change nothing."""
 
-    dry_run = fields.QueryBoolean(load_default=False)
+    dry_run = fields.QueryBoolean("Whether only to name the jobs.", example=True, load_default=False)
+
+
+class ProcessChangedJobInputsResponse(Answer):
+    """The jobs whose inputs have changed."""
+
+    reinitialized_jobs = fields.Strings(
+        "Names of the jobs whose inputs have changed, by their ids; uninitialized now unless it was a dry run.",
+        example=["train", "report"],
+        required=True,
+    )
 
 
 class ResetJobStatus(Query):
     """failed_only: only failed, canceled, terminated and pending_failed jobs, and what lies downstream."""
 
-    failed_only = fields.QueryBoolean(load_default=False)
+    failed_only = fields.QueryBoolean(
+        "Whether only failed, canceled, terminated and pending_failed jobs are reset, with what lies downstream.",
+        example=True,
+        load_default=False,
+    )
+
+
+class ResetJobStatusResponse(Answer):
+    """What was reset."""
+
+    workflow_id = fields.Integer("Id of the workflow.", example=7, required=True)
+    updated_count = fields.Integer(
+        "How many jobs were reset; with failed_only without those that only lay downstream.", example=12, required=True
+    )
+    status = fields.String("The status that they have now.", example="uninitialized", required=True)
+    reset_type = fields.String(
+        "failed_only if only such jobs were reset, else absent.", example="failed_only", allow_none=True
+    )
 
 
 class ResetWorkflowStatus(Query):
     """force: even while jobs or nodes are pending or active."""
 
-    force = fields.QueryBoolean(load_default=False)
+    force = fields.QueryBoolean(
+        "Whether to reset even while jobs are pending or running, or scheduled compute nodes pending or active.",
+        example=True,
+        load_default=False,
+    )
+
+
+class IsCompleteResponse(Answer):
+    """Whether a workflow is complete."""
+
+    is_canceled = fields.Boolean("Whether the workflow is canceled.", example=False, required=True)
+    is_complete = fields.Boolean(
+        "Whether it is canceled, or every job completed, failed, canceled, terminated or disabled.",
+        example=True,
+        required=True,
+    )
+    needs_to_run_completion_script = fields.Boolean(
+        "has_detected_need_to_run_completion_script of the run state.", example=False, required=True
+    )
+
+
+class IsUninitializedResponse(Answer):
+    """Whether a workflow is uninitialized."""
+
+    is_uninitialized = fields.Boolean("Whether every job is uninitialized or disabled.", example=False, required=True)
 
 
 class ReadyJobRequirements(Query):
     """scheduler_config_id: only jobs that a worker of that scheduler may claim."""
 
-    scheduler_config_id = fields.QueryInteger()
+    scheduler_config_id = fields.QueryInteger(
+        "Only jobs that are meant for this scheduler or for any; absent: all ready jobs.", example=4
+    )
+
+
+class GetReadyJobRequirementsResponse(Answer):
+    """What the ready jobs of a workflow need together; zeros and PT0S if none is ready."""
+
+    num_jobs = fields.Integer("How many jobs are ready.", example=8, required=True)
+    num_cpus = fields.Integer("Sum of their CPUs.", example=32, required=True)
+    num_gpus = fields.Integer("Sum of their GPUs.", example=2, required=True)
+    memory_gb = fields.Float("Sum of their memory.", unit="GiB", example=64.5, required=True)
+    max_num_nodes = fields.Integer("The most nodes that one of them needs.", example=1, required=True)
+    max_runtime = fields.String(
+        "The longest runtime of one of them, an ISO 8601 duration.", example="PT1H30M", required=True
+    )
 
 
 class ClaimNextJobs(Query):
     """limit: how many jobs at most. num_jobs is the documentation page's name for it; limit wins."""
 
-    limit = fields.QueryInteger(minimum=0, maximum=MAX_LIMIT)
-    num_jobs = fields.QueryInteger(minimum=0, maximum=MAX_LIMIT)
+    limit = fields.QueryInteger("How many jobs to claim at most.", example=5, default=10, minimum=0, maximum=MAX_LIMIT)
+    num_jobs = fields.QueryInteger(
+        "Another name for limit, which wins if both are given.", example=5, minimum=0, maximum=MAX_LIMIT
+    )
 
 
-class ClaimJobsBasedOnResources(Query):
+class ClaimNextJobsResponse(Answer):
+    """The claimed jobs."""
+
+    jobs = fields.Objects(JobModel, "The jobs in claim order, pending now; maybe none.", allow_none=True)
+
+
+class ClaimByResources(Query):
     """strict_scheduler_match: never fall back to jobs pinned to other schedulers."""
 
-    strict_scheduler_match = fields.QueryBoolean(load_default=False)
+    strict_scheduler_match = fields.QueryBoolean(
+        "Whether never to hand out jobs that are meant for another scheduler.", example=True, load_default=False
+    )
+
+
+class ClaimJobsBasedOnResources(Answer):
+    """The claimed jobs."""
+
+    jobs = fields.Objects(JobModel, "The jobs in claim order, pending now; maybe none.", allow_none=True)
+    reason = fields.String(
+        "Why there are none; only said of a canceled workflow.", example="Workflow is canceled", allow_none=True
+    )
 
 
 class ComputeNodesResources(Model):
-    """What a worker has free: cpus, GiB of memory and gpus per node."""
+    """What a worker has free."""
 
-    num_cpus = fields.Integer(required=True)
-    memory_gb = fields.Float(required=True)
-    num_gpus = fields.Integer(required=True)
-    num_nodes = fields.Integer(required=True)
-    time_limit = fields.String(allow_none=True)
-    scheduler_config_id = fields.Integer(allow_none=True)
+    id = fields.Integer("Not used by this server.", example=3, dump_only=True, allow_none=True)
+    num_cpus = fields.Integer("Free CPUs of each node.", example=16, required=True)
+    memory_gb = fields.Float("Free memory of each node.", unit="GiB", example=64.0, required=True)
+    num_gpus = fields.Integer("Free GPUs of each node.", example=1, required=True)
+    num_nodes = fields.Integer("How many nodes the worker has.", example=1, required=True)
+    time_limit = fields.String(
+        "How long the worker can still run jobs, an ISO 8601 duration; absent: for ever.",
+        example="PT4H",
+        allow_none=True,
+    )
+    scheduler_config_id = fields.Integer(
+        "Id of the scheduler that started the worker; absent: none did.", example=4, allow_none=True
+    )
 
 
-class RelationshipPage(Page):
+class ListJobIdsResponse(Answer):
+    """The ids of the jobs of a workflow."""
+
+    job_ids = fields.IdList("Ids of all jobs, ascending.", example=[10, 11, 12], required=True)
+    count = fields.Integer("How many there are.", example=3, required=True)
+
+
+class ListRequiredExistingFilesResponse(Answer):
+    """The files of a workflow that should exist."""
+
+    files = fields.IdList("Ids of the files, ascending.", example=[21, 22], required=True)
+
+
+class ListMissingUserDataResponse(Answer):
+    """The user data of a workflow that should have data and have none."""
+
+    user_data = fields.IdList("Ids of the user data, ascending.", example=[31], required=True)
+
+
+class RelationshipPage(SortedPage):
     """A page of a list below a workflow. A limit beyond the maximum is cut, not refused."""
 
-    limit = fields.QueryInteger(minimum=0, load_default=MAX_LIMIT)
+    limit = fields.QueryInteger(
+        "How many items to return at most; more than 100000 is taken as 100000.",
+        example=100,
+        minimum=0,
+        load_default=MAX_LIMIT,
+    )
     max_limit = MAX_LIMIT
-    sort_by = fields.QueryString()
-    reverse_sort = fields.QueryBoolean(load_default=False)
+    sort_by = fields.QueryString("The field to sort by; any other name means the default order.", example="workflow_id")
 
 
 class ListJobDependencies(RelationshipPage):
@@ -123,6 +343,22 @@ class ListJobDependencies(RelationshipPage):
     ties = ("job_id", "depends_on_job_id")
 
 
+class JobDependencyModel(Answer):
+    """One job that waits for another."""
+
+    job_id = fields.Integer("Id of the job that waits.", example=12, required=True)
+    job_name = fields.String("Its name.", example="report", required=True)
+    depends_on_job_id = fields.Integer("Id of the job that it waits for.", example=10, required=True)
+    depends_on_job_name = fields.String("The name of that one.", example="train", required=True)
+    workflow_id = fields.Integer("Id of the workflow.", example=7, required=True)
+
+
+class ListJobDependenciesResponse(PageAnswer):
+    """A page of dependencies."""
+
+    items = fields.Objects(JobDependencyModel, "The dependencies of this page.", required=True)
+
+
 class ListJobFileRelationships(RelationshipPage):
     """Order of list_job_file_relationships."""
 
@@ -131,9 +367,46 @@ class ListJobFileRelationships(RelationshipPage):
     ties = ("file_id", "producer_job_id", "consumer_job_id")
 
 
+class JobFileRelationshipModel(Answer):
+    """One pair of jobs that a file connects, or one job that alone reads or writes it."""
+
+    file_id = fields.Integer("Id of the file.", example=21, required=True)
+    file_name = fields.String("Its name.", example="model", required=True)
+    file_path = fields.String("Its path.", example="out/model.pt", required=True)
+    producer_job_id = fields.Integer("Id of the job that writes it; absent: none.", example=10, allow_none=True)
+    producer_job_name = fields.String("The name of that job.", example="train", allow_none=True)
+    consumer_job_id = fields.Integer("Id of the job that reads it; absent: none.", example=12, allow_none=True)
+    consumer_job_name = fields.String("The name of that job.", example="report", allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow.", example=7, required=True)
+
+
+class ListJobFileRelationshipsResponse(PageAnswer):
+    """A page of files with the jobs that write and read them."""
+
+    items = fields.Objects(JobFileRelationshipModel, "The relationships of this page.", required=True)
+
+
 class ListJobUserDataRelationships(RelationshipPage):
     """Order of list_job_user_data_relationships."""
 
     columns = ("workflow_id",)
     default_column = "user_data_id"
     ties = ("user_data_id", "producer_job_id", "consumer_job_id")
+
+
+class JobUserDataRelationshipModel(Answer):
+    """One pair of jobs that user data connect, or one job that alone reads or writes them."""
+
+    user_data_id = fields.Integer("Id of the user data.", example=31, required=True)
+    user_data_name = fields.String("Their name.", example="parameters", required=True)
+    producer_job_id = fields.Integer("Id of the job that writes them; absent: none.", example=10, allow_none=True)
+    producer_job_name = fields.String("The name of that job.", example="train", allow_none=True)
+    consumer_job_id = fields.Integer("Id of the job that reads them; absent: none.", example=12, allow_none=True)
+    consumer_job_name = fields.String("The name of that job.", example="report", allow_none=True)
+    workflow_id = fields.Integer("Id of the workflow.", example=7, required=True)
+
+
+class ListJobUserDataRelationshipsResponse(PageAnswer):
+    """A page of user data with the jobs that write and read them."""
+
+    items = fields.Objects(JobUserDataRelationshipModel, "The relationships of this page.", required=True)

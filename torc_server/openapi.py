@@ -1,0 +1,256 @@
+"""The HTTP contract as an OpenAPI 3.1 document, read off the live application: its routes, the docstrings of the views,
+and the schemas that their decorators name (see wire.query, wire.body, wire.takes and wire.answers)."""
+
+import inspect
+import re
+import sys
+
+import yaml
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
+from marshmallow import missing
+
+from torc_server.blueprints.system import API_VERSION
+from torc_server.errors import KINDS
+from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
+from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object, Objects
+from torc_server.wire import BASE_PATH
+
+DESCRIPTION = (
+    "Workflows of shell jobs: clients create jobs with their files, data and requirements; workers claim, start and "
+    "complete them; the server releases what depended on them. Optional fields without a value are left out of "
+    "answers; null in a request is the same as leaving the field out; unknown keys are ignored."
+)
+
+# The contract keeps these under another tag than the module that they live in.
+TAGS = {"access_groups": "access_control", "admin": "access_control", "event_stream": "events"}
+JSON = "application/json"
+JOB_STATUS = (
+    "Where a job is: uninitialized until initialize_jobs; blocked by dependencies; ready to be claimed; pending once "
+    "claimed; running; then completed, failed, canceled or terminated, which count as complete. A disabled job never "
+    "runs; pending_failed waits for somebody to say what becomes of the failure."
+)
+ERRORS = {
+    400: "A parameter cannot be read, or the body is not JSON.",
+    401: "The user name or the password is wrong, or this server wants them and got none.",
+    403: "The caller may not do that. Only where access control is enforced.",
+    404: "There is no such row.",
+    409: "What is stored does not allow that now.",
+    413: "The body is larger than this server takes: 200 MiB unless set otherwise.",
+    415: "The body has no JSON content type.",
+    422: "A value breaks a rule; the message names the field and the rule.",
+    429: "Too many failed logins; try again after the seconds of the Retry-After header.",
+    500: "The server failed; its log says why.",
+    503: "The connection to the database is lost or overloaded; try again after the seconds of the Retry-After header.",
+}
+
+
+class Converter(OpenAPIConverter):
+    """apispec's conversion of schemas, for fields that describe themselves (schemas/fields.py)."""
+
+    def field2property(self, field):
+        schema = self._type(field)
+        for bound, none in (("minimum", INT64_MIN), ("maximum", INT64_MAX)):
+            if getattr(field, bound, none) != none:
+                schema[bound] = getattr(field, bound)
+        return schema | annotations(field)
+
+    def schema2jsonschema(self, schema):
+        found = super().schema2jsonschema(schema)
+        # By name, as in torc 0.22.2: Rust and Julia constructors take them by position.
+        properties = dict(sorted(found.pop("properties").items()))
+        return {"description": description(type(schema))} | found | {"properties": properties}
+
+    def _type(self, field):
+        schema = dict(field.openapi)
+        if isinstance(field, Object):
+            schema = self.resolve_nested_schema(field.schema)
+        if isinstance(field, Objects):
+            schema = {"type": "array", "items": schema}
+        if not (field.allow_none and schema):
+            return schema
+        if "$ref" in schema:
+            return {"anyOf": [schema, {"type": "null"}]}
+        return schema | {"type": [schema["type"], "null"]}
+
+
+class Plugin(MarshmallowPlugin):
+    Converter = Converter
+
+
+def annotations(field):
+    """What people read of a field. A default that only a create gives is told in words: clients that are generated
+    from `default` would send it with every update too."""
+    said = field.metadata
+    words = [said["description"] or ""]
+    if said["unit"]:
+        words.append(f"Unit: {said['unit']}.")
+    if field.default is not None and field.load_default is missing:
+        words.append(f"Default: {json_words(field.default)}.")
+    notes = {"description": " ".join(words)}
+    if said["example"] is not None:
+        notes["examples"] = [said["example"]]
+    if field.load_default is not missing and field.load_default is not None and not callable(field.load_default):
+        notes["default"] = field.load_default
+    return notes
+
+
+def json_words(value):
+    return {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
+
+
+def description(documented):
+    """The text of a docstring, each paragraph in one line."""
+    paragraphs = (inspect.getdoc(documented) or "").split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
+def document(app):
+    """Return the OpenAPI document of an application as a dict; the same code gives the same document."""
+    plugin = Plugin(schema_name_resolver=lambda schema: (schema if isinstance(schema, type) else type(schema)).__name__)
+    spec = APISpec("torc", API_VERSION, "3.1.0", plugins=[plugin], info={"description": DESCRIPTION})
+    add_components(spec, plugin.converter)
+    routes = [(rule, app.blueprints[rule.endpoint.split(".")[0]]) for rule in app.url_map.iter_rules()]
+    routes = [(rule, blueprint) for rule, blueprint in routes if rule.rule.startswith(BASE_PATH)]
+    for name in sorted({tag(blueprint) for _, blueprint in routes}):
+        spec.tag({"name": name, "description": tag_description(name, app)})
+    for rule, blueprint in routes:
+        view = app.view_functions[rule.endpoint]
+        (method,) = rule.methods - {"HEAD", "OPTIONS"}
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule).removeprefix(BASE_PATH)
+        operation = Operation(plugin.converter, rule, path, view)
+        spec.path(path, operations={method.lower(): {"tags": [tag(blueprint)]} | operation.as_dict()})
+    return in_order(spec.to_dict())
+
+
+def as_yaml(app):
+    """Return the document as YAML text."""
+    return yaml.dump(document(app), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data):
+        return True  # the same text twice rather than a reference that only YAML has
+
+
+def add_components(spec, converter):
+    spec.components.security_scheme(
+        "basicAuth", {"type": "http", "scheme": "basic", "description": "A user of the server's password file."}
+    )
+    spec.components.schema("JobStatus", {"type": "string", "enum": list(JOB_STATUSES), "description": JOB_STATUS})
+    for status, text in ERRORS.items():
+        spec.components.response(KINDS[status], error_answer(converter, text))
+
+
+def error_answer(converter, text):
+    return {"description": text, "content": {JSON: {"schema": converter.resolve_nested_schema(ErrorResponse)}}}
+
+
+def tag(blueprint):
+    return TAGS.get(blueprint.name, blueprint.name)
+
+
+def tag_description(name, app):
+    modules = [blueprint.import_name for blueprint in app.blueprints.values() if tag(blueprint) == name]
+    return " ".join(description(sys.modules[module]) for module in modules)
+
+
+def in_order(document):
+    """The document in the order in which people look things up: paths and models by name."""
+    components = {kind: dict(sorted(parts.items())) for kind, parts in document["components"].items()}
+    head = {key: document[key] for key in ("openapi", "info")}
+    return head | {
+        "servers": [{"url": BASE_PATH, "description": "The server that this document comes from."}],
+        "security": [{}, {"basicAuth": []}],
+        "tags": document["tags"],
+        "paths": dict(sorted(document["paths"].items())),
+        "components": components,
+    }
+
+
+class Operation:
+    """One route as an OpenAPI operation."""
+
+    def __init__(self, converter, rule, path, view):
+        self.converter = converter
+        self.rule = rule
+        self.path = path
+        self.view = view
+        self.query = getattr(view, "query_schema", None)
+        self.body = getattr(view, "body_model", None)
+
+    def as_dict(self):
+        summary, _, rest = description(self.view).partition("\n\n")
+        operation = {
+            "operationId": self.view.__name__,
+            "summary": summary.removesuffix("."),
+            "description": rest or summary,
+            "parameters": self.parameters(),
+        }
+        if self.body is not None:
+            operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self.schema(self.body)}}}
+        return operation | {"responses": self.responses()}
+
+    def schema(self, model):
+        """The schema of a model, or of a bare field."""
+        return self.converter.resolve_nested_schema(model) if hasattr(model, "fields") else self.property(model)
+
+    def property(self, field):
+        return self.converter.field2property(field)
+
+    def parameters(self):
+        return self.path_parameters() + self.query_parameters()
+
+    def path_parameters(self):
+        names = re.findall(r"\{(\w+)\}", self.path)
+        found = self.converter.schema2parameters(PathParameters(only=names), location="path")
+        resource = singular(self.path.split("/")[1])
+        for parameter in found:
+            parameter["description"] = parameter["description"].format(resource=resource)
+        return sorted(found, key=lambda parameter: names.index(parameter["name"]))
+
+    def query_parameters(self):
+        """The parameters of the query string in the contract's order: generated clients take them by position."""
+        if self.query is None:
+            return []
+        found = {p["name"]: p for p in self.converter.schema2parameters(self.query, location="query")}
+        page = [name for name in SortedPage._declared_fields if name in found]
+        names = [name for name in found if name not in page]
+        after = getattr(self.query, "page_after", None)
+        place = names.index(after) + 1 if after in names else 0
+        names[place:place] = page
+        if "sort_by" in found:
+            found["sort_by"]["description"] += f" Fields: {', '.join(self.query.columns)}."
+        return [found[name] for name in names]
+
+    def responses(self):
+        answer = self.view.answer
+        text = description(type(answer)) if hasattr(answer, "fields") else answer.metadata["description"]
+        content = {self.view.answer_type: {"schema": self.schema(answer)}}
+        good = {"description": text.split("\n\n")[0], "content": content}
+        return {"200": good} | {str(status): self.error(status) for status in self.errors()}
+
+    def error(self, status):
+        if text := self.view.errors.get(status):
+            return error_answer(self.converter, text)
+        return {"$ref": f"#/components/responses/{KINDS[status]}"}
+
+    def errors(self):
+        """Every status that the operation may answer other than 200."""
+        statuses = {401, 429, 500, 503} | self.view.errors.keys()
+        query = self.query.fields if self.query else {}
+        body = getattr(self.body, "fields", {})
+        if self.rule.arguments or query or self.body is not None:
+            statuses |= {400}
+        if self.rule.arguments or "workflow_id" in query or {"workflow_id", "jobs"} & body.keys():
+            statuses |= {403, 404}
+        if self.body is not None:
+            statuses |= {413, 415, 422}
+        if any({"minimum", "maximum"} & self.converter.field2property(field).keys() for field in query.values()):
+            statuses |= {422}
+        return sorted(statuses)
+
+
+def singular(segment):
+    """What one row of a collection is called: job, ro crate entity."""
+    return re.sub(r"ies$", "y", segment).removesuffix("s").replace("_", " ")
