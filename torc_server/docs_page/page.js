@@ -32,10 +32,27 @@ const namesWithUnderscores = {
   },
 };
 
+// Swagger UI reads the whole document anew for each operation that is opened, which takes a second; all that it needs
+// is what "#/components/…" refers to, put in place.
+const resolveHere = {
+  fn: {
+    resolveSubtree: async (whole, path) => {
+      const at = (names) => names.reduce((value, name) => value?.[name], whole);
+      const resolved = (value) => {
+        if (Array.isArray(value)) return value.map(resolved);
+        if (value === null || typeof value !== "object") return value;
+        if (typeof value.$ref === "string") return { ...resolved(at(value.$ref.slice(2).split("/"))), $$ref: value.$ref };
+        return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, resolved(inner)]));
+      };
+      return { spec: resolved(at(path)), errors: [] };
+    },
+  },
+};
+
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#page",
-  plugins: [serversBelowPrefix, namesWithUnderscores],
+  plugins: [serversBelowPrefix, namesWithUnderscores, resolveHere],
   validatorUrl: null, // no badge from elsewhere
   docExpansion: "none",
   defaultModelsExpandDepth: 0,
