@@ -42,7 +42,7 @@ clients: .venv/clients ## make the Python, Rust and Julia clients in build/clien
 	@bash openapi/sync_openapi.sh clients
 
 clients-test: clients ## make the clients and try them (some minutes)
-	.venv/bin/pytest -m clients tests/test_clients.py
+	.venv/bin/pytest -m clients -o faulthandler_timeout=1200 tests/test_clients.py
 
 .venv/clients: .venv/installed
 	@echo "Installing the generator of the clients into .venv" >&2
