@@ -2,6 +2,7 @@
 and the schemas that their decorators name (see wire.query, wire.body, wire.takes and wire.answers)."""
 
 import inspect
+import json
 import re
 import sys
 
@@ -86,17 +87,13 @@ def annotations(field):
     if said["unit"]:
         words.append(f"Unit: {said['unit']}.")
     if field.default is not None and field.load_default is missing:
-        words.append(f"Default: {json_words(field.default)}.")
+        words.append(f"Default: {json.dumps(field.default)}.")
     notes = {"description": " ".join(words)}
     if said["example"] is not None:
         notes["examples"] = [said["example"]]
     if field.load_default is not missing and field.load_default is not None and not callable(field.load_default):
         notes["default"] = field.load_default
     return notes
-
-
-def json_words(value):
-    return {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
 
 
 def description(documented):
