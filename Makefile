@@ -22,8 +22,12 @@ serve: .venv/installed ## run the server on http://127.0.0.1:8080 (TORC_PORT=…
 migrate: .venv/installed ## bring the database to the newest schema (TORC_DATABASE_URL=… for another than the embedded one)
 	@.venv/bin/torc-server migrate
 
-test: .venv/installed ## all tests (TORC_TEST_DATABASE_URL=… to use a server of yours)
+test: .venv/browser ## all tests (TORC_TEST_DATABASE_URL=… to use a server of yours)
 	.venv/bin/pytest --numprocesses logical --dist worksteal tests
+
+# Its tests are skipped where there is no such browser: it has no wheel for glibc before 2.35 and for musl.
+.venv/browser: .venv/installed
+	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[browser]" && touch $@ || echo "There is no headless browser for this machine" >&2'
 
 lint: .venv/installed openapi-check ## check the style of the code, and openapi/openapi.yaml
 	.venv/bin/ruff check .
@@ -38,7 +42,7 @@ clients: .venv/clients ## make the Python, Rust and Julia clients in build/clien
 	@bash openapi/sync_openapi.sh clients
 
 clients-test: clients ## make the clients and try them (some minutes)
-	.venv/bin/pytest -m clients tests/test_clients.py
+	.venv/bin/pytest -m clients -o faulthandler_timeout=1200 tests/test_clients.py
 
 .venv/clients: .venv/installed
 	@echo "Installing the generator of the clients into .venv" >&2

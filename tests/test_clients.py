@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 import venv
 from collections import Counter
@@ -26,6 +27,25 @@ LAYOUT = {
     "rust": ("src/models/*.rs", "src/apis/*_api.rs", r"pub fn (\w+)\("),
     "julia": ("src/models/model_*.jl", "src/apis/api_*Api.jl", r"function (\w+)\(_api::"),
 }
+
+# Prints what torc.openapi_client offers: the parameters of each call and the fields of each model, with their types.
+DESCRIBE = """
+import inspect, json, typing
+import torc.openapi_client as client
+
+def types(thing, names):
+    hints = typing.get_type_hints(thing)
+    return [[name, str(hints[name])] for name in names if not name.startswith("_") and name != "self"]
+
+calls, models = {}, {}
+for name, thing in inspect.getmembers(client, inspect.isclass):
+    if name.endswith("Api"):
+        functions = inspect.getmembers(thing, lambda f: inspect.isfunction(f) and not f.__name__.startswith("_"))
+        calls |= {f"{name}.{n}": types(f, inspect.signature(f).parameters) for n, f in functions}
+    elif hasattr(thing, "model_fields"):
+        models[name] = dict(types(thing, thing.model_fields))
+print(json.dumps([calls, models]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +168,16 @@ def test_the_python_client_takes_the_place_of_that_in_torc_client_and_counts_the
     environment.python(ROOT / "examples" / "worker.py", workflow, url, "--cpus", "2", "--output", folder / "output")
     words = Counter(re.findall(r"\w+", TEXT.read_text().lower()))
     assert json.loads((folder / "counts.json").read_text()) == words
+
+
+def test_the_python_client_takes_the_calls_and_has_the_fields_of_torc_client(environment):
+    calls, models = json.loads(environment.python("-c", DESCRIBE))
+    done = subprocess.run([sys.executable, "-c", DESCRIBE], capture_output=True, text=True, check=True)
+    old_calls, old_models = json.loads(done.stdout)
+    # Whatever is new comes last, so that arguments given by position mean the same.
+    changed = {name: calls.get(name) for name, old in old_calls.items() if calls.get(name, [])[: len(old)] != old}
+    changed |= {name: models.get(name) for name, old in old_models.items() if not old.items() <= models[name].items()}
+    assert changed == {}
 
 
 @pytest.mark.skipif(not shutil.which("cargo"), reason="cargo is not installed")

@@ -163,6 +163,14 @@ def test_job_names_need_not_be_unique(workflow):
 # Create many
 
 
+@pytest.mark.parametrize("sent", [7, "x", None, {}, "\0"])
+def test_an_id_that_is_sent_with_a_new_job_is_ignored_whatever_it_is(client, workflow, sent):
+    job = {"workflow_id": workflow.id, "name": "j", "command": "c", "id": sent}
+    given = client.post("/jobs", json=job).json["id"]
+    (other,) = client.post("/bulk_jobs", json={"jobs": [job]}).json["jobs"]
+    assert given not in (sent, other["id"]) and client.get(f"/jobs/{other['id']}").json["name"] == "j"
+
+
 def test_bulk_answers_in_the_order_of_the_request_and_ids_ascend(client, workflow):
     jobs = [{"workflow_id": workflow.id, "name": f"n{i}", "command": "c"} for i in range(50)]
     created = client.post("/bulk_jobs", json={"jobs": jobs}).json["jobs"]

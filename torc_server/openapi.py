@@ -2,6 +2,7 @@
 and the schemas that their decorators name (see wire.query, wire.body, wire.takes and wire.answers)."""
 
 import inspect
+import json
 import re
 import sys
 
@@ -86,17 +87,13 @@ def annotations(field):
     if said["unit"]:
         words.append(f"Unit: {said['unit']}.")
     if field.default is not None and field.load_default is missing:
-        words.append(f"Default: {json_words(field.default)}.")
+        words.append(f"Default: {json.dumps(field.default)}.")
     notes = {"description": " ".join(words)}
     if said["example"] is not None:
         notes["examples"] = [said["example"]]
     if field.load_default is not missing and field.load_default is not None and not callable(field.load_default):
         notes["default"] = field.load_default
     return notes
-
-
-def json_words(value):
-    return {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
 
 
 def description(documented):
@@ -199,7 +196,11 @@ class Operation:
         return self.converter.field2property(field)
 
     def parameters(self):
-        return self.path_parameters() + self.query_parameters()
+        found = self.path_parameters() + self.query_parameters()
+        for parameter in found:
+            if "$ref" in parameter["schema"]:  # anything beside it makes generated clients forget the type
+                parameter["schema"].pop("examples", None)
+        return found
 
     def path_parameters(self):
         names = re.findall(r"\{(\w+)\}", self.path)

@@ -3,6 +3,7 @@
 from torc_server.blueprints import (
     access_groups,
     admin,
+    api_docs,
     compute_nodes,
     event_stream,
     events,
@@ -46,4 +47,4 @@ BLUEPRINTS = (
     ro_crate_entities.blueprint,
     access_groups.blueprint,
 )
-OUTSIDE_BASE_PATH = (health.blueprint,)
+OUTSIDE_BASE_PATH = (health.blueprint, api_docs.blueprint)

@@ -1,0 +1,125 @@
+"""Headless browsers, driven over the DevTools protocol: what a page shows, which requests it sends, what goes wrong.
+
+Lightpanda comes as a wheel (the extra `browser`); it runs scripts, but draws nothing, loads no styles and knows no
+Content-Security-Policy. Chromium does all that, where the machine has one (or TORC_TEST_BROWSER names one).
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import psutil
+import pytest
+import websocket
+from support import clean_environment, wait_for
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def lightpanda(folder):
+    """Start Lightpanda; give the address of its protocol."""
+    try:
+        from lightpanda import CDPServer
+    except ModuleNotFoundError:
+        pytest.skip("Lightpanda is not installed: it has no wheel for this machine")
+    with CDPServer(env={"HOME": str(folder), "LIGHTPANDA_DISABLE_TELEMETRY": "true"}) as server:
+        yield server.ws_endpoint
+
+
+@contextlib.contextmanager
+def chromium(folder):
+    """Start the Chromium of this machine; give the address of its protocol."""
+    program = os.environ.get("TORC_TEST_BROWSER") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if not program:
+        pytest.skip("there is no Chromium on this machine, and TORC_TEST_BROWSER names none")
+    profile = folder / "profile"
+    port_file = profile / "DevToolsActivePort"
+    with open(folder / "chromium.log", "wb") as log:
+        process = subprocess.Popen(
+            [program, *FLAGS, f"--user-data-dir={profile}"], env=clean_environment(folder), stdout=log, stderr=log
+        )
+    try:
+        wait_for(lambda: port_file.exists() and port_file.read_text().count("\n"), 60, "Chromium listens")
+        port, path = port_file.read_text().split("\n")[:2]
+        yield f"ws://127.0.0.1:{port}{path}"
+    finally:
+        family = [process, *psutil.Process(process.pid).children(recursive=True)]
+        process.terminate()
+        psutil.wait_procs(family, 30)  # they write into the folder until they end
+
+
+BROWSERS = {"lightpanda": lightpanda, "chromium": chromium}
+
+
+class Browser:
+    """One tab. .requests: the requests sent so far ({"url", "headers", …}); .problems: errors and warnings of the
+    console, exceptions, failed loads and what was forbidden, as the protocol tells them."""
+
+    def __init__(self, address):
+        self.requests = []
+        self.problems = []
+        self._calls = 0
+        self._session = {}
+        self._socket = websocket.create_connection(address, timeout=60, suppress_origin=True)
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = {"sessionId": self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self._call(f"{domain}.enable")
+
+    def close(self):
+        self._socket.close()
+
+    def open(self, url):
+        self._call("Page.navigate", url=url)
+
+    def evaluate(self, script):
+        """The JSON value of a script. Raises AssertionError if it throws."""
+        got = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in got, f"{script}: {got}"
+        return got["result"].get("value")
+
+    def wait_for(self, script, timeout=60):
+        """Evaluate until the value is true; return it."""
+        end = time.monotonic() + timeout
+        while not (value := self.evaluate(script)):
+            assert time.monotonic() < end, f"{script}: not within {timeout} s; {self.problems}"
+            time.sleep(0.05)
+        return value
+
+    def click(self, selector):
+        """Click the element once it is there."""
+        self.wait_for(f"!!document.querySelector({selector!r})")
+        self.evaluate(f"document.querySelector({selector!r}).click()")
+
+    def type(self, selector, text):
+        """Put text into an input field as typing does."""
+        self.wait_for(f"!!document.querySelector({selector!r})")
+        self.evaluate(f"""{{
+            const field = document.querySelector({selector!r});
+            Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(field, {json.dumps(text)});
+            field.dispatchEvent(new Event("input", {{bubbles: true}}));
+        }}""")
+
+    def _call(self, method, **params):
+        self._calls += 1
+        self._socket.send(json.dumps({"id": self._calls, "method": method, "params": params, **self._session}))
+        while (got := json.loads(self._socket.recv())).get("id") != self._calls:
+            self._note(got["method"], got["params"])
+        assert "error" not in got, f"{method}: {got['error']}"
+        return got["result"]
+
+    def _note(self, event, params):
+        if event == "Network.requestWillBeSent":
+            self.requests.append(params["request"])
+        elif event == "Runtime.exceptionThrown" or (
+            event == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert")
+        ) or (event == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning")):
+            self.problems.append(params)
