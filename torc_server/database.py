@@ -70,7 +70,7 @@ class Connection(psycopg.Connection):
         if result.status == wanted:
             return result
         if self.closed:  # then the result knows no SQLSTATE
-            raise psycopg.OperationalError(result.get_error_message())
+            raise psycopg.OperationalError(result.error_message.decode(errors="replace"))
         raise pg.error_from_result(result)
 
 
