@@ -235,9 +235,10 @@ def bad_values(field):
 
 @pytest.fixture
 def calls(workflow, app):
-    connection = app.extensions["database"]._connection()
+    run = app.extensions["database"].run
+    connection = run(lambda connection: connection)
     yield lambda rule, method: Calls(workflow, rule, method)
-    assert app.extensions["database"]._connection() is connection
+    assert run(lambda connection: connection) is connection
 
 
 def body_schema(rule):

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import socket
 import time
 
 import psycopg
@@ -250,6 +251,19 @@ def test_nothing_is_notified_while_nobody_has_a_stream_open(served, listen):
     served.complete(served.job())
     assert list(listener.notifies(timeout=0.5)) == []
     listener.close()
+
+
+def test_a_request_for_a_stream_with_a_broken_body_is_400_and_keeps_no_place(start_server, fresh_database_url):
+    server = start_server(database_url=fresh_database_url, workers=1, max_streams=1)
+    workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
+    path = f"{PREFIX}/workflows/{workflow}/events/stream"
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as broken:
+            broken.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n".encode())
+            assert broken.recv(100).startswith(b"HTTP/1.1 400 ")
+    stream = Stream(server, workflow)
+    assert stream.response.status == 200
+    stream.close()
 
 
 def test_streams_beyond_the_limit_are_503_and_requests_are_still_answered(start_server, fresh_database_url):

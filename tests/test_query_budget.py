@@ -7,6 +7,8 @@ import psycopg
 import pytest
 from calls import ROUTES, prepared_call
 
+from torc_server.database import Connection
+
 BUDGET = {
     0: "system.ping system.get_version",
     1: """
@@ -81,6 +83,7 @@ def sent(monkeypatch):
 
         return counted
 
+    monkeypatch.setattr(Connection, "first", counting(Connection.first))
     for name in ("execute", "executemany", "stream", "copy"):
         monkeypatch.setattr(psycopg.Cursor, name, counting(getattr(psycopg.Cursor, name)))
     return statements

@@ -20,6 +20,7 @@ def create_app(settings, conninfo, restart=None):
     """
     app = Flask("torc_server", static_folder=None)
     app.settings = settings
+    app.ensure_sync = lambda function: function  # no view is a coroutine; Flask looks four times a request
 
     # What every request passes through
     errors.init_app(app)

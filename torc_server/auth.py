@@ -4,7 +4,7 @@ in the statement that does the work."""
 import base64
 import ipaddress
 import logging
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flask import current_app, g, request
 
@@ -16,8 +16,7 @@ ANONYMOUS = "anonymous"  # also an account of that name is nobody
 OPEN_BLUEPRINT = "health"  # its routes answer without credentials, whatever the settings
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """A user's name, and whether access control is enforced for this request."""
 
     name: str
@@ -26,10 +25,12 @@ class Caller:
 
 def init_app(app):
     proxies = networks(app.settings.trusted_proxies)
+    enforced = app.settings.enforce_access_control
 
     @app.before_request  # runs for unknown paths too
     def identify_caller():
-        g.caller = Caller(_user_name(proxies), current_app.settings.enforce_access_control)
+        accounts = app.extensions["accounts"]
+        g.caller = Caller(_user_name(accounts, proxies) if accounts else ANONYMOUS, enforced)
 
 
 def caller():
@@ -37,9 +38,8 @@ def caller():
     return g.caller
 
 
-def _user_name(proxies):
-    accounts = current_app.extensions["accounts"]
-    if accounts is None or request.blueprint == OPEN_BLUEPRINT:
+def _user_name(accounts, proxies):
+    if request.blueprint == OPEN_BLUEPRINT:
         return ANONYMOUS
     credentials = basic_credentials(request.headers.get("Authorization", ""))
     if credentials is None:

@@ -25,17 +25,17 @@ sql = SimpleNamespace(
 def value(statement, **params):
     """Send one statement and return the first column of its first row, or None without a row."""
     params = _with_caller(params)
-    return _database().run(lambda cursor: _first(cursor.execute(statement.sql, params)))
+    return _database().run(lambda connection: connection.first(statement.sql, params))
 
 
 def long_value(statement, **params):
     """The same for calls that walk a whole workflow: they may take LONG_TIMEOUT, in a transaction of their own."""
     params = _with_caller(params)
 
-    def work(cursor):
-        with cursor.connection.transaction():
-            cursor.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
-            return _first(cursor.execute(statement.sql, params))
+    def work(connection):
+        with connection.transaction():
+            connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+            return connection.first(statement.sql, params)
 
     return _database().run(work)
 
@@ -60,9 +60,9 @@ def spool(statement, write, order_by=None, **params):
     params = _with_caller(params)
     text = statement.sql.replace("{order_by}", order_by) if order_by else statement.sql
 
-    def work(cursor):
+    def work(connection):
         file = tempfile.SpooledTemporaryFile(SPOOL_MEMORY)
-        with cursor.connection.transaction(), closing(cursor.connection.cursor()) as reader:
+        with connection.transaction(), closing(connection.cursor()) as reader:
             reader.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
             # Planned for the actual parameters each time: filters are optional, and limits differ.
             rows = (row[0].encode() for row in reader.stream(text, params, size=CHUNK_ROWS))
@@ -82,11 +82,6 @@ def order_by(schema, sort_by, reverse):
     nulls = "" if column == "id" else (" NULLS LAST" if reverse else " NULLS FIRST")
     ties = [f", {tie} {direction}" for tie in schema.ties if tie != column]
     return f'"{column}" {direction}{nulls}{"".join(ties)}'
-
-
-def _first(cursor):
-    row = cursor.fetchone()
-    return row[0] if row else None
 
 
 def _database():
