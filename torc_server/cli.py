@@ -115,7 +115,7 @@ RUN_OPTIONS = (
     option("host", "-H", "--host", "-u", "--url", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all."),
     option("port", "-p", "--port", default=8080, type=click.IntRange(0, 65535), help="0 picks a free one."),
     option(
-        "workers", "--workers", default=default_workers, type=click.IntRange(1), show_default="cores + 1",
+        "workers", "--workers", default=default_workers, type=click.IntRange(1), show_default="cores, at least 2",
         help="Processes.",
     ),
     option("threads", "-t", "--threads", default=8, type=click.IntRange(1), help="Threads of each process."),
