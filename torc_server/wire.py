@@ -84,7 +84,9 @@ class Envelope:
 
         answer = self._wsgi_app(environ, start)
         try:
-            self._discard_rest_of_body(environ["wsgi.input"])
+            # Only where there is a body: for want of one, servers other than gunicorn wait for it.
+            if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
+                self._discard_rest_of_body(environ["wsgi.input"])
         except BaseException:  # the client is gone, or its chunks are none
             answer.close()
             raise
