@@ -52,8 +52,7 @@ class Connection(psycopg.Connection):
         """Return what execute(text, params).fetchone()[0] would, or None without a row. Raises psycopg.Error.
 
         The statement is prepared when it is first sent, its parameters have the types that the statement gives them.
-        psycopg's cursor needs 50 µs and ten turns with the GIL for what is here one call of libpq: this saves a tenth
-        of the time of a small request.
+        psycopg's cursor needs 50 µs for what is here one call of libpq: this saves a tenth of a small request's CPU.
         """
         sent, names = _numbered(text)
         name = self.statement_names.get(text)
