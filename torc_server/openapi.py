@@ -9,7 +9,7 @@ import sys
 import yaml
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
-from marshmallow import missing
+from marshmallow import Schema, missing
 
 from torc_server.blueprints.system import API_VERSION
 from torc_server.errors import KINDS
@@ -107,15 +107,18 @@ def document(app):
     plugin = Plugin(schema_name_resolver=lambda schema: (schema if isinstance(schema, type) else type(schema)).__name__)
     spec = APISpec("torc", API_VERSION, "3.1.0", plugins=[plugin], info={"description": DESCRIPTION})
     add_components(spec, plugin.converter)
-    routes = [(rule, app.blueprints[rule.endpoint.split(".")[0]]) for rule in app.url_map.iter_rules()]
-    routes = [(rule, blueprint) for rule, blueprint in routes if rule.rule.startswith(BASE_PATH)]
+    routes = [
+        (rule, app.blueprints[rule.endpoint.split(".")[0]])
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(BASE_PATH)
+    ]
     for name in sorted({tag(blueprint) for _, blueprint in routes}):
         spec.tag({"name": name, "description": tag_description(name, app)})
     for rule, blueprint in routes:
         view = app.view_functions[rule.endpoint]
         (method,) = rule.methods - {"HEAD", "OPTIONS"}
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule).removeprefix(BASE_PATH)
-        operation = Operation(plugin.converter, rule, path, view)
+        operation = Operation(plugin.converter, path, view)
         spec.path(path, operations={method.lower(): {"tags": [tag(blueprint)]} | operation.as_dict()})
     return in_order(spec.to_dict())
 
@@ -168,13 +171,13 @@ def in_order(document):
 class Operation:
     """One route as an OpenAPI operation."""
 
-    def __init__(self, converter, rule, path, view):
+    def __init__(self, converter, path, view):
         self.converter = converter
-        self.rule = rule
         self.path = path
         self.view = view
-        self.query = getattr(view, "query_schema", None)
         self.body = getattr(view, "body_model", None)
+        self.in_path = self.path_parameters()
+        self.in_query = self.query_parameters(getattr(view, "query_schema", None))
 
     def as_dict(self):
         summary, _, rest = description(self.view).partition("\n\n")
@@ -182,7 +185,7 @@ class Operation:
             "operationId": self.view.__name__,
             "summary": summary.removesuffix("."),
             "description": rest or summary,
-            "parameters": self.parameters(),
+            "parameters": self.in_path + self.in_query,
         }
         if self.body is not None:
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self.schema(self.body)}}}
@@ -190,17 +193,9 @@ class Operation:
 
     def schema(self, model):
         """The schema of a model, or of a bare field."""
-        return self.converter.resolve_nested_schema(model) if hasattr(model, "fields") else self.property(model)
-
-    def property(self, field):
-        return self.converter.field2property(field)
-
-    def parameters(self):
-        found = self.path_parameters() + self.query_parameters()
-        for parameter in found:
-            if "$ref" in parameter["schema"]:  # anything beside it makes generated clients forget the type
-                parameter["schema"].pop("examples", None)
-        return found
+        if isinstance(model, Schema):
+            return self.converter.resolve_nested_schema(model)
+        return self.converter.field2property(model)
 
     def path_parameters(self):
         names = re.findall(r"\{(\w+)\}", self.path)
@@ -210,23 +205,23 @@ class Operation:
             parameter["description"] = parameter["description"].format(resource=resource)
         return sorted(found, key=lambda parameter: names.index(parameter["name"]))
 
-    def query_parameters(self):
+    def query_parameters(self, query):
         """The parameters of the query string in the contract's order: generated clients take them by position."""
-        if self.query is None:
+        if query is None:
             return []
-        found = {p["name"]: p for p in self.converter.schema2parameters(self.query, location="query")}
+        found = {p["name"]: p for p in self.converter.schema2parameters(query, location="query")}
         page = [name for name in SortedPage._declared_fields if name in found]
         names = [name for name in found if name not in page]
-        after = getattr(self.query, "page_after", None)
+        after = getattr(query, "page_after", None)
         place = names.index(after) + 1 if after in names else 0
         names[place:place] = page
         if "sort_by" in found:
-            found["sort_by"]["description"] += f" Fields: {', '.join(self.query.columns)}."
+            found["sort_by"]["description"] += f" Fields: {', '.join(query.columns)}."
         return [found[name] for name in names]
 
     def responses(self):
         answer = self.view.answer
-        text = description(type(answer)) if hasattr(answer, "fields") else answer.metadata["description"]
+        text = description(type(answer)) if isinstance(answer, Schema) else answer.metadata["description"]
         content = {self.view.answer_type: {"schema": self.schema(answer)}}
         good = {"description": text.split("\n\n")[0], "content": content}
         return {"200": good} | {str(status): self.error(status) for status in self.errors()}
@@ -239,15 +234,15 @@ class Operation:
     def errors(self):
         """Every status that the operation may answer other than 200."""
         statuses = {401, 429, 500, 503} | self.view.errors.keys()
-        query = self.query.fields if self.query else {}
+        query = {parameter["name"] for parameter in self.in_query}
         body = getattr(self.body, "fields", {})
-        if self.rule.arguments or query or self.body is not None:
+        if self.in_path or query or self.body is not None:
             statuses |= {400}
-        if self.rule.arguments or "workflow_id" in query or {"workflow_id", "jobs"} & body.keys():
+        if self.in_path or "workflow_id" in query or {"workflow_id", "jobs"} & body.keys():
             statuses |= {403, 404}
         if self.body is not None:
             statuses |= {413, 415, 422}
-        if any({"minimum", "maximum"} & self.converter.field2property(field).keys() for field in query.values()):
+        if any({"minimum", "maximum"} & parameter["schema"].keys() for parameter in self.in_query):
             statuses |= {422}
         return sorted(statuses)
 

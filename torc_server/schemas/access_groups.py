@@ -7,7 +7,7 @@ from torc_server.schemas.common import AccessPageAnswer, Answer, Model, Page
 class AccessGroupModel(Model):
     """A group of users."""
 
-    id = fields.Integer("Id, given by the server.", example=2, dump_only=True, allow_none=True)
+    id = fields.RowId(example=2)
     name = fields.String("Name, of which there is only one.", example="climate-team", required=True)
     description = fields.String("What the group is for.", example="Everybody in the climate project.", allow_none=True)
     created_at = fields.String(
@@ -21,7 +21,7 @@ class AccessGroupModel(Model):
 class UserGroupMembershipModel(Model):
     """A user's place in a group."""
 
-    id = fields.Integer("Id, given by the server.", example=5, dump_only=True, allow_none=True)
+    id = fields.RowId(example=5)
     user_name = fields.String("Name of the user, who need not be known to the server.", example="alice", required=True)
     group_id = fields.Integer(
         "Id of the group. A request must hold it, but the group is the one in the path.", example=2, required=True

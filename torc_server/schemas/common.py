@@ -25,6 +25,12 @@ class Model(Schema):
         return {name: body.get(name) for name, field in cls._declared_fields.items() if not field.dump_only}
 
 
+class WorkflowPart(Model):
+    """A request body, or answer, about one row of a workflow."""
+
+    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+
+
 class Answer(Schema):
     """An answer that is no model of its own. Used to describe, not to convert: PostgreSQL makes the JSON."""
 
@@ -80,7 +86,7 @@ class PathParameters(Query):
     limit = fields.QueryInteger(
         "How many jobs to claim at most.", example=10, minimum=0, maximum=MAX_LIMIT, required=True
     )
-    status = fields.QueryJobStatus("The status that the job is to get.", example="completed", required=True)
+    status = fields.QueryJobStatus("The status that the job is to get.", required=True)
     user_name = fields.QueryString("Name of the user.", example="alice", required=True)
     worker = fields.QueryString("Address of the worker, as it was stored.", example="alice@node07:22", required=True)
 

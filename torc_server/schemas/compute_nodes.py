@@ -12,7 +12,7 @@ class ComputeNodeModel(Model):
     """A worker's time on a machine, or on several that were allocated together. Its resources are for information:
     claims bring their own."""
 
-    id = fields.Integer("Id, given by the server.", example=3, dump_only=True, allow_none=True)
+    id = fields.RowId(example=3)
     workflow_id = fields.Integer("Id of the workflow that it works for.", example=7, required=True)
     hostname = fields.String("Name of the machine; need not be unique.", example="node07", required=True)
     pid = fields.Integer("Process id of the worker on the machine.", example=41873, required=True)

@@ -1,14 +1,13 @@
 """Stored events: JSON values with a time. The stream of events is another thing."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, PageAnswer, SortedPage
+from torc_server.schemas.common import PageAnswer, SortedPage, WorkflowPart
 
 
-class EventModel(Model):
+class EventModel(WorkflowPart):
     """A stored event: a JSON value and the time at which it was stored."""
 
-    id = fields.Integer("Id, given by the server.", example=101, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=101)
     timestamp = fields.Integer(
         "When the event was stored, counted from the start of 1970 (UTC). Always the time of the server, whatever a "
         "request holds.",

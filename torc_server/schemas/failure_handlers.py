@@ -1,14 +1,13 @@
 """Failure handlers: rules by which workers decide whether a failed job is tried again. The server only keeps them."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, Page, PageAnswer
+from torc_server.schemas.common import Page, PageAnswer, WorkflowPart
 
 
-class FailureHandlerModel(Model):
+class FailureHandlerModel(WorkflowPart):
     """Rules by which a worker decides whether a failed job is tried again. The server only keeps them."""
 
-    id = fields.Integer("Id, given by the server.", example=6, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=6)
     name = fields.String("Name; several handlers may have the same.", example="out-of-memory", required=True)
     rules = fields.String(
         "The rules, by convention of the clients a JSON array; any text for the server.",

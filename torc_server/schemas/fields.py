@@ -98,6 +98,13 @@ class Integer(Documented, fields.Integer):
         return value
 
 
+class RowId(Integer):
+    """The id of the row itself. Requests may hold one, which is ignored."""
+
+    def __init__(self, *, example):
+        super().__init__("Id, given by the server.", example=example, dump_only=True, allow_none=True)
+
+
 class Float(Documented, fields.Float):
     """A JSON number; integers are fine, infinities are not."""
 
@@ -186,7 +193,7 @@ class ListOfIntegers(Documented, fields.Field):
 
 
 class Strings(Documented, fields.Field):
-    """A list of strings. Used to describe a whole body, which schemas/remote_workers.py checks."""
+    """A list of strings, to describe one: in answers, and as the body that schemas/remote_workers.py checks."""
 
     openapi = {"type": "array", "items": String.openapi}
 
@@ -255,10 +262,8 @@ class QueryString(String):
     """Any text without NUL."""
 
 
-class QueryStrings(Documented, fields.Field):
+class QueryStrings(Strings):
     """A parameter that may be given several times: a list of texts."""
-
-    openapi = {"type": "array", "items": String.openapi}
 
     repeatable = True
 
@@ -269,7 +274,11 @@ class QueryStrings(Documented, fields.Field):
 
 
 class QueryJobStatus(JobStatus):
-    """One of the eleven words for a job's status."""
+    """One of the eleven words for a job's status. Without an example: of a parameter for which the contract says more
+    than JobStatus, generated clients forget the type."""
+
+    def __init__(self, description, *, required=False):
+        super().__init__(description, required=required)
 
 
 def parse_int64(text):

@@ -1,14 +1,13 @@
 """Files: what jobs consume and produce, by name and path. The server never looks at the disk."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, PageAnswer, SortedPage
+from torc_server.schemas.common import PageAnswer, SortedPage, WorkflowPart
 
 
-class FileModel(Model):
+class FileModel(WorkflowPart):
     """A file that jobs read or write. The server knows it by its path and never looks at the disk."""
 
-    id = fields.Integer("Id, given by the server.", example=15, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=15)
     name = fields.String("What the file is called; need not be unique.", example="part_1", required=True)
     path = fields.String(
         "Where the file is, as jobs and clients see it; need not be unique.", example="/data/part_1.csv", required=True

@@ -1,7 +1,7 @@
 """Jobs: shell commands with their relations, requirements and status."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Answer, Model, PageAnswer, Query, SortedPage
+from torc_server.schemas.common import Answer, Model, PageAnswer, Query, SortedPage, WorkflowPart
 
 
 class ComputeNodeSchedule(Model):
@@ -19,14 +19,13 @@ class ComputeNodeSchedule(Model):
     )
 
 
-class JobModel(Model):
+class JobModel(WorkflowPart):
     """A job: a shell command, with what it waits for, reads, writes and needs.
 
     Relation lists without ids are left out of answers.
     """
 
-    id = fields.Integer("Id, given by the server.", example=12, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=12)
     name = fields.String("Name; several jobs may have the same.", example="train", required=True)
     command = fields.String("Command line that workers run in a shell.", example="python train.py", required=True)
     invocation_script = fields.String(
@@ -112,7 +111,7 @@ class ListJobs(SortedPage):
     page_after = "upstream_job_id"
 
     workflow_id = fields.QueryInteger("Id of the workflow whose jobs are listed.", example=7, required=True)
-    status = fields.QueryJobStatus("Only jobs with this status.", example="ready")
+    status = fields.QueryJobStatus("Only jobs with this status.")
     needs_file_id = fields.QueryInteger("Only jobs that read this file.", example=21)
     upstream_job_id = fields.QueryInteger("Only jobs that depend directly on this one.", example=10)
     include_relationships = fields.QueryBoolean(

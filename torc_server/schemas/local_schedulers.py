@@ -1,14 +1,13 @@
 """Local schedulers: what a worker on the user's own machine may use."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, PageAnswer, SortedPage
+from torc_server.schemas.common import PageAnswer, SortedPage, WorkflowPart
 
 
-class LocalSchedulerModel(Model):
+class LocalSchedulerModel(WorkflowPart):
     """What a worker on the user's own machine may use. The server only keeps it."""
 
-    id = fields.Integer("Id, given by the server.", example=4, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=4)
     name = fields.String("Answered by a create, never stored.", example="laptop", allow_none=True)
     memory = fields.String("Memory that jobs may use: a number and k, m, g or t.", example="32g", allow_none=True)
     num_cpus = fields.Integer("CPUs that jobs may use.", example=8, allow_none=True)

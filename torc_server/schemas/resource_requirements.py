@@ -1,18 +1,17 @@
 """Resource requirements: what a job needs to run."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, PageAnswer, SortedPage
+from torc_server.schemas.common import PageAnswer, SortedPage, WorkflowPart
 
 
-class ResourceRequirementsModel(Model):
+class ResourceRequirementsModel(WorkflowPart):
     """What a job needs to run. Any number of jobs may use the same record, and claims by resources compare it with what
     a worker has free.
 
     A field that is left out gets its default, in updates too; null is refused.
     """
 
-    id = fields.Integer("Id, given by the server.", example=3, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=3)
     name = fields.String(
         "What the record is called; need not be unique. The one named default, which every workflow starts with, is "
         "for jobs that name none.",

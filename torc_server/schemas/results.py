@@ -9,7 +9,7 @@ from torc_server.schemas.common import Model, PageAnswer, SortedPage
 class ResultModel(Model):
     """How one attempt at a job ended, and what it used. A job has at most one result for each run and attempt."""
 
-    id = fields.Integer("Id, given by the server.", example=31, dump_only=True, allow_none=True)
+    id = fields.RowId(example=31)
     job_id = fields.Integer("Id of the job.", example=12, required=True)
     workflow_id = fields.Integer("Id of the workflow of the job.", example=7, required=True)
     run_id = fields.Integer("Run of the workflow in which the attempt was made.", example=1, required=True)
@@ -87,7 +87,7 @@ class ListResults(SortedPage):
     job_id = fields.QueryInteger("Only those of this job.", example=12)
     run_id = fields.QueryInteger("Only those of this run of the workflow.", example=1)
     return_code = fields.QueryInteger("Only those with this return code.", example=0)
-    status = fields.QueryJobStatus("Only those with this status.", example="failed")
+    status = fields.QueryJobStatus("Only those with this status.")
     compute_node_id = fields.QueryInteger("Only those of jobs that this compute node ran.", example=3)
     all_runs = fields.QueryBoolean(
         "true: all results; false: only the current one of each job.", example=True, load_default=False

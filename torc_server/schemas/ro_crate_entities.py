@@ -1,14 +1,13 @@
 """RO-Crate entities: what a research-object description says about a workflow's files and software."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Answer, Model, PageAnswer, SortedPage
+from torc_server.schemas.common import Answer, PageAnswer, SortedPage, WorkflowPart
 
 
-class RoCrateEntityModel(Model):
+class RoCrateEntityModel(WorkflowPart):
     """One entity of the RO-Crate, the research-object description, of a workflow."""
 
-    id = fields.Integer("Id, given by the server.", example=9, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=9)
     file_id = fields.Integer(
         "Id of the workflow's file that it describes; absent if it describes none.", example=3, allow_none=True
     )

@@ -7,7 +7,7 @@ from torc_server.schemas.common import Model, PageAnswer, SortedPage
 class ScheduledComputeNodesModel(Model):
     """An allocation of nodes that was asked for from a scheduler such as Slurm, from the request to its end."""
 
-    id = fields.Integer("Id, given by the server.", example=5, dump_only=True, allow_none=True)
+    id = fields.RowId(example=5)
     workflow_id = fields.Integer("Id of the workflow that it is for.", example=7, required=True)
     scheduler_id = fields.Integer(
         "The number that the scheduler gave to the allocation, such as a Slurm job id.", example=123456, required=True

@@ -1,14 +1,13 @@
 """Slurm schedulers: how nodes are asked for from Slurm. The server keeps the words and never talks to Slurm."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, PageAnswer, SortedPage
+from torc_server.schemas.common import PageAnswer, SortedPage, WorkflowPart
 
 
-class SlurmSchedulerModel(Model):
+class SlurmSchedulerModel(WorkflowPart):
     """How clients ask Slurm for nodes: options of sbatch. The server only keeps them, unchecked."""
 
-    id = fields.Integer("Id, given by the server.", example=4, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=4)
     name = fields.String("Name; several schedulers may have the same.", example="short", allow_none=True)
     account = fields.String("Account that the allocation is charged to.", example="climate", required=True)
     gres = fields.String("Generic resources of each node, such as GPUs.", example="gpu:2", allow_none=True)

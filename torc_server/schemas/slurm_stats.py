@@ -7,7 +7,7 @@ from torc_server.schemas.common import MAX_LIMIT, Model, Page, PageAnswer
 class SlurmStatsModel(Model):
     """What Slurm's accounting says about one attempt of a job in one run. What it does not say is left out."""
 
-    id = fields.Integer("Id, given by the server.", example=8, dump_only=True, allow_none=True)
+    id = fields.RowId(example=8)
     workflow_id = fields.Integer("Id of the workflow of the job.", example=7, required=True)
     job_id = fields.Integer("Id of the job.", example=12, required=True)
     run_id = fields.Integer("The run of the workflow; not compared with the current one.", example=1, required=True)

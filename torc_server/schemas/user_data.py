@@ -1,14 +1,13 @@
 """User data: JSON values that jobs consume and produce."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, PageAnswer, Query, SortedPage
+from torc_server.schemas.common import PageAnswer, Query, SortedPage, WorkflowPart
 
 
-class UserDataModel(Model):
+class UserDataModel(WorkflowPart):
     """A JSON value with a name, which jobs read or write."""
 
-    id = fields.Integer("Id, given by the server.", example=21, dump_only=True, allow_none=True)
-    workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
+    id = fields.RowId(example=21)
     name = fields.String("What the value is called; need not be unique.", example="threshold", required=True)
     is_ephemeral = fields.Boolean(
         "Whether initialize_jobs with clear_ephemeral_user_data empties the data while a job that writes it is not "

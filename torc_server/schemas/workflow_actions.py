@@ -20,7 +20,7 @@ class WorkflowActionModel(Model):
     It is pending, that is to be claimed, once trigger_count has reached required_triggers, until it is executed.
     """
 
-    id = fields.Integer("Id, given by the server.", example=5, dump_only=True, allow_none=True)
+    id = fields.RowId(example=5)
     workflow_id = fields.Integer(
         "Id of the workflow; a create takes that of the path, whatever is sent.", example=7, required=True
     )

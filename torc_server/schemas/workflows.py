@@ -11,7 +11,7 @@ class WorkflowModel(Model):
     The compute_node fields and the configurations are for clients and workers: the server keeps them as they are.
     """
 
-    id = fields.Integer("Id, given by the server.", example=7, dump_only=True, allow_none=True)
+    id = fields.RowId(example=7)
     name = fields.String("Name; several workflows may have the same.", example="training", required=True)
     user = fields.String(
         "Owner. A create by a user who is logged in makes it that user, whatever is sent.",
