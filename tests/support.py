@@ -182,6 +182,10 @@ class Server:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [int(pid) for pid in children if b"torc-server" in _command_line(pid)]
 
+    def wait_for_workers(self, count, without=()):
+        """Wait until there are that many, none of them `without`: seen in one look, since one may end between two."""
+        wait_for(lambda: len(now := self.workers()) == count and not {*now} & {*without}, what="the workers")
+
     def stop(self, how=signal.SIGTERM, timeout=40):
         """Send the signal, wait for the end, check that nothing listens; return the exit code."""
         if self.client:

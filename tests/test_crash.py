@@ -34,7 +34,7 @@ def test_a_drain_survives_the_kill_of_a_worker_and_of_postgres(start_server):
         os.kill(postmaster(server.data_dir), signal.SIGKILL)  # now one that a worker started
     drain.check()
     assert drain.handed_back
-    assert len(server.workers()) == 2
+    server.wait_for_workers(2)
 
 
 def test_a_drain_survives_the_kill_of_the_whole_server(start_server):

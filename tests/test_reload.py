@@ -46,10 +46,14 @@ def only(server, worker):
 
 def answers(server, password):
     """The status that each worker answers, one after the other."""
-    found = []
+    return list(answers_by_worker(server, password).values())
+
+
+def answers_by_worker(server, password):
+    found = {}
     for worker in server.workers():
         with only(server, worker) as client:
-            found.append(client.get("/ping", user=("alice", password), status=None).status_code)
+            found[worker] = client.get("/ping", user=("alice", password), status=None).status_code
             client.close()
     return found
 
@@ -58,7 +62,7 @@ def answers(server, password):
 def server(start_server, fresh_database_url, auth_file):
     """Four workers, each of which remembers the old password."""
     server = start_server(database_url=fresh_database_url, workers=4, auth_file=auth_file, require_auth=True)
-    wait_for(lambda: len(server.workers()) == 4, what="all workers")
+    server.wait_for_workers(4)
     assert answers(server, OLD) == [200] * 4
     return server
 
@@ -83,7 +87,7 @@ def test_sighup_reads_the_file_too(server, auth_file):
     before = set(server.workers())
     write(auth_file, f"alice:{NEW_HASH}\n")
     server.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: len(server.workers()) == 4 and not before & set(server.workers()), what="new workers")
+    server.wait_for_workers(4, without=before)
     assert answers(server, OLD) == [401] * 4
     assert answers(server, NEW) == [200] * 4
 
@@ -97,8 +101,8 @@ def test_a_broken_file_changes_nothing_but_for_a_new_worker_which_does_not_go_ba
     assert answers(server, NEW) == [200] * 4
     before = server.workers()
     os.kill(before[0], signal.SIGKILL)
-    wait_for(lambda: len(server.workers()) == 4 and before[0] not in server.workers(), what="a new worker")
-    found = dict(zip(server.workers(), answers(server, OLD), strict=True))
+    server.wait_for_workers(4, without={before[0]})
+    found = answers_by_worker(server, OLD)
     assert [found.pop(pid) for pid in before[1:]] == [401] * 3
     assert list(found.values()) == [503]
     write(auth_file, f"alice:{NEW_HASH}\n")

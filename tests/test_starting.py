@@ -151,9 +151,9 @@ def test_a_killed_postgresql_is_started_again_and_a_killed_worker_replaced(start
         return answered and postmaster(server) not in (None, killed)
 
     wait_for(runs_again, timeout=30)
-    workers = server.workers()
-    os.kill(workers[0], signal.SIGKILL)
-    wait_for(lambda: len(server.workers()) == 2 and workers[0] not in server.workers(), what="a new worker")
+    worker = server.workers()[0]
+    os.kill(worker, signal.SIGKILL)
+    server.wait_for_workers(2, without={worker})
     database = psutil.Process(postmaster(server))
     assert server.stop() == 0
     assert ended(database)
