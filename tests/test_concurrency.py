@@ -1,5 +1,6 @@
 """What several processes do to one workflow at once must end as if they had come one after another."""
 
+import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,36 @@ def test_two_parents_completed_at_the_same_moment_release_their_child(on_server)
     at_once(*((crowd.complete_in_step, url, [workflow.result(job) for job in side]) for side in (left, right)))
     assert count_statuses(workflow) == {"completed": 2 * PAIRS, "ready": PAIRS}
     assert workflow.violations() == []
+
+
+@pytest.mark.parametrize("first, becomes", [("completed", "ready"), ("failed", "canceled")])
+def test_a_release_counts_what_it_waited_for(workflow, database_url, first, becomes):
+    left, right = workflow.job(), workflow.job()
+    child = workflow.job(left, right)
+    grandchild = workflow.job(child)
+    workflow.initialize()
+    with ThreadPoolExecutor() as pool, psycopg.connect(database_url) as session:
+        result = json.dumps(workflow.result(left, first))
+        session.execute("SELECT torc.complete_job(%s, %s, 0, %s)", [left, first, result])
+        completion = pool.submit(workflow.complete, right)
+        time.sleep(0.3)
+        assert not completion.done()  # it waits for the child's row
+        session.commit()
+    completion.result()
+    assert workflow.status(child) == becomes
+    assert workflow.status(grandchild) == ("blocked" if becomes == "ready" else "canceled")
+
+
+def test_a_start_that_waits_for_the_claim_of_its_job_starts_it(workflow, database_url):
+    job, node = workflow.job(), workflow.node()
+    workflow.initialize()
+    with ThreadPoolExecutor() as pool, locked(database_url, [job]) as session:
+        session.execute("UPDATE torc.job SET status = 'pending' WHERE id = %s", [job])
+        start = pool.submit(workflow.start, job, node)
+        time.sleep(0.3)
+        assert not start.done()
+        session.commit()
+    assert start.result()["status"] == "running"
 
 
 def test_a_job_created_while_its_dependency_completes_counts_it_once(on_server):

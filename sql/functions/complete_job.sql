@@ -6,7 +6,8 @@
 -- Locks: workflow shared, the job's row, dependents by id, action rows by id. Raises TC404, TC403, TC409 (disabled,
 -- pending_failed; stored attempt), TC422 (status not terminal, already complete, ids that differ from the path, unknown
 -- node).
--- Each job passes here, so what mostly has nothing to do is asked for in an IF, not by PERFORM, which is a statement.
+-- Each job passes here, and each statement costs 10 µs or more: one look says what there is to do (25 µs for the five
+-- questions, 55 one by one). It comes after the lock of the row, under which no other result of the job is stored.
 CREATE OR REPLACE FUNCTION torc.complete_job(
     p_job_id bigint,
     p_status torc.job_status,
@@ -19,10 +20,26 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     v_job torc.job := torc.lock_job(p_job_id, p_caller);
-    v_run_id bigint := torc.current_run_id(v_job.workflow_id);
     v_result torc.result := jsonb_populate_record(NULL::torc.result, p_result);
     v_change torc.status_change := (p_job_id, v_job.status, p_status);
+    v_downstream torc.status_change[] := '{}';
+    v_run_id bigint;
+    v_is_watched boolean;
+    v_has_actions boolean;
+    v_has_dependents boolean;
+    v_has_result boolean;
 BEGIN
+    SELECT
+        run_id,
+        EXISTS (
+            SELECT 1 FROM torc.event_stream WHERE workflow_id = v_job.workflow_id AND expires_at > clock_timestamp()
+        ),
+        EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_job.workflow_id),
+        EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id),
+        EXISTS (SELECT 1 FROM torc.result WHERE job_id = p_job_id AND is_current)
+    INTO v_run_id, v_is_watched, v_has_actions, v_has_dependents, v_has_result
+    FROM torc.workflow_status
+    WHERE workflow_id = v_job.workflow_id;
     v_result.attempt_id := coalesce(v_result.attempt_id, 1);
     IF NOT (torc.is_complete(p_status) OR p_status = 'pending_failed')
         OR v_result.job_id <> p_job_id
@@ -32,49 +49,49 @@ BEGIN
     THEN
         PERFORM torc.refuse_completion(v_job, p_status, p_run_id, v_result);
     END IF;
-    IF v_job.status = p_status AND EXISTS (
-        SELECT 1
-        FROM torc.result
-        WHERE job_id = p_job_id AND run_id = p_run_id AND attempt_id = v_result.attempt_id
-            AND status = v_result.status AND return_code = v_result.return_code
-    ) THEN
-        RETURN torc.job_with_relations_json(v_job);
-    END IF;
     IF v_job.status NOT IN ('pending', 'running') THEN
+        IF torc.is_completed_so(v_job, p_status, v_result) THEN
+            RETURN torc.job_with_relations_json(v_job);
+        END IF;
         PERFORM torc.check_completable(v_job, p_run_id);
     END IF;
     IF p_caller.enforced THEN
         PERFORM torc.authorize_node_reference(v_job.workflow_id, v_result.compute_node_id, p_caller);
     END IF;
-    v_result.id := torc.store_result(v_result);
+    v_result.id := torc.store_result(v_result, v_has_result);
     UPDATE torc.job
     SET status = p_status, active_compute_node_id = NULL, canceled_by_dependency = false
     WHERE id = p_job_id
     RETURNING * INTO v_job;
-    IF torc.is_watched(v_job.workflow_id) THEN
+    IF v_is_watched THEN
         PERFORM torc.publish_completion(v_job, v_result);
     END IF;
-    PERFORM torc.follow_completion(v_job.workflow_id, v_change);
+    IF v_has_dependents THEN
+        v_downstream := torc.move_dependents(ARRAY[v_change]);
+    END IF;
+    IF v_has_actions THEN
+        PERFORM torc.trigger_job_actions(v_job.workflow_id, v_change || v_downstream);
+        PERFORM torc.trigger_workflow_complete(v_job.workflow_id);
+    END IF;
+    IF v_is_watched AND v_downstream <> '{}' THEN
+        PERFORM torc.publish_changes(v_job.workflow_id, v_downstream);
+    END IF;
     RETURN torc.job_with_relations_json(v_job);
 END
 $$;
 
--- What a completion means to others: dependents, then actions. Most jobs have neither.
-CREATE OR REPLACE FUNCTION torc.follow_completion(p_workflow_id bigint, p_change torc.status_change)
-RETURNS void
-LANGUAGE plpgsql
+-- Whether this very completion is stored already.
+CREATE OR REPLACE FUNCTION torc.is_completed_so(p_job torc.job, p_status torc.job_status, p_result torc.result)
+RETURNS boolean
+LANGUAGE plpgsql STABLE
 AS $$
-DECLARE
-    v_has_actions boolean := EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = p_workflow_id);
 BEGIN
-    IF EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_change.job_id) THEN
-        PERFORM torc.settle_dependents(ARRAY[p_change], ARRAY[p_change]);
-    ELSIF v_has_actions THEN
-        PERFORM torc.trigger_job_actions(p_workflow_id, ARRAY[p_change]);
-    END IF;
-    IF v_has_actions THEN
-        PERFORM torc.trigger_workflow_complete(p_workflow_id);
-    END IF;
+    RETURN p_job.status = p_status AND EXISTS (
+        SELECT 1
+        FROM torc.result
+        WHERE job_id = p_job.id AND run_id = p_result.run_id AND attempt_id = p_result.attempt_id
+            AND status = p_result.status AND return_code = p_result.return_code
+    );
 END
 $$;
 

@@ -34,21 +34,32 @@ BEGIN
 END
 $$;
 
--- Shares the job's workflow, locks the job's row and returns it. Without access control the row itself says that there
--- is such a workflow.
-CREATE OR REPLACE FUNCTION torc.lock_job(p_job_id bigint, p_caller torc.caller)
-RETURNS torc.job
+-- Shares the job's workflow and returns its id. Without access control the job's row says that there is that workflow.
+CREATE OR REPLACE FUNCTION torc.share_workflow_of_job(p_job_id bigint, p_caller torc.caller)
+RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
     v_workflow_id bigint := torc.workflow_of_job(p_job_id);
-    v_job torc.job;
 BEGIN
     IF p_caller.enforced THEN
         PERFORM torc.share_workflow(v_workflow_id, p_caller);
     ELSE
         PERFORM pg_advisory_xact_lock_shared(v_workflow_id);
     END IF;
+    RETURN v_workflow_id;
+END
+$$;
+
+-- Shares the job's workflow, locks the job's row and returns it.
+CREATE OR REPLACE FUNCTION torc.lock_job(p_job_id bigint, p_caller torc.caller)
+RETURNS torc.job
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_workflow_id bigint := torc.share_workflow_of_job(p_job_id, p_caller);
+    v_job torc.job;
+BEGIN
     SELECT * INTO v_job FROM torc.job WHERE id = p_job_id FOR UPDATE;
     IF NOT FOUND THEN  -- deleted while we waited
         PERFORM torc.authorize_workflow(v_workflow_id, p_caller);

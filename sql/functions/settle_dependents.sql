@@ -3,17 +3,15 @@
 --     dependency failed, canceled and marked canceled_by_dependency;
 --   * a job so marked goes back to blocked when a dependency opens again, and to ready when no failed one is left;
 --   * what was canceled or taken back that way is itself a change for its own dependents, and so on down.
--- At the end, open event streams hear of it and actions that wait for those jobs are triggered; p_completed: the caller's own changes that count for them.
--- The callers hold the workflow's lock and the rows of the jobs that changed. Locks dependents, level by level, by id:
--- a level is locked in one statement and worked on in the next, which sees what the lock waited for.
+-- Returns what moved that way.
+-- The callers hold the workflow's lock and the rows of the jobs that changed. Locks dependents, level by level, by id.
+-- What the locking statement says of a job is what PostgreSQL read when it had the lock, anew if it had to wait; of
+-- other tables it sees the state from before the wait, but edges only change under the exclusive lock of the workflow.
 -- O(out-degree): decisions come from the job's own counters, so the last of 1,000 parents frees 1,000 children without
 -- a look at a million edges. One plan for all calls: planned anew for each array, a call without dependents took 184 µs
 -- instead of 20. Made for indexes and nothing else, because it may be made while the tables are empty.
-CREATE OR REPLACE FUNCTION torc.settle_dependents(
-    p_changes torc.status_change[],
-    p_completed torc.status_change[] DEFAULT NULL
-)
-RETURNS void
+CREATE OR REPLACE FUNCTION torc.move_dependents(p_changes torc.status_change[])
+RETURNS torc.status_change[]
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off
@@ -22,23 +20,12 @@ AS $$
 DECLARE
     v_changes torc.status_change[] := p_changes;
     v_downstream torc.status_change[] := '{}';
-    v_counted torc.status_change[];
-    v_workflow_id bigint;
     v_goes_on boolean := true;
+    v_settled torc.status_change[];  -- of all dependents of the level, whether their status changes or not
+    v_open bigint[];
+    v_failed bigint[];
 BEGIN
     WHILE v_goes_on LOOP
-        PERFORM 1
-        FROM torc.job
-        WHERE id IN (
-            SELECT edge.job_id
-            FROM unnest(v_changes) AS change
-            INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = change.job_id
-            WHERE torc.concerns_dependents(change.old_status, change.new_status)
-        )
-        ORDER BY id
-        FOR UPDATE;
-        EXIT WHEN NOT FOUND;
-
         WITH delta AS (
             SELECT
                 edge.job_id,
@@ -46,12 +33,11 @@ BEGIN
                 sum(torc.is_failed(change.new_status)::integer - torc.is_failed(change.old_status)::integer) AS failed
             FROM unnest(v_changes) AS change
             INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = change.job_id
-            -- Those that were locked, and no others: a row that is not locked may change under this statement.
             WHERE torc.concerns_dependents(change.old_status, change.new_status)
             GROUP BY edge.job_id
         ),
 
-        counted AS (
+        locked AS (
             SELECT
                 job.id,
                 job.status,
@@ -61,11 +47,13 @@ BEGIN
                 job.failed_dependencies + delta.failed AS failed_dependencies
             FROM delta
             INNER JOIN torc.job AS job ON job.id = delta.job_id
+            ORDER BY job.id
+            FOR UPDATE OF job
         ),
 
         settled AS (
             SELECT
-                counted.*,
+                locked.*,
                 CASE
                     WHEN status = 'blocked' AND open_dependencies = 0
                         THEN CASE
@@ -76,39 +64,47 @@ BEGIN
                     WHEN canceled_by_dependency AND failed_dependencies = 0 THEN 'ready'
                     ELSE status
                 END AS new_status
-            FROM counted
-        ),
-
-        moved AS (
-            UPDATE torc.job AS job
-            SET
-                status = settled.new_status,
-                open_dependencies = settled.open_dependencies,
-                failed_dependencies = settled.failed_dependencies,
-                canceled_by_dependency = settled.new_status = 'canceled'
-                    AND (settled.status = 'blocked' OR settled.canceled_by_dependency)
-            FROM settled
-            WHERE job.id = settled.id
-            RETURNING (job.id, settled.status, settled.new_status)::torc.status_change AS change
+            FROM locked
         )
 
         SELECT
-            array_agg(change),
-            coalesce(bool_or(torc.concerns_dependents((change).old_status, (change).new_status)), false)
-        INTO v_changes, v_goes_on
-        FROM moved
-        WHERE (change).old_status <> (change).new_status;
+            array_agg((id, status, new_status)::torc.status_change),
+            array_agg(open_dependencies),
+            array_agg(failed_dependencies),
+            array_agg((id, status, new_status)::torc.status_change) FILTER (WHERE status <> new_status),
+            bool_or(torc.concerns_dependents(status, new_status))
+        INTO v_settled, v_open, v_failed, v_changes, v_goes_on
+        FROM settled;
+        EXIT WHEN v_settled IS NULL;
+
+        UPDATE torc.job AS job
+        SET
+            status = settled.new_status,
+            open_dependencies = settled.open_dependencies,
+            failed_dependencies = settled.failed_dependencies,
+            canceled_by_dependency = settled.new_status = 'canceled'
+                AND (settled.old_status = 'blocked' OR job.canceled_by_dependency)
+        FROM unnest(v_settled, v_open, v_failed)
+            AS settled (job_id, old_status, new_status, open_dependencies, failed_dependencies)
+        WHERE job.id = settled.job_id;
         v_downstream := v_downstream || v_changes;
     END LOOP;
-    v_counted := p_completed || v_downstream;
-    IF v_counted = '{}' THEN
-        RETURN;
-    END IF;
-    v_workflow_id := (SELECT workflow_id FROM torc.job WHERE id = v_counted[1].job_id);
-    IF EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_workflow_id) THEN
-        PERFORM torc.trigger_job_actions(v_workflow_id, v_counted);
-    END IF;
-    IF v_downstream <> '{}' AND torc.is_watched(v_workflow_id) THEN
+    RETURN v_downstream;
+END
+$$;
+
+-- The same; then actions that wait for the jobs that moved are triggered, and open event streams hear of them.
+CREATE OR REPLACE FUNCTION torc.settle_dependents(p_changes torc.status_change[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_downstream torc.status_change[] := torc.move_dependents(p_changes);
+    v_workflow_id bigint;
+BEGIN
+    IF v_downstream <> '{}' THEN
+        v_workflow_id := (SELECT workflow_id FROM torc.job WHERE id = v_downstream[1].job_id);
+        PERFORM torc.trigger_job_actions(v_workflow_id, v_downstream);
         PERFORM torc.publish_changes(v_workflow_id, v_downstream);
     END IF;
 END

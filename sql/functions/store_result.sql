@@ -1,13 +1,16 @@
--- Inserts a result and makes it the current one of its job; returns its id. Breaks the result's own constraints when
--- the attempt is stored already (409) or the compute node does not exist (422).
-CREATE OR REPLACE FUNCTION torc.store_result(p_result torc.result)
+-- Inserts a result and makes it the current one of its job; returns its id. p_may_replace is false if the caller knows
+-- that the job has no current one. Breaks the result's own constraints when the attempt is stored already (409) or the
+-- compute node does not exist (422).
+CREATE OR REPLACE FUNCTION torc.store_result(p_result torc.result, p_may_replace boolean DEFAULT true)
 RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
     v_id bigint;
 BEGIN
-    UPDATE torc.result SET is_current = false WHERE job_id = p_result.job_id AND is_current;
+    IF p_may_replace THEN
+        UPDATE torc.result SET is_current = false WHERE job_id = p_result.job_id AND is_current;
+    END IF;
     INSERT INTO torc.result (
         job_id, workflow_id, run_id, attempt_id, return_code, exec_time_minutes, completion_time, status,
         compute_node_id, peak_memory_bytes, avg_memory_bytes, peak_cpu_percent, avg_cpu_percent,
