@@ -122,7 +122,7 @@ def test_claim_jobs_based_on_resources_reads_only_the_first_jobs_that_fit(
 
 
 def test_jobs_of_all_schedulers_are_read_from_an_index_in_claim_order_too(crowded, database_url):
-    statement = "SELECT torc.pick_fitting_jobs(%s, %s, %s, true)"
+    statement = "SELECT torc.pick_fitting_jobs(%s, %s, %s, NULL, true)"
     picked, scans = call(database_url, statement, crowded, LIMIT, json.dumps(WORKER))
     assert len(picked) == LIMIT
     assert "job_ready_requirements_idx" in {index for index, _ in scans}
@@ -134,6 +134,40 @@ def test_a_claim_that_finds_nothing_that_fits_reads_next_to_nothing(crowded, dat
     answer, scans = call(database_url, statement, crowded, LIMIT, json.dumps(WORKER | {"memory_gb": 0}))
     assert answer["jobs"] == []
     assert_few_rows(scans)
+
+
+@pytest.mark.parametrize("vacuumed", [False, True], ids=["unknown to the planner", "known to be empty"])
+@pytest.mark.parametrize("scheduler", [None, 7, 9], ids=["any worker", "one of the scheduler", "one of another"])
+def test_plans_that_were_made_for_few_jobs_serve_many(fresh_database_url, vacuumed, scheduler):
+    worker = json.dumps(WORKER | ({"scheduler_config_id": scheduler} if scheduler else {}))
+    with psycopg.connect(fresh_database_url, autocommit=True) as admin:
+        admin.execute("ALTER TABLE torc.job SET (autovacuum_enabled = false)")
+        if vacuumed:
+            admin.execute("VACUUM ANALYZE torc.job")
+        statement = """SELECT torc.create_workflow('{"name": "w", "user": "u"}') ->> 'id'"""
+        workflow = admin.execute(statement).fetchone()[0]
+
+        def fill(count, priority=0, scheduler=None, num_cpus=1):
+            statement = """
+                INSERT INTO torc.resource_requirements (workflow_id, name, num_cpus, memory_bytes, runtime_s)
+                VALUES (%s, 'r', %s, 1, 1) RETURNING id
+            """
+            values = {
+                "workflow": workflow, "priority": priority, "scheduler": scheduler, "status": "ready", "count": count,
+                "requirements": admin.execute(statement, [workflow, num_cpus]).fetchone()[0],
+            }  # fmt: skip
+            admin.execute(FILL, values)
+
+        with explained(fresh_database_url) as (session, plans):
+            for fillings in [{"count": LIMIT}], [{}, {"priority": 5, "num_cpus": 64}, {"priority": 5, "scheduler": 7}]:
+                for filling in fillings:
+                    fill(**{"count": 10 * MOST_ROWS} | filling)
+                plans.clear()
+                for any_scheduler in (False, True):
+                    statement = "SELECT torc.pick_fitting_jobs(%s, %s, %s, NULL, %s)"
+                    picked = session.execute(statement, [workflow, LIMIT, worker, any_scheduler]).fetchone()[0]
+                    assert len(picked) == LIMIT
+            assert_few_rows(list(scans_of_job(plans)))
 
 
 def assert_few_rows(scans):
