@@ -22,7 +22,7 @@ from torc_server.schemas.fields import JOB_STATUSES
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 SETTINGS = settings(
-    max_examples=int(EXAMPLES or 170),
+    max_examples=int(EXAMPLES or 120),
     stateful_step_count=40,
     derandomize=not EXAMPLES,
     database=None,

@@ -1,7 +1,9 @@
 """The conventions of HTTP and JSON that hold for every endpoint."""
 
+import http.client
 import json
 import re
+import socket
 import threading
 
 import pytest
@@ -388,6 +390,60 @@ def test_a_body_may_come_in_chunks(server):
         assert post("/files", [b"{"])[0] == 400
         assert post("/nothing", [b"x" * 300000] * 2)[0] == 404
     assert client.get("/files", params={"workflow_id": workflow}).json["total_count"] == 2
+
+
+UNREADABLE = {
+    "no request": (400, b"GARBAGE\r\n\r\n"),
+    "a method in lower case": (400, b"get /ping HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "a header without a colon": (400, b"GET /ping HTTP/1.1\r\nHost x\r\n\r\n"),
+    "a length that is no number": (400, b'GET /ping HTTP/1.1\r\nContent-Length: "\r\n\r\n'),
+    "a long path": (414, b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "a long header": (431, b"GET /ping HTTP/1.1\r\nHost: " + b"x" * 9000 + b"\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(("status", "sent"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_no_request_is_refused_in_the_one_shape_and_the_connection_ends(server, status, sent):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(sent)
+        got = http.client.HTTPResponse(connection)
+        got.begin()
+        error = json.loads(got.read())["error"]
+        assert (got.status, error["error"]) == (status, "BadRequest")
+        assert error["message"].startswith("The request cannot be read: ")
+        assert got.headers["content-type"] == "application/json"
+        assert connection.recv(1) == b""
+
+
+BROKEN_CHUNKS = {
+    "no size": b"size\r\n",
+    "a negative size": b"-1\r\n{\r\n0\r\n\r\n",
+    "a chunk longer than its size": b"1\r\n{}\r\n0\r\n\r\n",
+    "broken after a good one": b"2\r\n{}\r\nx\r\n",
+}
+
+
+@pytest.mark.parametrize("chunks", BROKEN_CHUNKS.values(), ids=BROKEN_CHUNKS)
+def test_a_body_of_broken_chunks_is_400_in_the_one_shape_and_changes_nothing_whether_the_view_reads_it_or_not(
+    server, chunks
+):
+    client = server.client
+    workflow = client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
+    job = client.post("/jobs", json={"workflow_id": workflow, "name": "j", "command": "c"}).json["id"]
+    before = client.get(f"/jobs/{job}").json
+    for method, path in (
+        ("POST", "/files"), ("POST", f"/workflows/{workflow}/initialize_jobs"), ("DELETE", f"/jobs/{job}"),
+    ):  # fmt: skip
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            head = f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+            got = http.client.HTTPResponse(connection)
+            got.begin()
+            error = json.loads(got.read())["error"]
+            assert (got.status, error["error"]) == (400, "BadRequest")
+            assert error["message"].startswith("The chunks of the body cannot be read: ")
+            assert connection.recv(1) == b""  # where the next request would begin nobody knows
+    assert client.get(f"/jobs/{job}").json == before
 
 
 def test_a_body_over_the_limit_is_413_and_stores_nothing(start_server, fresh_database_url):

@@ -7,6 +7,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 log = logging.getLogger("torc_server")
 
+OWN_FAULT = "The server failed; its log says why"
 KINDS = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -70,4 +71,4 @@ _MESSAGES = {
 
 def _unexpected(error):
     log.exception("a request failed by our own fault")
-    return ApiError(500, "The server failed; its log says why").response()
+    return ApiError(500, OWN_FAULT).response()

@@ -7,6 +7,8 @@ import select
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
+from torc_server.errors import OWN_FAULT, ApiError
+
 log = logging.getLogger("torc_server")
 
 # gunicorn writes a line for each worker and signal at "info"; people want to see those only when they look for them.
@@ -65,6 +67,25 @@ class HeadersWithBody:
         return getattr(self._sock, name)
 
 
+class RefusalAsJson:
+    """A socket that sends what gunicorn itself refuses, before the application sees it, in the one error shape instead
+    of as HTML; the status stays."""
+
+    def __init__(self, sock, reason):
+        self._sock = sock
+        self._reason = reason
+
+    def sendall(self, html):
+        status = int(html.split(maxsplit=2)[1])
+        answer = ApiError(status, self._reason if status < 500 else OWN_FAULT).response()
+        head = {**answer.headers, "Connection": "close"}
+        lines = [f"HTTP/1.1 {answer.status}", *(f"{name}: {value}" for name, value in head.items())]
+        self._sock.sendall("\r\n".join([*lines, "", ""]).encode() + answer.get_data())
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+
 class Worker(ThreadWorker):
     """A threaded worker for clients that send one request after the other, as runners do that claim, start, complete.
 
@@ -103,6 +124,9 @@ class Worker(ThreadWorker):
             if poll.poll(1):
                 return True
         return False
+
+    def handle_error(self, req, client, addr, exc):
+        super().handle_error(req, RefusalAsJson(client, f"The request cannot be read: {exc}"), addr, exc)
 
     def set_accept_enabled(self, enabled):
         super().set_accept_enabled(enabled)

@@ -3,9 +3,11 @@
 import functools
 import itertools
 import json
+import tempfile
 import time
 
 from flask import Response, request
+from gunicorn.http.errors import ParseException
 from marshmallow import ValidationError
 from werkzeug.routing import BaseConverter, Rule
 from werkzeug.wsgi import wrap_file
@@ -82,15 +84,32 @@ class Envelope:
         def start(status, headers, exc_info=None):
             return start_response(status, headers + self._headers(environ), exc_info)
 
+        body = environ["wsgi.input"]
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            try:
+                self._take_in(body, environ)
+            except (ParseException, OSError) as error:
+                return ApiError(400, f"The chunks of the body cannot be read: {error}").response()(environ, start)
         answer = self._wsgi_app(environ, start)
-        try:
-            # Only where there is a body: for want of one, servers other than gunicorn wait for it.
-            if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
-                self._discard_rest_of_body(environ["wsgi.input"])
-        except BaseException:  # the client is gone, or its chunks are none
-            answer.close()
-            raise
+        # Only where there is a body: for want of one, servers other than gunicorn wait for it.
+        if environ.get("CONTENT_LENGTH", "0") != "0":
+            try:
+                self._discard_rest_of_body(body)
+            except BaseException:  # the client is gone
+                answer.close()
+                raise
         return answer
+
+    def _take_in(self, body, environ):
+        """Read a body that comes in chunks before anybody acts on the request: a broken chunk must change nothing,
+        also where the view does not look at the body. Raises ParseException, OSError."""
+        file = environ["wsgi.input"] = tempfile.SpooledTemporaryFile(repository.SPOOL_MEMORY)
+        left = self._max_body + 1  # one more, and Flask knows that it is too large
+        while left > 0 and (piece := body.read(min(left, 1 << 16))):
+            left -= file.write(piece)
+        environ["CONTENT_LENGTH"] = str(file.tell())
+        del environ["HTTP_TRANSFER_ENCODING"]
+        file.seek(0)
 
     @staticmethod
     def _headers(environ):
