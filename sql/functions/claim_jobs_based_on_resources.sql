@@ -60,9 +60,9 @@ $$;
 -- the first jobs of every fitting one: a filter on the jobs themselves reads all that do not fit (22 claims/s against
 -- 6,700).
 -- One plan for all calls: planned anew each time, that took 700 µs of a claim's 1,250. It may be made while there are
--- next to no jobs, when all plans cost the same: so only indexes may give the order, and each ORDER BY spells out the one
--- that is meant. (BETWEEN x AND x means = x; but what equals a constant plays no part in the order, and then an index
--- would do that reads the jobs of other schedulers or requirements first.)
+-- next to no jobs, when all plans cost the same: so only indexes may give the order, and each ORDER BY spells out the
+-- one that is meant. (BETWEEN x AND x means = x; but what equals a constant plays no part in the order, and then an
+-- index would do that reads the jobs of other schedulers or requirements first.)
 CREATE OR REPLACE FUNCTION torc.pick_fitting_jobs(
     p_workflow_id bigint,
     p_limit bigint,

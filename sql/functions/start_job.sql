@@ -1,8 +1,8 @@
 -- Moves a pending job to running and records the compute node that runs it. Sent again for the same node, it answers
 -- as before. Locks: workflow shared, the job's row. Raises TC404, TC403, TC409 (not pending), TC422 (run, node).
--- Each job passes here, and each statement costs 10 µs or more: one look tells the run and whether anybody watches (as
--- is_watched() does); the UPDATE itself locks the row and asks for its status, after a wait for the new one. Only if that
--- moved nothing, more is looked at.
+-- Each job passes here, and each statement costs 10 µs or more: one look tells the run and whether anybody watches
+-- (as is_watched() does); the UPDATE itself locks the row and asks for its status, after a wait for the new one.
+-- Only if that moved nothing, more is looked at.
 CREATE OR REPLACE FUNCTION torc.start_job(
     p_job_id bigint,
     p_run_id bigint,
