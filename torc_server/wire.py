@@ -9,6 +9,7 @@ import time
 from flask import Response, request
 from gunicorn.http.errors import ParseException
 from marshmallow import ValidationError
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.routing import BaseConverter, Rule
 from werkzeug.wsgi import wrap_file
 
@@ -241,11 +242,19 @@ def first_message(messages, path=""):
 
 
 def read_body():
-    """Return the raw JSON body. Raises ApiError 415 without a JSON content type."""
-    kind = request.mimetype
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise ApiError(415, "Expected request with `Content-Type: application/json`")
-    return request.get_data(cache=False)
+    """Return the raw JSON body. Raises ApiError 415 without a JSON content type; the framework's 413, 400 cut off."""
+    environ = request.environ
+    if environ.get("CONTENT_TYPE") != "application/json":
+        kind = request.mimetype
+        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+            raise ApiError(415, "Expected request with `Content-Type: application/json`")
+    length = environ.get("CONTENT_LENGTH", "")
+    if len(length) > 6 or not length.isdecimal():
+        return request.get_data(cache=False)
+    try:  # under 1 MB, the smallest limit: the framework's reader, which keeps to the limit, would take 20 µs more
+        return environ["wsgi.input"].read(int(length))
+    except OSError as error:
+        raise ClientDisconnected from error
 
 
 def parse_json(raw):
