@@ -41,11 +41,15 @@ class Server(BaseApplication):
 
 class HeadersWithBody:
     """A socket that sends an answer's headers together with the first piece of its body. gunicorn writes them one by
-    one, and each write wakes the client."""
+    one, and each write wakes the client. It also asks for blocking reads before each request."""
 
     def __init__(self, sock):
         self._sock = sock
-        self._held = None  # None: nothing written yet
+        self._held = b""
+
+    def begin(self):
+        """An answer begins: what is written first are its headers."""
+        self._held = None
 
     def sendall(self, data):
         if self._held is None:
@@ -59,9 +63,13 @@ class HeadersWithBody:
         return self._sock.sendfile(*args, **kwargs)
 
     def flush(self):
-        if self._held:
-            data, self._held = self._held, b""
+        data, self._held = self._held, b""
+        if data:
             self._sock.sendall(data)
+
+    def setblocking(self, flag):
+        if self._sock.getblocking() != flag:  # else a system call for nothing, for which the GIL is given up
+            self._sock.setblocking(flag)
 
     def __getattr__(self, name):
         return getattr(self._sock, name)
@@ -108,12 +116,16 @@ class Worker(ThreadWorker):
         return kept
 
     def handle_request(self, req, conn):
-        plain, conn.sock = conn.sock, HeadersWithBody(conn.sock)
+        if not isinstance(conn.sock, HeadersWithBody):
+            conn.sock = HeadersWithBody(conn.sock)
+        conn.sock.begin()
         try:
-            return super().handle_request(req, conn)
+            kept = super().handle_request(req, conn)
         finally:
             conn.sock.flush()
-            conn.sock = plain
+        if kept and getattr(req.body.reader, "length", None) == 0:
+            conn.parser.mesg = None  # its body is read: gunicorn would look for a rest, twice, setting timeouts (10 µs)
+        return kept
 
     def _has_next_request(self, sock):
         poll = select.poll()
