@@ -68,7 +68,7 @@ class HeadersWithBody:
             self._sock.sendall(data)
 
     def setblocking(self, flag):
-        if self._sock.getblocking() != flag:  # else a system call for nothing, for which the GIL is given up
+        if self._sock.gettimeout() != (None if flag else 0):  # else a system call for nothing, without the GIL
             self._sock.setblocking(flag)
 
     def __getattr__(self, name):
