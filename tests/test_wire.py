@@ -405,6 +405,11 @@ UNREADABLE = {
 @pytest.mark.parametrize(("status", "sent"), UNREADABLE.values(), ids=UNREADABLE)
 def test_what_is_no_request_is_refused_in_the_one_shape_and_the_connection_ends(server, status, sent):
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        for _ in range(3):  # headers that are known by then make no others good
+            connection.sendall(f"GET {PREFIX}/ping HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            ping = http.client.HTTPResponse(connection)
+            ping.begin()
+            assert json.loads(ping.read()) == {"status": "ok"}
         connection.sendall(sent)
         got = http.client.HTTPResponse(connection)
         got.begin()
@@ -413,6 +418,18 @@ def test_what_is_no_request_is_refused_in_the_one_shape_and_the_connection_ends(
         assert error["message"].startswith("The request cannot be read: ")
         assert got.headers["content-type"] == "application/json"
         assert connection.recv(1) == b""
+
+
+def test_each_request_that_waits_for_the_go_ahead_before_its_body_gets_it(server):
+    head = f"POST {PREFIX}/workflows HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 27\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        for _ in range(3):
+            connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.sendall(b'{"name": "w", "user": "me"}')
+            got = http.client.HTTPResponse(connection)
+            got.begin()
+            assert json.loads(got.read())["name"] == "w"
 
 
 BROKEN_CHUNKS = {
