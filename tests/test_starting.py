@@ -8,13 +8,14 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import psycopg
 import pytest
 from support import BINARIES, Server, clean_environment, listens, wait_for
 
-from torc_server import embedded
+from torc_server import embedded, gunicorn_conf
 
 
 def run(folder, *arguments, environment=None):
@@ -157,6 +158,22 @@ def test_a_killed_postgresql_is_started_again_and_a_killed_worker_replaced(start
     database = psutil.Process(postmaster(server))
     assert server.stop() == 0
     assert ended(database)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_worker_told_to_stop_before_gunicorn_has_made_it_ready_hears_it(number):
+    extensions = {"database": SimpleNamespace(open=lambda: None), "accounts": None, "streams": SimpleNamespace()}
+    server = SimpleNamespace(app=SimpleNamespace(wsgi=lambda: SimpleNamespace(extensions=extensions)))
+    heard = []
+    worker = SimpleNamespace(handle_exit=lambda number, frame: heard.append(number))
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGQUIT)}
+    try:
+        gunicorn_conf.post_fork(server, worker)
+        signal.raise_signal(number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert heard == [number]
 
 
 def test_sigterm_lets_a_running_request_finish(start_server, fresh_database_url):

@@ -3,6 +3,7 @@
 import logging
 import resource
 import select
+import signal
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
@@ -182,6 +183,9 @@ def allow_open_files():
 
 
 def post_fork(server, worker):
+    # Told to stop before gunicorn sets a worker's own handlers, it would not hear, and be waited for for 30 s.
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, worker.handle_exit)
     extensions = server.app.wsgi().extensions
     extensions["database"].open()
     if extensions["accounts"]:
