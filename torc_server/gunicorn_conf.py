@@ -183,9 +183,13 @@ def allow_open_files():
 
 
 def post_fork(server, worker):
-    # Told to stop before gunicorn sets a worker's own handlers, it would not hear, and be waited for for 30 s.
+    def stop(number, frame):
+        worker.alive = False
+
+    # Told to stop before gunicorn sets a worker's own handlers, it would not hear, and be waited for for 30 s. Theirs
+    # cannot serve yet: they need what init_process() makes.
     for number in (signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, worker.handle_exit)
+        signal.signal(number, stop)
     extensions = server.app.wsgi().extensions
     extensions["database"].open()
     if extensions["accounts"]:
