@@ -405,7 +405,7 @@ UNREADABLE = {
 @pytest.mark.parametrize(("status", "sent"), UNREADABLE.values(), ids=UNREADABLE)
 def test_what_is_no_request_is_refused_in_the_one_shape_and_the_connection_ends(server, status, sent):
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        for _ in range(3):  # headers that are known by then make no others good
+        for _ in range(3):  # also after good ones on the same connection
             connection.sendall(f"GET {PREFIX}/ping HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             ping = http.client.HTTPResponse(connection)
             ping.begin()

@@ -90,7 +90,7 @@ RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    v_run_id bigint := torc.current_run_id(p_workflow_id);
+    v_run_id bigint := (SELECT run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id);
 BEGIN
     IF v_run_id <> p_run_id THEN
         PERFORM torc.fail(
@@ -99,14 +99,5 @@ BEGIN
             jsonb_build_object('field', 'run_id', 'value', p_run_id)
         );
     END IF;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION torc.current_run_id(p_workflow_id bigint)
-RETURNS bigint
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN (SELECT run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id);
 END
 $$;
