@@ -398,7 +398,7 @@ UNREADABLE = {
     "a header without a colon": (400, b"GET /ping HTTP/1.1\r\nHost x\r\n\r\n"),
     "a length that is no number": (400, b'GET /ping HTTP/1.1\r\nContent-Length: "\r\n\r\n'),
     "a long path": (414, b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
-    "a long header": (431, b"GET /ping HTTP/1.1\r\nHost: " + b"x" * 9000 + b"\r\n\r\n"),
+    "a long header": (431, b"GET /ping HTTP/1.1\r\nHost: " + b"x" * 70_000 + b"\r\n\r\n"),
 }
 
 

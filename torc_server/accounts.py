@@ -11,6 +11,7 @@ import time
 from torc_server import htpasswd
 from torc_server.errors import ApiError
 from torc_server.htpasswd import HtpasswdError
+from torc_server.throttle import Turns
 
 log = logging.getLogger("torc_server")
 
@@ -29,12 +30,14 @@ class Accounts:
     password ends with its time to live: before any other is verified, the file itself is opened.
     """
 
-    def __init__(self, path, ttl_secs):
-        """ttl_secs: how long a right password is remembered; 0: not at all. Raises HtpasswdError."""
+    def __init__(self, path, ttl_secs, threads=8):
+        """ttl_secs: how long a right password is remembered; 0: not at all. threads: of this process, half of which may
+        be busy with passwords (see Turns). Raises HtpasswdError."""
         self._path = path
         self._ttl_secs = ttl_secs
         self._key = secrets.token_bytes(32)  # the same in all workers, which are forked from here
         self._lock = threading.Lock()
+        self.turns = Turns(threads)
         self._stamp = self._content = self._table = self._error = None
         self.reload()
 
@@ -42,6 +45,7 @@ class Accounts:
         """In a process just forked: the file may have changed since this copy of it was read. If it has, and cannot be
         used, the other workers may have had a newer one than ours; rather than going back, know nobody."""
         self._lock = threading.Lock()
+        self.turns.open()
         try:
             self.reload()
         except HtpasswdError as error:
@@ -90,15 +94,18 @@ class Accounts:
     def _parse(self, content):
         if isinstance(content, str):
             raise HtpasswdError(content)
-        return Table(htpasswd.parse(htpasswd.decode(content)), self._ttl_secs)
+        text = htpasswd.decode(content)
+        table = Table(htpasswd.parse(text), self._ttl_secs)
+        for line in htpasswd.broken_lines(text):
+            log.warning("password file %s: %s", self._path, line)
+        return table
 
     def _load(self):
         """(status, bytes) of the file, or (status or None, why it cannot be read)."""
         try:
-            with open(self._path, "rb") as file:
-                return os.fstat(file.fileno()), file.read()
-        except OSError as error:
-            return _status(self._path), f"cannot read it: {error.strerror}"
+            return htpasswd.read_file(self._path)
+        except HtpasswdError as error:
+            return _status(self._path), f"cannot read it: {error}"
 
 
 class Table:
@@ -121,6 +128,11 @@ class Table:
         """True or False if the credentials were verified a moment ago, else None."""
         right, until = self._verdicts.get(digest, (None, 0))
         return right if until > time.monotonic() else None
+
+    def was_right(self, digest):
+        """Whether the credentials were once verified as right under this content of the file, even if they are no
+        longer remembered as such."""
+        return self._verdicts.get(digest, (False, 0))[0]
 
     def remember(self, digest, right):
         if len(self._verdicts) >= MAX_VERDICTS:

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from torc_server import auth, errors, wire
+from torc_server import auth, browsers, errors, proxies, wire
 from torc_server.accounts import Accounts
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.database import Database
@@ -25,6 +25,8 @@ def create_app(settings, conninfo, restart=None):
     # What every request passes through
     errors.init_app(app)
     wire.init_app(app)
+    proxies.init_app(app)
+    browsers.init_app(app)
     auth.init_app(app)
 
     # State
@@ -32,7 +34,9 @@ def create_app(settings, conninfo, restart=None):
     app.extensions["streams"] = Streams(database, settings.max_streams)
 
     app.extensions["accounts"] = (
-        Accounts(settings.auth_file, settings.credential_cache_ttl_secs) if settings.auth_file else None
+        Accounts(settings.auth_file, settings.credential_cache_ttl_secs, settings.threads)
+        if settings.auth_file
+        else None
     )
     app.extensions["throttle"] = Throttle(database, settings.max_login_failures, settings.login_failure_window_secs)
 

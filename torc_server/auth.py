@@ -2,13 +2,13 @@
 in the statement that does the work."""
 
 import base64
-import ipaddress
 import logging
 from typing import NamedTuple
 
 from flask import current_app, g, request
 
 from torc_server.errors import ApiError
+from torc_server.proxies import client_address, networks
 
 log = logging.getLogger("torc_server")
 
@@ -60,18 +60,27 @@ def _authenticate(accounts, name, password, address):
     right = table.remembered(digest)
     if right is None:
         table = accounts.table(thorough=True)
-        with table.one_at_a_time(digest):
-            right = table.remembered(digest)
-            if right is None:
-                right = _verify(table, throttle, name, password, address, digest)
+        # While others wait to be verified: the file is as it was, so bcrypt could only say again what it said before.
+        right = (table.was_right(digest) and accounts.turns.all_taken()) or _verified(
+            accounts.turns, table, throttle, name, password, address, digest
+        )
     if not right:
         log.warning("login failed: user %r from %s", name[:200], address)
         raise _unauthorized("Wrong user name or password")
 
 
-def _verify(table, throttle, name, password, address, digest):
+def _verified(turns, table, throttle, name, password, address, digest):
+    with turns.place(name, digest), table.one_at_a_time(digest):
+        right = table.remembered(digest)
+        if right is None:
+            right = _verify(turns, table, throttle, name, password, address, digest)
+    return right
+
+
+def _verify(turns, table, throttle, name, password, address, digest):
     throttle.begin(address, name, digest)
-    right = table.verify(name, password)
+    with turns.turn():
+        right = table.verify(name, password)
     if right:
         throttle.forget(address, name, digest)
     table.remember(digest, right)
@@ -83,39 +92,26 @@ def _unauthorized(message):
 
 
 def basic_credentials(header):
-    """Return (name, password) of an Authorization header, None if it is not well-formed Basic (then it counts as none):
-    "Basic " in that spelling, padded base64 of UTF-8 text, in it a colon."""
-    if not header.startswith("Basic "):
+    """Return (name, password) of an Authorization header; None if there is none, or one of another scheme, which may
+    be meant for a proxy. Raises ApiError 401 if it says Basic, in any case of letters, and cannot be read."""
+    scheme, _, token = header.strip().partition(" ")
+    if scheme.lower() != "basic":
         return None
     try:
-        text = base64.b64decode(header[6:], validate=True).decode()
-    except ValueError:  # not base64, not ASCII, not UTF-8
-        return None
+        text = _text(base64.b64decode(token.strip(), validate=True))
+    except ValueError as error:  # not base64, not ASCII
+        raise _unauthorized("The Authorization header cannot be read: what follows Basic is not base64") from error
     name, colon, password = text.partition(":")
-    return (name, password) if colon and "\0" not in text else None
+    if not colon or "\0" in text:
+        raise _unauthorized(
+            "The Authorization header cannot be read: it must hold name:password, without NUL characters"
+        )
+    return name, password
 
 
-def networks(texts):
-    """The networks of addresses such as 10.0.0.7 and 10.0.0.0/8. Raises ValueError."""
-    return [ipaddress.ip_network(text, strict=False) for text in texts]
-
-
-def client_address(environ, proxies):
-    """The address of who is asking: the peer's, but what a trusted proxy says about its own peer is believed, hop by
-    hop from the right. A peer on a unix socket is trusted: who may open it is a matter of file permissions."""
-    address = _ip(environ.get("REMOTE_ADDR", ""))
-    hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-    while hops and (address is None or any(address in network for network in proxies)):
-        hop = _ip(hops.pop().strip())
-        if hop is None:
-            break
-        address = hop
-    return str(address or "unix")
-
-
-def _ip(text):
+def _text(raw):
+    """Credentials are UTF-8; some clients, torc-client among them, send latin-1."""
     try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

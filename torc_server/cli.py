@@ -148,7 +148,22 @@ RUN_OPTIONS = (
     ),
     name_list(
         "trusted_proxies", "--trusted-proxy", metavar="ADDRESS",
-        help="An address or network, such as 10.0.0.0/8, whose X-Forwarded-For is believed. Repeatable.",
+        help="An address or network, such as 10.0.0.0/8, whose X-Forwarded-For, -Proto, -Host and -Prefix are "
+        "believed; it must set them itself. Repeatable.",
+    ),
+    name_list(
+        "allowed_origins", "--allowed-origin", metavar="ORIGIN",
+        help="An origin, such as https://dashboard.example, whose pages may send requests from browsers and read the "
+        "answers. Others only show what they are given. Repeatable.",
+    ),
+    name_list(
+        "allowed_hosts", "--allowed-host", metavar="NAME",
+        help="A name by which browsers may call this server, beside localhost and this machine's addresses and name; "
+        "* for any. Repeatable.",
+    ),
+    option(
+        "limit_request_field_size", "--limit-request-field-size", default=65536, type=click.IntRange(1024, 1 << 20),
+        help="Bytes of one header; cookies of single sign-on are long.",
     ),
     option("https", "--https/--no-https", default=False, help="Speak TLS; needs the two files that follow."),
     option("tls_cert", "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Certificate chain, PEM."),

@@ -1,6 +1,7 @@
 """How gunicorn runs the application: processes × threads, one connection pool per process, opened after the fork."""
 
 import logging
+import os
 import resource
 import select
 import signal
@@ -9,6 +10,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
 from torc_server.errors import OWN_FAULT, ApiError
+from torc_server.proxies import networks
 
 log = logging.getLogger("torc_server")
 
@@ -23,6 +25,7 @@ class Server(BaseApplication):
     """The application under gunicorn. `load` makes the Flask app, in the master and again at a reload (SIGHUP)."""
 
     def __init__(self, options, load):
+        os.environ.pop("SCRIPT_NAME", None)  # gunicorn would answer 500 to every path that does not begin with it
         self.options = options
         self.load = load
         super().__init__()
@@ -167,6 +170,11 @@ def options(settings, listener, when_ready):
         "keepalive": 30,
         "graceful_timeout": 30,
         "limit_request_line": 8190,
+        "limit_request_field_size": settings.limit_request_field_size,
+        # proxies.Forwarded alone decides what is believed of headers, and whose.
+        "forwarded_allow_ips": ",".join(map(str, networks(settings.trusted_proxies))),
+        "forwarder_headers": "",
+        "secure_scheme_headers": {},
         "loglevel": _LOG_LEVELS.get(settings.log_level, "debug"),
         "control_socket_disable": True,  # gunicorn 25.1: a socket file in the home folder
         "when_ready": when_ready,

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ import bcrypt
 DEFAULT_COST = 12
 MIN_PASSWORD_BYTES = 8
 MAX_PASSWORD_BYTES = 72  # bcrypt reads no further, and the package refuses more
+MAX_FILE_BYTES = 16 << 20  # a hundred thousand users; read whole at each change
 _HASH = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _NOBODY = "anonymous"  # who gives no credentials is called so
 
@@ -45,6 +47,32 @@ def parse(text):
     if not users:
         raise HtpasswdError("it names no user")
     return users
+
+
+def broken_lines(text):
+    """Return a sentence for each line of a parsable text whose hash no password fits."""
+    lines = [(number, *_split(line)) for number, line in enumerate(text.splitlines(), 1) if _names_user(line)]
+    return [
+        f"line {number}: the hash of {name!r} is broken, no password fits it; set a new one"
+        for number, name, _, hashed in lines
+        if not is_hash(hashed)
+    ]
+
+
+def read_file(path):
+    """Return (status, bytes) of a regular file. Raises HtpasswdError with the reason alone, and does not wait for
+    somebody to write into a FIFO."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise HtpasswdError("it is not a regular file")
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise HtpasswdError(error.strerror) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise HtpasswdError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
+    return status, content
 
 
 def decode(raw):
@@ -113,9 +141,10 @@ def check_password(password):
 def read_lines(path):
     """Return the lines of a file, with their ends. Raises HtpasswdError."""
     try:
-        return decode(Path(path).read_bytes()).splitlines(keepends=True)
-    except OSError as error:
-        raise HtpasswdError(f"cannot read {path}: {error.strerror}") from error
+        content = read_file(path)[1]
+    except HtpasswdError as error:
+        raise HtpasswdError(f"cannot read {path}: {error}") from error
+    return decode(content).splitlines(keepends=True)
 
 
 def names(lines):

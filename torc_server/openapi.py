@@ -34,7 +34,8 @@ JOB_STATUS = (
 ERRORS = {
     400: "A parameter cannot be read, or the body is not JSON.",
     401: "The user name or the password is wrong, or this server wants them and got none.",
-    403: "The caller may not do that. Only where access control is enforced.",
+    403: "The caller may not do that, where access control is enforced; or a browser sent the request for a page of "
+    "another origin, or under a host name, that this server does not allow.",
     404: "There is no such row.",
     409: "What is stored does not allow that now.",
     413: "The body is larger than this server takes: 200 MiB unless set otherwise.",
@@ -233,13 +234,13 @@ class Operation:
 
     def errors(self):
         """Every status that the operation may answer other than 200."""
-        statuses = {401, 429, 500, 503} | self.view.errors.keys()
+        statuses = {401, 403, 429, 500, 503} | self.view.errors.keys()
         query = {parameter["name"] for parameter in self.in_query}
         body = getattr(self.body, "fields", {})
         if self.in_path or query or self.body is not None:
             statuses |= {400}
         if self.in_path or "workflow_id" in query or {"workflow_id", "jobs"} & body.keys():
-            statuses |= {403, 404}
+            statuses |= {404}
         if self.body is not None:
             statuses |= {413, 415, 422}
         if any({"minimum", "maximum"} & parameter["schema"].keys() for parameter in self.in_query):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import psycopg
 
 from torc_server import htpasswd
+from torc_server.names import host_name, parse_origin
 
 # The first file that has a key wins; section [server]. The same files may hold the sections of other programs.
 CONFIG_FILES = ("torc.toml", "~/.config/torc/config.toml", "/etc/torc/config.toml")
@@ -27,8 +28,12 @@ def default_workers():
 
     On two busy cores, two instead of three complete 1 to 28 % more jobs/s of 8 runners (six runs); no more of 32.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(2, cores)
+    return max(2, cores())
+
+
+def cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_data_dir():
@@ -57,7 +62,10 @@ class Settings:
     credential_cache_ttl_secs: int = 60  # 0: each request verifies its password
     max_login_failures: int = 10  # different wrong passwords for a user from an address; 0: no limit
     login_failure_window_secs: int = 60
-    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-For is believed
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-… are believed
+    allowed_origins: tuple[str, ...] = ()  # of pages that may send requests from browsers, such as https://host
+    allowed_hosts: tuple[str, ...] = ()  # names beside its own by which browsers may call the server; "*": any
+    limit_request_field_size: int = 64 * 1024  # bytes of one header
     https: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -77,19 +85,34 @@ class Settings:
                 htpasswd.parse("".join(htpasswd.read_lines(self.auth_file)))
             except htpasswd.HtpasswdError as error:
                 raise SettingsError(f"cannot use the password file {self.auth_file}: {error}") from error
+        self._check_names()
         if "anonymous" in self.admin_users:
             raise SettingsError("anonymous is nobody and cannot be an administrator")
+        if self.https:
+            self._check_tls()
+
+    def _check_names(self):
         for text in self.trusted_proxies:
             try:
                 ipaddress.ip_network(text, strict=False)
             except ValueError as error:
                 raise SettingsError(f"--trusted-proxy: {text!r} is not an address or a network") from error
-        if self.https:
-            self._check_tls()
+        for text in self.allowed_origins:
+            if not parse_origin(text):
+                raise SettingsError(
+                    f"--allowed-origin: {text!r} is not an origin such as https://host:8443; any page of an allowed "
+                    "origin can act with the passwords that browsers have stored, so each must be named"
+                )
+        for text in self.allowed_hosts:
+            if text != "*" and not host_name(text):
+                raise SettingsError(f"--allowed-host: {text!r} is not a host name or address without a port, nor *")
 
     def _check_tls(self):
         if not (self.tls_cert and self.tls_key):
             raise SettingsError("--https needs --tls-cert and --tls-key")
+        for file in (self.tls_cert, self.tls_key):
+            if file.exists() and not file.is_file():  # to read a FIFO would wait for ever
+                raise SettingsError(f"cannot use {file} for TLS: it is not a regular file")
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key)
         except (OSError, ssl.SSLError) as error:
@@ -139,6 +162,8 @@ def _check_type(path, key, value, wanted):
 
 
 def _read_section(path):
+    if not path.is_file():  # to read a FIFO would wait for ever
+        raise SettingsError(f"cannot read the configuration file {path}: it is not a regular file")
     try:
         section = tomllib.loads(path.read_text(encoding="utf-8")).get("server", {})
     except (OSError, ValueError) as error:  # ValueError: not TOML, not UTF-8

@@ -1,16 +1,106 @@
-"""Slows down who guesses passwords: counted for each address and user, in the database, for all workers together."""
+"""Slows down who guesses passwords: wrong ones are counted for each address and user, in the database, for all workers
+together; and the processes of a server verify few at once."""
 
+import contextlib
+import fcntl
 import logging
 import math
+import os
+import tempfile
+import threading
 import time
+from collections import Counter
 
 from torc_server.errors import ApiError
 from torc_server.repository import sql
+from torc_server.settings import cores
 
 log = logging.getLogger("torc_server")
 
 MAX_BLOCKED = 10_000  # pairs of address and user that a process remembers
 MAX_NAME = 200  # characters of a name that are counted and logged; whoever sends longer ones does not exist
+
+
+TURN_POLL = 0.01  # seconds; a verification takes a quarter of a second
+
+
+class Turns:
+    """Keeps the verification of passwords, a quarter of a second of CPU each, from slowing down everybody else: at most
+    half the cores verify at once, all processes of the server together, and at most half of a process's threads verify
+    or wait for their turn. The rest get 503 at once and may try again.
+
+    A turn is a lock on a byte of a file without a name that all processes share. It ends with its process, also by
+    kill -9, as that of a semaphore in shared memory would not.
+    """
+
+    def __init__(self, threads):
+        self._places = max(1, threads // 2)
+        self._at_once = max(1, cores() // 2)
+        self._file = _nameless_file()
+        self.open()
+
+    def open(self):
+        """In a process just forked: nobody waits here."""
+        self._lock = threading.Lock()
+        self._waiting = Counter()  # (name, digest): threads
+        self._taken = set()  # bytes locked by this process; the system does not tell its threads apart
+
+    @contextlib.contextmanager
+    def place(self, name, digest):
+        """Hold one of the places for a verification. Raises ApiError if all are held: 429 if by other passwords of that
+        user, else 503. Nobody is refused while all are for this very password: when the runners of a user come back at
+        once, they wait for the one verification."""
+        password = name, digest
+        with self._lock:
+            if self._waiting.total() >= self._places and set(self._waiting) != {password}:
+                raise _no_place(any(name == user for user, _ in self._waiting))
+            self._waiting[password] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting[password] -= 1
+                self._waiting += Counter()  # without those that are 0
+
+    @contextlib.contextmanager
+    def turn(self):
+        """Hold one of the turns, when one is free."""
+        while (byte := self._take()) is None:
+            time.sleep(TURN_POLL)
+        try:
+            yield
+        finally:
+            self._give_back(byte)
+
+    def all_taken(self):
+        """Whether who asked for a turn now would have to wait."""
+        if (byte := self._take()) is None:
+            return True
+        self._give_back(byte)
+        return False
+
+    def _take(self):
+        with self._lock:
+            for byte in set(range(self._at_once)) - self._taken:
+                try:
+                    fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+                except (BlockingIOError, PermissionError):  # another process has it
+                    continue
+                self._taken.add(byte)
+                return byte
+        return None
+
+    def _give_back(self, byte):
+        with self._lock:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, byte)
+            self._taken.discard(byte)
+
+
+def _nameless_file():
+    """A file for locks; in memory where the system can, so that no folder for temporary files is needed."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("torc-turns"), "r+b", buffering=0)
+    return tempfile.TemporaryFile()
 
 
 class Throttle:
@@ -59,6 +149,13 @@ class Throttle:
             "window_secs": self._window_secs,
         }  # fmt: skip
         return self._database.run(lambda connection: connection.execute(statement.sql, params).fetchone()[0])
+
+
+def _no_place(guessing):
+    retry = {"Retry-After": "1"}
+    if guessing:
+        return ApiError(429, "Too many passwords for this user at once; try again in 1 s", retry)
+    return ApiError(503, "Too many passwords are being verified; try the connection again in 1 s", retry)
 
 
 def _too_many(seconds):

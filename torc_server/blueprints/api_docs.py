@@ -7,6 +7,7 @@ import flask_swagger_ui
 from flask import Blueprint, Response, abort, current_app, redirect, request, send_file
 
 from torc_server import openapi
+from torc_server.wire import BASE_PATH
 
 blueprint = Blueprint("api_docs", __name__)
 
@@ -27,8 +28,10 @@ CONTENT_SECURITY_POLICY = (
 
 
 @blueprint.after_request
-def add_content_security_policy(response):
+def add_security_headers(response):
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers["Referrer-Policy"] = "same-origin"  # with "no-referrer" a page's own forms would say Origin: null
     return response
 
 
@@ -65,11 +68,15 @@ def get_asset(name):
 
 
 def _document(mimetype, write):
-    """Answer the document in one of its forms. It depends on the code only: written once in each process."""
+    """Answer the document in one of its forms. It depends on the code only: written once in each process, and told
+    where the server is if a proxy has it below a prefix."""
     written = current_app.extensions.setdefault("api_docs", {})
     if mimetype not in written:
         written[mimetype] = write(current_app)
-    response = Response(written[mimetype], mimetype=mimetype)
+    text = written[mimetype]
+    if request.root_path:
+        text = text.replace(BASE_PATH, request.root_path + BASE_PATH)
+    response = Response(text, mimetype=mimetype)
     response.cache_control.no_cache = True  # ask again, by ETag, as send_file has it
     response.add_etag()
     return response.make_conditional(request)

@@ -1,13 +1,14 @@
 // Shows openapi.json, which lies beside the page. Addresses are relative: the page works below any prefix of a proxy.
 
-// The document names the server by its path; a proxy's prefix comes before that.
+// The document names the server by its path. A proxy's prefix comes before that, unless the proxy has told the server.
 const prefix = location.pathname.replace(/\/docs$/, "");
+const belowPrefix = (url) => (url === "/torc-service/v1" ? prefix + url : url);
 const serversBelowPrefix = {
   statePlugins: {
     spec: {
       wrapActions: {
         updateJsonSpec: (update) => (spec) =>
-          update({ ...spec, servers: spec.servers?.map((server) => ({ ...server, url: prefix + server.url })) }),
+          update({ ...spec, servers: spec.servers?.map((server) => ({ ...server, url: belowPrefix(server.url) })) }),
       },
     },
   },
