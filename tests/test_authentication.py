@@ -2,10 +2,15 @@
 
 import base64
 import logging
+import multiprocessing
+import os
+import re
 import statistics
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import bcrypt
 import psycopg
@@ -14,7 +19,7 @@ from support import basic, wait_for
 from torc import make_api
 from torc.openapi_client.models.workflow_model import WorkflowModel
 
-from torc_server import accounts, auth, htpasswd, migrations
+from torc_server import accounts, auth, htpasswd, migrations, throttle
 from torc_server.settings import Settings, SettingsError
 
 PASSWORD = "correct horse battery staple"
@@ -284,6 +289,206 @@ def test_memory_is_bounded_and_holds_no_password(make_client, auth_file, monkeyp
     assert 0 < len(table._verdicts) <= 5
     assert PASSWORD not in repr(vars(table))
     assert table._locks == {}
+
+
+# Many at once
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """bcrypt waits until the event is set; .running: the passwords that it verifies now, .most: so many at once."""
+    held = SimpleNamespace(go=threading.Event(), running=[], most=0)
+    original = bcrypt.checkpw
+
+    def checkpw(password, hashed):
+        held.running.append(password)
+        held.most = max(held.most, len(held.running))
+        assert held.go.wait(60)
+        held.running.remove(password)
+        return original(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    yield held
+    held.go.set()
+
+
+def statuses(futures):
+    return sorted(future.result().status_code for future in futures)
+
+
+def test_names_that_are_made_up_hold_a_quarter_of_the_threads_and_nobody_else_waits(make_client, auth_file, held):
+    client = make_client(auth_file=auth_file, threads=8)
+    held.go.set()
+    client.get("/ping", user=ALICE)
+    held.go.clear()
+    with ThreadPoolExecutor(12) as pool:
+        strangers = [pool.submit(wrong, client, user=f"nobody-{i}", status=None) for i in range(10)]
+        wait_for(lambda: sum(future.done() for future in strangers) == 8, what="the refusals")
+        for future in filter(Future.done, strangers):
+            refused = future.result()
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"] == "1"
+            assert "connection" in refused.json["error"]["message"]  # then torc's client tries again
+        client.get("/ping", user=ALICE)
+        first_login = pool.submit(client.get, "/ping", user=("bob", PASSWORD))
+        turns = client.app.extensions["accounts"].turns
+        wait_for(lambda: turns._waiting.total() == 1, what="bob, who waits")
+        held.go.set()
+        assert first_login.result().status_code == 200
+    assert statuses(strangers) == [401, 401] + [503] * 8
+    assert (turns._waiting, turns._strangers, turns._taken) == ({}, 0, set())
+
+
+@pytest.mark.parametrize("cores, at_once", [(1, 1), (2, 1), (5, 2), (8, 4)])
+def test_half_the_cores_verify(make_client, tmp_path, held, monkeypatch, cores, at_once):
+    monkeypatch.setattr(throttle, "cores", lambda: cores)
+    path = tmp_path / "htpasswd"
+    path.write_text("".join(f"user-{i}:{HASH}\n" for i in range(8)))
+    client = make_client(auth_file=path, threads=16)
+    turns = client.app.extensions["accounts"].turns
+    with ThreadPoolExecutor(8) as pool:
+        logins = [pool.submit(client.get, "/ping", user=(f"user-{i}", PASSWORD)) for i in range(8)]
+        wait_for(lambda: turns._waiting.total() == 8 and len(held.running) == at_once, what="all, who wait")
+        held.go.set()
+    assert statuses(logins) == [200] * 8
+    assert held.most == at_once
+
+
+def test_no_more_users_than_half_the_threads_wait_but_any_number_with_the_same_password(make_client, tmp_path, held):
+    path = tmp_path / "htpasswd"
+    path.write_text("".join(f"user-{i}:{HASH}\n" for i in range(5)))
+    client = make_client(auth_file=path, threads=4, max_login_failures=0)
+    turns = client.app.extensions["accounts"].turns
+    with ThreadPoolExecutor(16) as pool:
+        logins = [pool.submit(client.get, "/ping", user=(f"user-{i % 2}", PASSWORD)) for i in range(10)]
+        wait_for(lambda: turns._waiting.total() == 10, what="the runners of two users")
+        client.get("/ping", user=("user-3", PASSWORD), status=503)
+        client.get("/ping", user=("nobody", PASSWORD), status=503)
+        client.get("/ping", user=("user-1", "another password"), status=429)
+        held.go.set()
+    assert statuses(logins) == [200] * 10
+    client.get("/ping", user=("user-3", PASSWORD))
+
+
+def test_a_password_that_was_right_is_not_verified_again_while_others_wait(make_client, auth_file, verified, tmp_path):
+    client = make_client(auth_file=auth_file, credential_cache_ttl_secs=0)
+    client.get("/ping", user=ALICE)
+    turns = client.app.extensions["accounts"].turns
+    taken = [turns._take() for _ in range(turns._at_once)]
+    client.get("/ping", user=ALICE)
+    assert len(verified) == 1
+    auth_file.write_text(f"alice:{htpasswd.hash_password('another password', cost=4)}\n")  # then it is not that file's
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(client.get, "/ping", user=ALICE, status=401)
+        wait_for(turns._waiting.total, what="alice, who waits")
+        for byte in taken:
+            turns._give_back(byte)
+        later.result()
+    assert len(verified) == 2
+
+
+def test_turns_are_shared_by_processes_and_end_with_them():
+    turns = throttle.Turns(8)
+    context = multiprocessing.get_context("fork")
+    others, ours = context.Pipe()
+
+    def take_all():
+        turns.open()
+        ours.send([turns._take() for _ in range(turns._at_once)])
+        threading.Event().wait()
+
+    process = context.Process(target=take_all)
+    process.start()
+    try:
+        assert others.recv() == list(range(turns._at_once))
+        assert turns.all_taken()
+        assert turns._take() is None
+    finally:
+        process.kill()
+        process.join()
+    assert not turns.all_taken()
+
+
+# Files that cannot be used
+
+
+def make_unusable(path, kind):
+    path.unlink(missing_ok=True)
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "a huge file":
+        with open(path, "wb") as file:
+            file.truncate(1 << 40)
+    else:
+        path.write_bytes({"no UTF-8": b"al\xffice:" + HASH.encode(), "no hash": b"alice:secret"}[kind])
+
+
+UNUSABLE = {
+    "a FIFO": "cannot read .*: it is not a regular file", "a device": "cannot read .*: it is not a regular file",
+    "a folder": "cannot read .*: Is a directory", "a huge file": "cannot read .*: it is larger than 16 MiB",
+    "no UTF-8": "it is not UTF-8", "no hash": "line 1: the hash is not of bcrypt",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind, told", UNUSABLE.items(), ids=UNUSABLE)
+def test_what_is_no_password_file_is_one_line_at_the_start_and_at_a_reload(make_client, tmp_path, kind, told):
+    path = tmp_path / "htpasswd"
+    path.write_text(f"alice:{HASH}\n")
+    client = make_client(auth_file=path)
+    make_unusable(path, kind)
+    with pytest.raises(SettingsError, match=told) as refused:
+        replace(Settings(), auth_file=path).check()
+    assert "\n" not in str(refused.value)
+    error = client.post("/admin/reload-auth", user=ALICE, status=500).json["error"]
+    assert error["error"] == "ReloadFailed"
+    assert re.search(told, error["message"])
+    client.get("/ping", user=ALICE)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_one_line_too(tmp_path):
+    path = tmp_path / "htpasswd"
+    path.write_text(f"alice:{HASH}\n")
+    path.chmod(0)
+    with pytest.raises(SettingsError, match="Permission denied"):
+        replace(Settings(), auth_file=path).check()
+
+
+def test_a_server_with_a_fifo_for_passwords_ends_with_a_line(start_server, folder):
+    os.mkfifo(folder / "people")
+    server = start_server(auth_file=folder / "people", wait=False)
+    assert server.process.wait(30) == 1
+    assert server.log.read_text().splitlines() == [
+        f"torc-server: cannot use the password file {folder}/people: cannot read {folder}/people: "
+        "it is not a regular file"
+    ]
+
+
+def test_a_broken_hash_is_one_line_at_the_start_and_at_a_reload_and_the_other_users_log_in(
+    make_client, tmp_path, caplog
+):
+    path = tmp_path / "htpasswd"
+    path.write_text(f"alice:{HASH}\n# people\nbob:{HASH[:-1]}\n")
+    client = make_client(auth_file=path)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"password file {path}: line 3: the hash of 'bob' is broken, no password fits it; set a new one"]
+    caplog.clear()
+    path.write_text(f"carol:$2y$99${HASH[7:]}\nalice:{HASH}\n")
+    client.post("/admin/reload-auth", user=ALICE)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"password file {path}: line 1: the hash of 'carol' is broken, no password fits it; set a new one"]
+
+
+@pytest.mark.parametrize("option", ["tls_cert", "tls_key"])
+def test_a_fifo_for_tls_is_a_line_and_does_not_block_the_start(tmp_path, option):
+    files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+    os.mkfifo(files[option])
+    with pytest.raises(SettingsError, match="it is not a regular file"):
+        replace(Settings(), https=True, **files).check()
 
 
 # Guessing

@@ -126,8 +126,13 @@ def test_who_authorizes_on_the_page_sends_his_password(browser, server):
     assert sent["authorization"] == basic("alice", "long enough")
 
 
-def test_the_page_works_below_a_prefix_of_a_proxy(browser, behaved, app):
-    below = make_server("127.0.0.1", 0, DispatcherMiddleware(NotFound(), {"/some/where": app}), threaded=True)
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+def test_the_page_works_below_a_prefix_of_a_proxy(browser, behaved, app, told):
+    def without_prefix(environ, start_response):
+        return app({**environ, "SCRIPT_NAME": ""}, start_response)
+
+    there = DispatcherMiddleware(NotFound(), {"/some/where": app if told else without_prefix})
+    below = make_server("127.0.0.1", 0, there, threaded=True)
     thread = threading.Thread(target=below.serve_forever)
     thread.start()
     try:
@@ -168,6 +173,7 @@ def test_what_the_page_loads_is_there_and_may_load_nothing_from_elsewhere(server
     assert set(policy.values()) == {"'self'", "'none'"}  # no other host, nothing inline, no eval
     assert got.headers["x-frame-options"] == "DENY"
     assert got.headers["x-content-type-options"] == "nosniff"
+    assert got.headers["cross-origin-resource-policy"] == got.headers["referrer-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("path", LOADED)

@@ -118,11 +118,14 @@ class Table:
         self._verdicts = {}  # digest: (right, until)
         self._locks = {}  # digest: lock
 
+    def knows(self, name):
+        """Whether that is a user with a usable hash."""
+        return htpasswd.is_hash(self.users.get(name, ""))
+
     def verify(self, name, password):
         """Whether that is the user's password; for an unknown user it takes as long to say so."""
-        hashed = self.users.get(name, "")
-        known = htpasswd.is_hash(hashed)
-        return htpasswd.verify_password(password, hashed if known else self._dummy) and known
+        known = self.knows(name)
+        return htpasswd.verify_password(password, self.users[name] if known else self._dummy) and known
 
     def remembered(self, digest):
         """True or False if the credentials were verified a moment ago, else None."""

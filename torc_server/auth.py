@@ -70,7 +70,7 @@ def _authenticate(accounts, name, password, address):
 
 
 def _verified(turns, table, throttle, name, password, address, digest):
-    with turns.place(name, digest), table.one_at_a_time(digest):
+    with turns.place(table.knows(name), name, digest), table.one_at_a_time(digest):
         right = table.remembered(digest)
         if right is None:
             right = _verify(turns, table, throttle, name, password, address, digest)
@@ -79,7 +79,7 @@ def _verified(turns, table, throttle, name, password, address, digest):
 
 def _verify(turns, table, throttle, name, password, address, digest):
     throttle.begin(address, name, digest)
-    with turns.turn():
+    with turns.turn(table.knows(name)):
         right = table.verify(name, password)
     if right:
         throttle.forget(address, name, digest)

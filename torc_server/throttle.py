@@ -22,19 +22,26 @@ MAX_NAME = 200  # characters of a name that are counted and logged; whoever send
 
 
 TURN_POLL = 0.01  # seconds; a verification takes a quarter of a second
+TURN_POLL_OF_STRANGERS = 0.1
 
 
 class Turns:
-    """Keeps the verification of passwords, a quarter of a second of CPU each, from slowing down everybody else: at most
-    half the cores verify at once, all processes of the server together, and at most half of a process's threads verify
-    or wait for their turn. The rest get 503 at once and may try again.
+    """Keeps the verification of passwords, a quarter of a second of CPU each, from slowing down everybody else.
+
+    At most half the cores verify at once, all processes of the server together. In each process at most half the
+    threads verify or wait for their turn, each with another password. Who brings a password that is being verified
+    waits for that, since the runners of a user come back all at once; the rest get 503 at once and may try again.
+
+    Names that are not in the password file get half of those places, never more, and of two who wait for a turn a user
+    of the file comes first: else who makes up names keeps users from logging in. (Under such load one can tell whether
+    a name is in the file. Otherwise unknown names take as long as known ones.)
 
     A turn is a lock on a byte of a file without a name that all processes share. It ends with its process, also by
     kill -9, as that of a semaphore in shared memory would not.
     """
 
     def __init__(self, threads):
-        self._places = max(1, threads // 2)
+        self._places = max(2, threads // 2)
         self._at_once = max(1, cores() // 2)
         self._file = _nameless_file()
         self.open()
@@ -42,31 +49,44 @@ class Turns:
     def open(self):
         """In a process just forked: nobody waits here."""
         self._lock = threading.Lock()
-        self._waiting = Counter()  # (name, digest): threads
+        self._waiting = Counter()  # (name, digest) of users: threads
+        self._strangers = 0
         self._taken = set()  # bytes locked by this process; the system does not tell its threads apart
 
     @contextlib.contextmanager
-    def place(self, name, digest):
-        """Hold one of the places for a verification. Raises ApiError if all are held: 429 if by other passwords of that
-        user, else 503. Nobody is refused while all are for this very password: when the runners of a user come back at
-        once, they wait for the one verification."""
-        password = name, digest
+    def place(self, known, name, digest):
+        """Hold one of the places for a verification; known: whether the name is in the password file. Raises ApiError
+        if there is none: 429 if others try passwords for that user at the same time, else 503."""
         with self._lock:
-            if self._waiting.total() >= self._places and set(self._waiting) != {password}:
-                raise _no_place(any(name == user for user, _ in self._waiting))
-            self._waiting[password] += 1
+            if known:
+                self._check_users(name, digest)
+                self._waiting[name, digest] += 1
+            else:
+                self._check_strangers()
+                self._strangers += 1
         try:
             yield
         finally:
             with self._lock:
-                self._waiting[password] -= 1
-                self._waiting += Counter()  # without those that are 0
+                if known:
+                    self._waiting[name, digest] -= 1
+                    self._waiting += Counter()  # without those that are 0
+                else:
+                    self._strangers -= 1
+
+    def _check_users(self, name, digest):
+        if (name, digest) not in self._waiting and len(self._waiting) + self._strangers >= self._places:
+            raise _no_place(any(name == user for user, _ in self._waiting))
+
+    def _check_strangers(self):
+        if self._strangers >= self._places // 2 or len(self._waiting) + self._strangers >= self._places:
+            raise _no_place()
 
     @contextlib.contextmanager
-    def turn(self):
+    def turn(self, known):
         """Hold one of the turns, when one is free."""
         while (byte := self._take()) is None:
-            time.sleep(TURN_POLL)
+            time.sleep(TURN_POLL if known else TURN_POLL_OF_STRANGERS)
         try:
             yield
         finally:
@@ -151,7 +171,7 @@ class Throttle:
         return self._database.run(lambda connection: connection.execute(statement.sql, params).fetchone()[0])
 
 
-def _no_place(guessing):
+def _no_place(guessing=False):
     retry = {"Retry-After": "1"}
     if guessing:
         return ApiError(429, "Too many passwords for this user at once; try again in 1 s", retry)
