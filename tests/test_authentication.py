@@ -8,6 +8,7 @@ import re
 import statistics
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -407,6 +408,33 @@ def test_turns_are_shared_by_processes_and_end_with_them():
         process.kill()
         process.join()
     assert not turns.all_taken()
+
+
+def test_while_many_clients_make_up_names_users_log_in_and_are_served(start_server, fresh_database_url, tmp_path):
+    auth_file = tmp_path / "htpasswd"
+    hashed = htpasswd.hash_password(PASSWORD, cost=10)
+    auth_file.write_text(f"alice:{hashed}\nbob:{hashed}\n")
+    server = start_server(database_url=fresh_database_url, auth_file=auth_file)
+    served = threading.Event()
+    server.client.get("/ping", user=ALICE)
+
+    def make_up_names(client):
+        found = Counter()
+        while not served.is_set():
+            made_up = (f"nobody-{client}-{found.total()}", "x")
+            found[server.client.get("/ping", user=made_up, status=None).status_code] += 1
+        return found
+
+    with ThreadPoolExecutor(20) as pool:
+        strangers = [pool.submit(make_up_names, client) for client in range(20)]
+        try:
+            wait_for(lambda: b"login failed" in server.log.read_bytes(), 30, "the first refusals")
+            for user in (ALICE, ("bob", PASSWORD)) * 10:
+                server.client.get("/ping", user=user)
+        finally:
+            served.set()
+        found = sum((future.result() for future in strangers), Counter())
+    assert found.keys() == {401, 503}
 
 
 # Files that cannot be used

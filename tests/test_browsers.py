@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import browser as browser_module
 import pytest
 from browser import BROWSERS, Browser
 from calls import ROUTES, prepared_call
@@ -453,6 +454,21 @@ def test_a_page_of_another_origin_cannot_post(browser, elsewhere, server):
     got = browser.evaluate(POST.format(url=server.url, mode="cors", kind="application/json", user="same origin"))
     assert got == "basic 200"
     assert "same origin" in users(server.client)
+
+
+def test_a_page_whose_name_is_led_to_this_server_reads_nothing(folder, monkeypatch, server):
+    """DNS rebinding. /healthz, which is open, is the page that has its origin."""
+    flags = [*browser_module.FLAGS, "--host-resolver-rules=MAP rebound.example 127.0.0.1"]
+    monkeypatch.setattr(browser_module, "FLAGS", flags)
+    with BROWSERS["chromium"](folder) as address:
+        browser = Browser(address)
+        browser.open(f"http://rebound.example:{server.port}/healthz")
+        browser.wait_for("location.host.startsWith('rebound') && document.body?.innerText.includes('ok')")
+        disguised = "{headers: {'Accept-Language': '', 'User-Agent': 'curl'}, referrerPolicy: 'no-referrer'}"
+        for options in ("{}", disguised):
+            got = browser.evaluate(f"fetch('{PREFIX}/workflows', {options}).then(answer => answer.text())")
+            assert "--allowed-host" in got
+        browser.close()
 
 
 def test_a_page_of_an_allowed_origin_can(browser, elsewhere, start_server, fresh_database_url):

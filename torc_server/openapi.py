@@ -33,7 +33,7 @@ JOB_STATUS = (
 )
 ERRORS = {
     400: "A parameter cannot be read, or the body is not JSON.",
-    401: "The user name or the password is wrong, or this server wants them and got none.",
+    401: "The user name or the password is wrong or cannot be read, or this server wants them and got none.",
     403: "The caller may not do that, where access control is enforced; or a browser sent the request for a page of "
     "another origin, or under a host name, that this server does not allow.",
     404: "There is no such row.",
