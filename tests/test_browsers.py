@@ -165,6 +165,10 @@ def test_others_are_still_refused(allowing):
     send(allowing, {"Origin": "http://dashboard.example"}, status=403)
 
 
+def test_a_setting_that_is_no_origin_allows_none(make_client):
+    send(make_client(allowed_origins=("null", "*")), {"Origin": "null"}, status=403)
+
+
 def preflight(client, origin, asked="authorization, content-type", path="/workflows", status=204):
     headers = {
         "Host": "localhost", "Origin": origin, "Access-Control-Request-Method": "PUT",

@@ -53,7 +53,7 @@ class Rules:
     """Which pages and which host names the settings allow."""
 
     def __init__(self, settings):
-        self._origins = {parse_origin(text) for text in settings.allowed_origins}
+        self._origins = {parse_origin(text) for text in settings.allowed_origins} - {None}  # None: what is no origin
         self._any_host = "*" in settings.allowed_hosts
         self._names = {host_name(text) for text in settings.allowed_hosts} | own_names(settings.host)
 
