@@ -165,7 +165,7 @@ def show_unsuccessful($lines):
       | "", "\(.id)  \(.status)  \(.name | clean)", "    \(.reason)", (.result.stderr // "" | select(. != "") | tail($lines; "    "))),
     (map(select(.status == "canceled" and .result == null)) | group_by([.cause, .reason])[]
       | "", "\(length | plural("job")) canceled \(.[0].reason | ltrimstr("canceled "))",
-        (.[:10] | map(["   ", .id, (.name | clean)]) | table),
+        (.[:10] | map(["  ", .id, (.name | clean)]) | table),
         (if length > 10 then "    and \(length - 10) more" else empty end));
 
 # What a dead worker may have left in a workflow, one line each. The last result of each node is in $results.

@@ -151,7 +151,7 @@ call() { # METHOD PATH [BODY-FILE]: sends one request; the answer is in $tmp/ans
 }
 
 run_curl() { # reads curl's configuration; ends the script if the server is not reached
-    curl -q "$@" -K - 2>"$tmp/error" || fail 3 "$api: $(sed -n '$s/^curl: //p' "$tmp/error")"
+    curl -q "$@" -K - 2>"$tmp/error" || fail 3 "$api: $(sed -n '/^curl: /{s///p;q;}' "$tmp/error")"
 }
 
 check_answer() { # STATUS CONTENT-TYPE, in one word; $tmp/answer is a refusal unless it is 2xx
