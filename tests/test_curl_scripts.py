@@ -90,7 +90,7 @@ class Site:
         }  # fmt: skip
         return clean_environment(self.folder, {k: v for k, v in (given | more).items() if v is not None})
 
-    def run(self, script, *arguments, code=0, user="alice", stdin="", timeout=120, **environment):
+    def run(self, script, *arguments, code=0, user="alice", stdin="", timeout=300, **environment):
         """Run a script; give its stdout, or stderr when it is to end with 2 or more."""
         result = subprocess.run(
             ["dash", str(FOLDER / script), *map(str, arguments)],
@@ -529,6 +529,12 @@ def test_failed_and_why_tell_that_the_workflow_was_canceled(site):
     why = site.run("why", made.job_id("b"), code=1).splitlines()
     assert why[1].endswith(f'because job {made.job_id("a")} "a", which it depends on, is canceled')
     assert re.match(r"  canceled with the workflow, \d{4}-", why[2])
+    waiting = site.submit(jobs=jobs("a"))
+    site.client.put(f"/workflows/{waiting.id}/cancel")
+    assert "The workflow is canceled" in site.run("why", waiting.job_id("a"), code=1)
+    event = {"category": "workflow_canceled", "user": "bob\t"}
+    site.client.post("/events", json={"workflow_id": made.id, "timestamp": 0, "data": event})
+    assert re.search(r"with the workflow, .* UTC by bob\?\n", site.run("why", made.job_id("free"), code=1))
 
 
 def test_why_follows_what_a_job_waits_for(site):
@@ -820,7 +826,7 @@ def test_a_hundred_thousand_jobs_take_few_requests(site, spied, folder):
     claimed = client.post(f"/workflows/{made}/claim_next_jobs", params={"limit": 1}).json["jobs"][0]["id"]
     client.put(f"/workflows/{made}/cancel")
     (folder / "calls").write_text("")
-    said = site.run("failed", made, code=1, PATH=spied)
+    said = site.run("failed", made, code=1, timeout=600, PATH=spied)
     assert f"job {claimed}" in said
     assert (folder / "calls").read_text().count("curl -q") < 40
 

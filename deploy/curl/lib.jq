@@ -189,10 +189,9 @@ def stale($workflow; $silent; $nodes; $running; $requirements; $pending; $placed
     else empty end);
 
 # What keeps a ready job from running. The input: what it requires, or null.
-def why_ready($nodes; $status):
+def why_ready($nodes):
   . as $need
-  | if $status.is_canceled then "  The workflow is canceled: nobody can claim it."
-    elif ($nodes | length) == 0 then "  It waits for a worker: no compute node of the workflow is active."
+  | if ($nodes | length) == 0 then "  It waits for a worker: no compute node of the workflow is active."
     else
       ($nodes | map(select($need == null or .num_cpus >= $need.num_cpus and .num_gpus >= $need.num_gpus and .num_nodes >= $need.num_nodes))
         | length) as $fitting
