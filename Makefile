@@ -4,7 +4,7 @@ export TORC_DATA_DIR ?= ./.torc
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate test lint openapi openapi-check clients clients-test bench clean
+.PHONY: help .venv serve migrate test test-long lint openapi openapi-check clients clients-test bench clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ migrate: .venv/installed ## bring the database to the newest schema (TORC_DATABA
 
 test: .venv/browser ## all tests (TORC_TEST_DATABASE_URL=… to use a server of yours)
 	.venv/bin/pytest --numprocesses logical --dist worksteal tests
+
+test-long: .venv/browser ## the slow tests
+	.venv/bin/pytest --numprocesses logical --dist worksteal -m long tests
 
 # Its tests are skipped where there is no such browser: it has no wheel for glibc before 2.35 and for musl.
 .venv/browser: .venv/installed
