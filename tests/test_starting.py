@@ -105,7 +105,7 @@ def test_a_plain_database_url_variable_is_ignored_with_a_warning(start_server, f
 
 def test_more_threads_than_the_database_has_connections_is_a_warning(start_server, fresh_database_url):
     server = start_server(database_url=fresh_database_url, workers=1, threads=1000)
-    assert "may open 1008 connections, the database allows" in server.log.read_text()
+    assert "may open 1010 connections, the database allows" in server.log.read_text()
 
 
 def test_the_embedded_database_has_a_connection_for_each_thread_and_keeps_what_it_answered(own_server):
@@ -162,7 +162,8 @@ def test_a_killed_postgresql_is_started_again_and_a_killed_worker_replaced(start
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_worker_told_to_stop_before_gunicorn_has_made_it_ready_hears_it(number):
-    extensions = {"database": SimpleNamespace(open=lambda: None), "accounts": None, "streams": SimpleNamespace()}
+    opened = SimpleNamespace(open=lambda: None)
+    extensions = {"database": opened, "presence": opened, "accounts": None, "streams": SimpleNamespace()}
     server = SimpleNamespace(app=SimpleNamespace(wsgi=lambda: SimpleNamespace(extensions=extensions)))
     worker = SimpleNamespace(alive=True)
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGQUIT)}
