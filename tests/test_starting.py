@@ -207,16 +207,22 @@ def test_sighup_replaces_the_workers_and_no_request_fails(start_server, fresh_da
     assert server.out() == f"TORC_SERVER_PORT={server.port}\n"
 
 
-@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="needs curl and bash")
-def test_the_first_workflow_of_the_readme_works_as_printed(start_server, fresh_database_url):
+@pytest.mark.skipif(not all(map(shutil.which, ("bash", "curl", "jq"))), reason="needs bash, curl and jq")
+def test_the_first_workflow_of_the_readme_works_as_printed_also_when_typed_twice(
+    start_server, fresh_database_url, folder
+):
     server = start_server(database_url=fresh_database_url)
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     script = readme.split("## A first workflow")[1].split("```sh\n")[1].split("```")[0]
     script = script.replace("http://127.0.0.1:8080", server.url).replace("curl -sS", "curl --fail-with-body -sS")
-    result = subprocess.run(["bash", "-e", "-c", script], capture_output=True, text=True)
+    command = ["bash", "-e", "-o", "pipefail", "-c", script + script]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    jobs = {job["name"]: job["status"] for job in server.client.get("/jobs", params={"workflow_id": 1}).json["items"]}
-    assert jobs == {"write": "completed", "greet": "pending"}
+    assert result.stdout.count("Hello World\n") == 2
+    assert result.stdout.endswith("true\n")
+    for workflow in server.client.get("/workflows").json["items"]:
+        jobs = server.client.get("/jobs", params={"workflow_id": workflow["id"]}).json["items"]
+        assert {job["name"]: job["status"] for job in jobs} == {"write": "completed", "greet": "completed"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has PostgreSQL run under another account")
