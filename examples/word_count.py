@@ -1,7 +1,7 @@
 """Create a workflow with torc's Python client: split a text, count words in all parts at once, merge the counts.
 
-    python examples/word_count.py --text README.md --parts 8 --folder /tmp/words
-    python examples/worker.py 1 --cpus 4     # 1: the workflow id that word_count.py printed; start several if you like
+    id=$(python examples/word_count.py --text README.md --parts 8 --folder /tmp/words)    # the workflow's id
+    python examples/worker.py $id --cpus 4     # start several if you like
     less /tmp/words/counts.json
 
 Jobs name the files that they read and write, nothing else: initialize_jobs derives from them that the counts wait for
@@ -13,7 +13,8 @@ import getpass
 import shlex
 from pathlib import Path
 
-from torc import create_jobs, make_api
+import connection
+from torc import create_jobs
 from torc.openapi_client import FileModel, JobModel, ResourceRequirementsModel, WorkflowModel
 
 SPLIT = """
@@ -38,10 +39,10 @@ json.dump(dict(counts.most_common()), open(total, "w"), indent=1)
 """
 
 
-def main():
-    options = parse_arguments()
+def main(options):
     options.folder.mkdir(parents=True, exist_ok=True)
-    api = make_api(options.url)
+    options.text.stat()  # a text that is missing is found before a workflow is made
+    api = connection.connect(options)
     workflow = api.create_workflow(WorkflowModel(name="word count", user=getpass.getuser()))
     create_jobs(api, jobs(api, workflow.id, options))
     api.initialize_jobs(workflow.id)
@@ -50,7 +51,7 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://127.0.0.1:8080/torc-service/v1")
+    connection.add_options(parser)
     parser.add_argument("--text", type=Path, required=True, help="the text to count")
     parser.add_argument("--parts", type=int, default=4)
     parser.add_argument("--folder", type=Path, required=True, help="where parts and counts go; counts.json in the end")
@@ -93,4 +94,4 @@ def jobs(api, workflow_id, options):
 
 
 if __name__ == "__main__":
-    main()
+    connection.run(main, parse_arguments())

@@ -3,7 +3,8 @@
     python examples/worker.py WORKFLOW_ID --cpus 4 --memory-gb 8 --output /tmp/output
 
 Start any number, on any hosts that see the same files. Each ends when the workflow is complete or canceled, or when
-nothing has come up for --idle seconds. Ctrl-C or SIGTERM terminates its jobs and says so to the server.
+nothing has come up for --idle seconds. It then prints how many jobs of the workflow have which status, and exits with 1
+if some failed or were terminated. Ctrl-C or SIGTERM terminates its jobs and says so to the server.
 
 A lost answer (the server restarts, the network fails) is asked for again: the server takes a repeated start or
 completion as the same. Only a claim is not repeatable: jobs whose claim was answered to nobody stay pending, until
@@ -23,30 +24,37 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from torc import make_api
+import connection
 from torc.openapi_client import ApiException, ComputeNodeModel, ComputeNodesResources, ResultModel
 from urllib3.exceptions import HTTPError
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5  # from SIGTERM to SIGKILL
 PATIENCE_SECONDS = 300  # for a server that is away
+STATUSES = (
+    "uninitialized", "blocked", "ready", "pending", "running", "completed", "failed", "canceled", "terminated",
+    "disabled", "pending_failed",
+)  # fmt: skip
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
-def main():
-    options = parse_arguments()
+def main(options):
+    """Work, print a summary, return the exit code."""
     options.output.mkdir(parents=True, exist_ok=True)
     worker = Worker(options)
     signal.signal(signal.SIGTERM, worker.stop)
     worker.work()
+    counts = worker.count_jobs()
+    print(f"workflow {options.workflow_id}:", ", ".join(f"{n} {status}" for status, n in counts.items()), flush=True)
     if worker.stopping:
-        sys.exit(128 + signal.SIGTERM)
+        return 128 + signal.SIGTERM
+    return 1 if counts.keys() & {"failed", "terminated"} else 0
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workflow_id", type=int)
-    parser.add_argument("--url", default="http://127.0.0.1:8080/torc-service/v1")
+    connection.add_options(parser)
     parser.add_argument("--cpus", type=int, default=os.cpu_count())
     parser.add_argument("--memory-gb", type=float, default=4)
     parser.add_argument("--gpus", type=int, default=0)
@@ -59,8 +67,8 @@ class Worker:
     def __init__(self, options):
         self.options = options
         self.workflow_id = options.workflow_id
-        self.api = make_api(options.url)
-        self.run_id = patiently(self.api.get_workflow_status, self.workflow_id).run_id
+        self.api = connection.connect(options)
+        self.run_id = self.api.get_workflow_status(self.workflow_id).run_id  # no server, no workflow: say so at once
         self.requirements = cache(lambda key: patiently(self.api.get_resource_requirements, key))
         self.running = []
         self.stopping = False
@@ -79,6 +87,14 @@ class Worker:
             seconds = time.time() - datetime.fromisoformat(self.node.start_time).timestamp()
             gone = self.node.model_copy(update={"is_active": False, "duration_seconds": seconds})
             patiently(self.api.update_compute_node, self.node.id, gone)
+
+    def count_jobs(self):
+        """{status: how many jobs of the workflow have it}, without those that no job has."""
+        counts = {
+            status: patiently(self.api.list_jobs, self.workflow_id, status=status, limit=1).total_count
+            for status in STATUSES
+        }
+        return {status: count for status, count in counts.items() if count}
 
     def _node(self):
         return ComputeNodeModel(
@@ -201,12 +217,12 @@ class Run:
             os.killpg(self.process.pid, number)
 
 
-def patiently(call, *arguments):
+def patiently(call, *arguments, **options):
     """Call the server; while it is away (no connection, a lost answer, 503) try again."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return call(*arguments)
+            return call(*arguments, **options)
         except (HTTPError, OSError, ApiException) as error:
             if getattr(error, "status", 503) != 503 or time.monotonic() > end:
                 raise
@@ -225,4 +241,4 @@ def now():
 
 
 if __name__ == "__main__":
-    main()
+    connection.run(main, parse_arguments())

@@ -25,6 +25,14 @@ from torc_server.settings import Settings
 
 # For tests only: what a crash of the machine would lose is lost anyhow.
 POSTGRES_SETTINGS = {"max_connections": "400", "fsync": "off", "full_page_writes": "off"}
+# Files whose tests are marked slow.
+SLOW = {
+    "test_access", "test_access_groups", "test_access_references", "test_authentication", "test_bad_input",
+    "test_claims_plan", "test_client", "test_clients", "test_concurrency", "test_crash", "test_docs_page",
+    "test_event_stream", "test_examples", "test_fuzz", "test_migrations", "test_model", "test_openapi",
+    "test_packaging", "test_plans", "test_presence", "test_query_budget", "test_reload", "test_starting",
+    "test_sync_openapi", "test_tls",
+}  # fmt: skip
 _shared = {}  # folder, server (conninfo), template; made by the pytest process, handed to its xdist workers
 
 
@@ -46,6 +54,13 @@ def pytest_sessionstart(session):
     _shared["template"] = f"torc_test_{uuid.uuid4().hex[:8]}"
     _execute(f"CREATE DATABASE {_shared['template']}")
     migrations.migrate(make_conninfo(server, dbname=_shared["template"]))
+
+
+def pytest_collection_modifyitems(items):
+    """Mark as slow what starts servers or other processes, and files that take seconds."""
+    for item in items:
+        if item.path.stem in SLOW or {"server", "start_server"} & {*item.fixturenames}:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,12 +1,13 @@
 """`torc-server config`: the settings in force, and where each comes from; what is broken is said, never ignored."""
 
+import os
 import tomllib
 from pathlib import Path
 
 import pytest
 from support import clean_environment
 
-from torc_server import cli, htpasswd, settings
+from torc_server import cli, embedded, htpasswd, settings
 from torc_server.settings import Settings
 
 
@@ -121,3 +122,27 @@ def test_a_setting_that_nobody_knows_is_told(config, monkeypatch):
     assert "# ignored, because there is no such setting: require_auht in torc.toml" in config(torc_toml=toml)[1]
     monkeypatch.setattr(cli, "serve", lambda found: None)
     assert config(command="run", torc_toml=toml)[2] == "Warning: there is no setting require_auht in torc.toml\n"
+
+
+def test_inside_a_checkout_the_data_folder_is_the_one_that_make_serve_has_made(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "CHECKOUT", tmp_path)
+    monkeypatch.setattr("torc_server.embedded.ROOTS_FOLDER", tmp_path / "var")
+    assert f'data_dir = "{tmp_path / ".torc"}"' not in config()[1], "there is none yet"
+    (tmp_path / ".torc" / "data").mkdir(parents=True)
+    assert f'data_dir = "{tmp_path / ".torc"}"  # default' in config()[1]
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path / "docs")
+    assert f'data_dir = "{tmp_path / ".torc"}"  # default' in config()[1]
+    assert 'data_dir = "elsewhere"  # option' in config("--data-dir=elsewhere")[1]
+    monkeypatch.chdir(tmp_path.parent)
+    assert str(tmp_path / ".torc") not in config()[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has another folder in its place")
+def test_inside_a_checkout_root_finds_the_folder_that_stands_in_for_the_one_of_make_serve(
+    config, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(settings, "CHECKOUT", tmp_path)
+    monkeypatch.setattr("torc_server.embedded.ROOTS_FOLDER", tmp_path / "var")
+    (embedded._replacement(tmp_path / ".torc") / "data").mkdir(parents=True)
+    assert f'data_dir = "{tmp_path / ".torc"}"  # default' in config()[1]

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from support import PREFIX, clean_environment, wait_for
+
+from torc_server import htpasswd
 
 ROOT = Path(__file__).parent.parent
 TEXT = ROOT / "README.md"
@@ -33,7 +36,9 @@ def test_three_workers_count_the_words_as_a_direct_count_does(server, folder):
 
 def test_a_failing_part_cancels_the_merge_and_a_second_run_completes_it(server, folder):
     workflow = create(server, folder, "--fail-part=2")
-    work(server, folder, workflow)
+    summary = f"workflow {workflow}: {PARTS} completed, 1 failed, 1 canceled\n"
+    for worker in work(server, folder, workflow, expected=1):
+        assert worker.endswith(summary)
     assert statuses(server, workflow) == (
         {"split": "completed", "merge": "canceled"} | each_count("completed") | {"count_2": "failed"}
     )
@@ -46,7 +51,7 @@ def test_a_failing_part_cancels_the_merge_and_a_second_run_completes_it(server, 
     assert statuses(server, workflow) == (
         {"split": "completed", "merge": "blocked"} | each_count("completed") | {"count_2": "ready"}
     )
-    work(server, folder, workflow, workers=1)
+    assert work(server, folder, workflow, workers=1)[0].endswith(f"workflow {workflow}: {PARTS + 2} completed\n")
     assert set(statuses(server, workflow).values()) == {"completed"}
     assert counted(folder) == direct_count()
 
@@ -56,7 +61,7 @@ def test_canceling_the_workflow_stops_the_commands_that_run(server, folder):
     worker = start_worker(server, folder, workflow, "--cpus=2")
     pids = wait_for(lambda: pids_of(folder, 2), 30)
     server.client.put(f"/workflows/{workflow}/cancel")
-    assert finish(worker) == 0
+    assert finish(worker)[0] == 0
     assert not any(map(runs, pids))
     assert Counter(statuses(server, workflow).values()) == {"canceled": 2, "ready": 1}
 
@@ -66,7 +71,7 @@ def test_a_worker_that_is_told_to_stop_terminates_its_jobs_and_says_so(server, f
     worker = start_worker(server, folder, workflow, "--cpus=2")
     pids = wait_for(lambda: pids_of(folder, 2), 30)
     worker.send_signal(signal.SIGTERM)
-    assert finish(worker) == 128 + signal.SIGTERM
+    assert finish(worker)[0] == 128 + signal.SIGTERM
     assert not any(map(runs, pids))
     assert Counter(statuses(server, workflow).values()) == {"terminated": 2, "ready": 1}
     results = server.client.get("/results", params={"workflow_id": workflow}).json["items"]
@@ -82,8 +87,73 @@ def test_a_worker_waits_for_a_server_that_is_away(start_server, folder):
     wait_for(lambda: pids_of(folder, 3), 30)
     server.stop()
     start_server(port=server.port, data_dir=server.data_dir)
-    assert finish(worker) == 0
+    assert finish(worker)[0] == 0
     assert set(statuses(server, workflow).values()) == {"completed"}
+
+
+EXAMPLES = {"word_count.py": [f"--text={TEXT}", "--folder=words"], "worker.py": ["1234567", "--cpus=1"]}
+
+
+def example(name, folder, *options, environment=None):
+    command = [sys.executable, ROOT / "examples" / name, *options]
+    env = clean_environment(folder, environment)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+
+
+def refused(name, folder, *options, environment=None):
+    """The one line of an example that cannot do what it was told."""
+    ended = example(name, folder, *EXAMPLES[name], *options, environment=environment)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    return ended.stderr
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_without_a_server_says_so_in_one_line(name, folder):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}{PREFIX}"
+        assert f"No server answers at {url}: " in refused(name, folder, environment={"TORC_API_URL": url})
+
+
+def test_a_worker_without_a_workflow_says_so_in_one_line(server, folder):
+    said = refused("worker.py", folder, f"--url={server.url}{PREFIX}")
+    assert "refuses: 404 Workflow not found" in said
+
+
+def test_a_text_that_is_missing_is_one_line_and_makes_no_workflow(server, folder):
+    before = server.client.get("/workflows").json["total_count"]
+    said = refused("word_count.py", folder, f"--url={server.url}{PREFIX}", f"--text={folder / 'missing'}")
+    assert said == f"No such file or directory: {folder / 'missing'}\n"
+    assert server.client.get("/workflows").json["total_count"] == before
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_wrong_password_or_none_is_one_line(server, folder, name):
+    url = {"TORC_API_URL": f"{server.url}{PREFIX}"}
+    assert "refuses: 401" in refused(name, folder, "--user=alice", environment=url | {"TORC_PASSWORD": "wrong"})
+    assert "--user needs a password" in refused(name, folder, "--user=alice", environment=url)
+    assert "No such file" in refused(name, folder, "--user=alice", "--password-file=nowhere", environment=url)
+
+
+@pytest.mark.parametrize("way", ["file", "variable"])
+def test_with_a_password_a_workflow_is_the_users_own(start_server, fresh_database_url, folder, way):
+    people = folder / "people"
+    people.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
+    server = start_server(
+        database_url=fresh_database_url, auth_file=people, require_auth=True, enforce_access_control=True
+    )
+    (folder / "password").write_text("long enough\n")
+    options = ["--password-file=password"] if way == "file" else []
+    environment = {"TORC_API_URL": f"{server.url}{PREFIX}"} | ({} if options else {"TORC_PASSWORD": "long enough"})
+    created = example("word_count.py", folder, *EXAMPLES["word_count.py"], "--user=alice", *options,
+                      environment=environment)  # fmt: skip
+    assert created.returncode == 0, created.stderr
+    worked = example("worker.py", folder, created.stdout.strip(), "--user=alice", *options, environment=environment)
+    assert (worked.returncode, worked.stderr) == (0, "")
+    assert worked.stdout.endswith(f"workflow {created.stdout.strip()}: 6 completed\n")
+    workflow = server.client.get(f"/workflows/{created.stdout.strip()}", user=("alice", "long enough"))
+    assert workflow.json["user"] == "alice"
 
 
 @pytest.mark.parametrize("name", ["word_count.py", "worker.py"])
@@ -132,19 +202,22 @@ def start_worker(server, folder, workflow, *options):
 
 
 def finish(worker):
-    """Wait for the end; return the exit code, and show what it said if a test fails."""
+    """Wait for the end; return the exit code and what it said, which is shown if a test fails."""
     try:
         said, _ = worker.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         worker.kill()
         said, _ = worker.communicate()
     print(said)
-    return worker.returncode
+    return worker.returncode, said
 
 
-def work(server, folder, workflow, workers=3):
+def work(server, folder, workflow, workers=3, expected=0):
+    """Run workers until they end with the `expected` exit code; return what each of them said."""
     started = [start_worker(server, folder, workflow, "--cpus=2") for _ in range(workers)]
-    assert [finish(worker) for worker in started] == [0] * workers
+    ended = [finish(worker) for worker in started]
+    assert [code for code, _ in ended] == [expected] * workers
+    return [said for _, said in ended]
 
 
 def all_jobs(server, workflow):

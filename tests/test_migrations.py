@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support import BINARIES, clean_environment, wait_for
 
-from torc_server import migrations
+from torc_server import embedded, migrations
 
 LATEST = max(migrations._migrations(), default=0)
 
@@ -222,6 +222,87 @@ def test_the_command_says_where_a_database_stands_and_moves_it(folder, empty_dat
     beyond = torc_server("migrate", url, "--to", str(LATEST + 1), folder=folder)
     assert beyond.returncode == 1
     assert f"this release knows 0 to {LATEST}" in beyond.stderr
+
+
+def test_a_downgrade_that_deletes_data_says_what_and_is_done_only_with_yes(sql, empty_database_url):
+    migrations.migrate(empty_database_url)
+    query(empty_database_url, "INSERT INTO torc.first SELECT generate_series(1, 1200) RETURNING id")
+    with pytest.raises(migrations.MigrationError, match="version 1 deletes table torc.second \\(1 rows\\);.* --yes"):
+        migrations.migrate(empty_database_url, to=1)
+    with pytest.raises(migrations.MigrationError, match="table torc.first \\(1,200 rows\\), table torc.second"):
+        migrations.migrate(empty_database_url, to=0)
+    assert migrations.status(empty_database_url).current, "nothing was changed"
+    done = migrations.migrate(empty_database_url, to=1, lose_data=True)
+    assert done == ["rolled back 0002_second", "deleted table torc.second (1 rows)"]
+    assert query(empty_database_url, "SELECT count(*) FROM torc.first") == [(1200,)]
+
+
+@pytest.mark.parametrize("rollback, told", [
+    ("ALTER TABLE torc.first DROP a, DROP b", "column torc.first.b (1 values)"),
+    ("DELETE FROM torc.first WHERE b = 7", "1 rows of torc.first"),
+])  # fmt: skip
+def test_columns_with_values_and_deleted_rows_are_data_too(sql, empty_database_url, rollback, told):
+    (sql / "migrations/0002_second.sql").write_text("ALTER TABLE torc.first ADD a int, ADD b int")
+    (sql / "migrations/0002_second.rollback.sql").write_text(rollback)
+    migrations.migrate(empty_database_url)
+    query(empty_database_url, "INSERT INTO torc.first (id, b) VALUES (1, 7), (2, NULL) RETURNING id")
+    with pytest.raises(migrations.MigrationError) as refused:
+        migrations.migrate(empty_database_url, to=1)
+    assert f"going down to version 1 deletes {told}; nothing has been changed" in str(refused.value)
+
+
+def test_a_downgrade_that_deletes_nothing_asks_nothing(sql, empty_database_url):
+    (sql / "migrations/0002_second.sql").write_text("CREATE TABLE torc.second (id int)")
+    migrations.migrate(empty_database_url)
+    assert migrations.migrate(empty_database_url, to=0) == ["rolled back 0002_second", "rolled back 0001_first"]
+
+
+def test_the_command_deletes_a_workflow_only_with_yes(folder, empty_database_url):
+    url = f"--database-url={empty_database_url}"
+    migrations.migrate(empty_database_url)
+    query(empty_database_url, """SELECT torc.create_workflow('{"name": "w", "user": "u"}')""")
+    refused = torc_server("migrate", url, "--to=0", folder=folder)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "table torc.workflow (1 rows)" in refused.stderr and len(refused.stderr.splitlines()) == 1
+    done = torc_server("migrate", url, "--to=0", "--yes", folder=folder)
+    assert done.returncode == 0
+    assert "deleted table torc.workflow (1 rows)" in done.stdout.splitlines()
+
+
+def test_status_tells_programs_by_its_exit_code_where_the_database_stands(folder, empty_database_url):
+    def status(url):
+        return torc_server("migrate", "--status", f"--database-url={url}", folder=folder)
+
+    assert status(empty_database_url).returncode == 3
+    assert query(empty_database_url, "SELECT to_regnamespace('torc')") == [(None,)]
+    migrations.migrate(empty_database_url, to=LATEST - 1)
+    assert status(empty_database_url).returncode == 3
+    migrations.migrate(empty_database_url)
+    assert status(empty_database_url).returncode == 0
+    query(empty_database_url, "INSERT INTO torc.schema_migration (version, name) VALUES (9999, 'tomorrow') RETURNING 1")
+    assert status(empty_database_url).returncode == 1
+    gone = status(make_conninfo(empty_database_url, dbname="torc_no_such_database"))
+    assert (gone.returncode, gone.stdout) == (4, "")
+    assert "does not answer" in gone.stderr and "torc_no_such_database" in gone.stderr
+
+
+def test_status_makes_no_database_and_starts_none(folder):
+    state = folder / "data"
+    missing = torc_server("migrate", "--status", f"--data-dir={state}", folder=folder)
+    assert (missing.returncode, missing.stdout) == (4, "")
+    assert f"there is no database in {state}" in missing.stderr
+    assert not state.exists()
+
+    embedded.start(state, tie=True)
+    running = torc_server("migrate", "--status", f"--data-dir={state}", folder=folder)
+    assert (running.returncode, running.stderr) == (3, f"The data folder is {state}\n")
+    embedded.stop(state)
+    before = sorted(state.iterdir())
+    stopped = torc_server("migrate", "--status", f"--data-dir={state}", folder=folder)
+    assert stopped.returncode == 4
+    assert stopped.stderr.splitlines()[0] == f"The data folder is {state}"
+    assert f"PostgreSQL on {state} is not running" in stopped.stderr
+    assert sorted(state.iterdir()) == before and not embedded.is_running(state)
 
 
 @pytest.mark.parametrize("change, told", [

@@ -5,6 +5,7 @@ For a longer search: HYPOTHESIS_EXAMPLES=5000 .venv/bin/pytest tests/test_model.
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -358,6 +359,7 @@ class Workflows(RuleBasedStateMachine):
             self.client.delete(self.workflow.path)
 
 
+@pytest.mark.long
 def test_random_calls_do_what_the_model_of_the_rules_says(client, database):
     class Machine(Workflows):
         pass

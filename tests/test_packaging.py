@@ -1,5 +1,6 @@
 """What `pip install` gives: the wheel holds the SQL and works away from the source, and so does an editable install."""
 
+import email
 import shutil
 import subprocess
 import sysconfig
@@ -25,7 +26,7 @@ def source(folder):
     source.mkdir()
     for name in ("torc_server", "sql"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "setup.py", "MANIFEST.in", "README.md"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copy(ROOT / name, source)
     return source
 
@@ -54,6 +55,12 @@ def place_of_package(environment, folder):
     return subprocess.check_output(command, cwd=folder, env=clean_environment(folder), text=True)
 
 
+def metadata_of(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.message_from_bytes(archive.read(name))
+
+
 def test_a_wheel_holds_all_python_and_sql_and_serves_from_outside_the_source(
     source, environment, folder, empty_database_url
 ):
@@ -63,6 +70,11 @@ def test_a_wheel_holds_all_python_and_sql_and_serves_from_outside_the_source(
     wanted = {f"torc_server/{f.relative_to(source)}" for f in (source / "sql").rglob("*.sql")}
     wanted |= {str(f.relative_to(source)) for f in (source / "torc_server").rglob("*") if f.is_file()}
     assert wanted - held == set()
+    assert "torc_server/py.typed" in held
+    metadata = metadata_of(wheel)
+    assert metadata["License"] == "BSD-3-Clause" and metadata["Author"] == "the torc-server authors"
+    assert "License :: OSI Approved :: BSD License" in metadata.get_all("Classifier")
+    assert any(name.endswith(".dist-info/LICENSE") or name.endswith("/licenses/LICENSE") for name in held)
     pip("--python", environment / "bin" / "python", "install", "--no-deps", wheel)
     shutil.rmtree(source)
     assert place_of_package(environment, folder).startswith(str(environment))

@@ -6,13 +6,14 @@ from torc_server import auth, browsers, errors, proxies, wire
 from torc_server.accounts import Accounts
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.database import Database
+from torc_server.presence import Presence
 from torc_server.streams import Streams
 from torc_server.throttle import Throttle
 
 
 def create_app(settings, conninfo, restart=None):
     """Return the Flask application for Settings on the database at conninfo. It does not connect: call
-    app.extensions["database"].open() in the process that serves.
+    open() of app.extensions["database"] and of app.extensions["presence"] in the process that serves.
 
     Raises HtpasswdError if the settings name a password file that cannot be used.
 
@@ -31,6 +32,7 @@ def create_app(settings, conninfo, restart=None):
 
     # State
     app.extensions["database"] = database = Database(conninfo, restart)
+    app.extensions["presence"] = Presence(conninfo)
     app.extensions["streams"] = Streams(database, settings.max_streams)
 
     app.extensions["accounts"] = (

@@ -21,6 +21,7 @@ from click.core import ParameterSource
 from torc_server import __version__, embedded, gunicorn_conf, migrations
 from torc_server.htpasswd import HtpasswdError
 from torc_server.htpasswd_commands import htpasswd_group
+from torc_server.presence import Presence
 from torc_server.settings import (
     LOG_LEVELS,
     Settings,
@@ -33,6 +34,7 @@ from torc_server.settings import (
 
 log = logging.getLogger("torc_server")
 SPARE_CONNECTIONS = 20  # of the embedded PostgreSQL: for psql, a backup, a migration
+MUST_BE_MIGRATED, NO_ANSWER = 3, 4  # exit codes of `migrate --status`
 
 
 def main():
@@ -105,7 +107,7 @@ def database_options(command):
     )
     folder = option(
         "data_dir", "--data-dir", type=click.Path(path_type=Path), default=default_data_dir,
-        show_default="~/.local/share/torc, for root /var/lib/torc",
+        show_default="~/.local/share/torc, for root /var/lib/torc; inside a checkout the one of `make serve`",
         help="Where the PostgreSQL of its own keeps its data.",
     )
     return url(folder(command))
@@ -236,7 +238,7 @@ def serve(settings):
     _warn_of_foreign_variable()
     if settings.enforce_access_control and not settings.auth_file:
         say("Warning: access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
-    with _listen(settings) as listener, _database(settings) as (conninfo, restart):
+    with _listen(settings) as listener, _database(settings) as (conninfo, restart), _presence(conninfo):
         _bring_up_to_date(settings, conninfo)
         _synchronize_admins(settings, conninfo)
         _check_connections(settings, conninfo)
@@ -246,15 +248,50 @@ def serve(settings):
 @cli.command()
 @database_options
 @click.option("--to", type=click.IntRange(0), metavar="N", help="Up or down to version N; 0 removes everything.")
-@click.option("--status", is_flag=True, help="Only say where the database stands.")
-def migrate(database_url, data_dir, to, status):
-    """Bring the database to the newest schema."""
+@click.option("--yes", is_flag=True, help="Go down to version N even if that deletes data.")
+@click.option(
+    "--status", is_flag=True,
+    help="Only print the version; nothing is made or started. Exit code 0: current, 3: it must be migrated, "
+    "4: it does not answer, 1: it is too new for this release.",
+)  # fmt: skip
+def migrate(database_url, data_dir, to, yes, status):
+    """Bring the database to the newest schema.
+
+    A downgrade is refused while servers are connected, and without --yes if it deletes data.
+    """
+    if status and (to is not None or yes):
+        raise click.UsageError("--status cannot be combined with --to or --yes")
     _warn_of_foreign_variable()
-    with _database(Settings(database_url=database_url, data_dir=data_dir), attach=True) as (conninfo, _):
-        if not status:
-            for line in migrations.migrate(conninfo, to):
-                click.echo(line)
+    settings = Settings(database_url=database_url, data_dir=data_dir)
+    if status:
+        sys.exit(_print_status(settings))
+    with _database(settings, attach=True) as (conninfo, _):
+        for line in migrations.migrate(conninfo, to, lose_data=yes):
+            click.echo(line)
         click.echo(_describe(migrations.status(conninfo)))
+
+
+def _print_status(settings):
+    """Print where the database is and at which version; return the exit code that `migrate --status` promises."""
+    try:
+        found = migrations.status(settings.database_url or _conninfo_of_running(settings.data_dir))
+    except psycopg.OperationalError as error:
+        _fail(f"the database does not answer: {_one_line(error)}", NO_ANSWER)
+    click.echo(_describe(found))
+    if found.current:
+        return 0
+    return 1 if found.version > found.latest else MUST_BE_MIGRATED
+
+
+def _conninfo_of_running(data_dir):
+    """The conninfo of the embedded PostgreSQL, which is not started for this; ends the program if it does not run."""
+    if not embedded.has_database(data_dir):
+        _fail(f"there is no database in {data_dir.expanduser().resolve()}; `torc-server run` makes it", NO_ANSWER)
+    state = embedded.reachable_folder(data_dir)
+    say(f"The data folder is {state}")
+    if not embedded.is_running(state):
+        _fail(f"PostgreSQL on {state} is not running; `torc-server run` starts and migrates it", NO_ANSWER)
+    return embedded.conninfo(state)
 
 
 @cli.command("openapi")
@@ -290,6 +327,7 @@ def _database(settings, attach=False):
         say(f"PostgreSQL's account cannot reach {settings.data_dir.resolve()}: the data folder is {state}")
     owner = embedded.own(state)
     if owner is None and attach:
+        say(f"The data folder is {state}; its PostgreSQL is running")
         yield embedded.start(state), None
         return
     if owner is None:
@@ -315,6 +353,18 @@ def _database(settings, attach=False):
             say("Stopping PostgreSQL")
             embedded.stop(state)
             owner.close()
+
+
+@contextlib.contextmanager
+def _presence(conninfo):
+    """Show that a server is connected from before the check of the version: its workers show it only later."""
+    connection = Presence(conninfo).connect()
+    master = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == master:  # a forked worker has the same socket and would end the master's session
+            connection.close()
 
 
 def _bring_up_to_date(settings, conninfo):

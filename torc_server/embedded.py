@@ -139,13 +139,29 @@ def reachable_folder(state):
     state = Path(state).expanduser().resolve()
     if os.geteuid() != 0:
         return state
-    other = ROOTS_FOLDER / f"{state.parent.name}-{hashlib.sha256(os.fsencode(state)).hexdigest()[:8]}"
+    other = _replacement(state)
     existing = next(folder for folder in [state, *state.parents] if folder.exists())
     if not (state / "data").exists() and (other / "data").exists():
         return other
     uid, gid = _account(state / "data")
     closed = existing.is_dir() and _run(["test", "-x", existing], uid, gid).returncode != 0
     return other if closed else state
+
+
+def has_database(state):
+    """Whether a database was made in `state`, or for root in the folder in its place; nothing is made or started."""
+    state = Path(state).expanduser().resolve()
+    folders = [state, _replacement(state)] if os.geteuid() == 0 else [state]
+    return any((folder / "data").exists() for folder in folders)
+
+
+def is_running(state):
+    """Whether the PostgreSQL on data folder `state` runs on this machine."""
+    return _postmaster(Path(state).resolve() / "data") is not None
+
+
+def _replacement(state):
+    return ROOTS_FOLDER / f"{state.parent.name}-{hashlib.sha256(os.fsencode(state)).hexdigest()[:8]}"
 
 
 def _start(state, settings, tie, end, lock):

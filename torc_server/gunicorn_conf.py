@@ -200,10 +200,13 @@ def post_fork(server, worker):
         signal.signal(number, stop)
     extensions = server.app.wsgi().extensions
     extensions["database"].open()
+    extensions["presence"].open()
     if extensions["accounts"]:
         extensions["accounts"].open()
     extensions["streams"].alive = lambda: worker.alive
 
 
 def worker_exit(server, worker):
-    server.app.wsgi().extensions["database"].close()
+    extensions = server.app.wsgi().extensions
+    extensions["presence"].close()
+    extensions["database"].close()

@@ -5,6 +5,7 @@ process migrates at a time (a session advisory lock; two-int keys, so that it ne
 """
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import psycopg
 from psycopg import sql
 
 LOCK = (0x746F7263, 1)  # "torc"
+SERVERS = (0x746F7263, 2)  # held shared by each server (presence.py), exclusively by a downgrade
+PATIENCE_SECONDS = 2  # for the connection of a server that has just been stopped
 
 
 class MigrationError(ValueError):
@@ -50,11 +53,12 @@ def is_current(connection):
     return _status(connection).current
 
 
-def migrate(conninfo, to=None):
+def migrate(conninfo, to=None, lose_data=False):
     """Migrate up to the newest version, or up or down to version `to` (0: schema torc is gone). Return what was done.
 
     Functions exist only at the newest version; below it the release that belongs there brings its own.
-    Raises MigrationError for a version that this release does not know, psycopg.Error when a statement fails.
+    Raises MigrationError for a version that this release does not know, for a downgrade while servers are connected,
+    and for one that deletes data unless `lose_data`; psycopg.Error when a statement fails.
     """
     done = []
     with psycopg.connect(conninfo, autocommit=True) as connection:
@@ -66,13 +70,18 @@ def migrate(conninfo, to=None):
                 f"version {max(target, now.version)} is unknown: this release knows 0 to {now.latest}; "
                 "install a newer torc-server"
             )
-        for version in range(now.version, target, -1):
-            done.append(_go_down(connection, version))
+        if target < now.version:
+            done += _go_down(connection, now.version, target, lose_data)
         for version in range(now.version + 1, target + 1):
             done.append(_go_up(connection, version))
         if target == now.latest and target > 0 and not _status(connection).functions_current:
             done.append(_replace_functions(connection))
     return done
+
+
+def share_with_servers(connection):
+    """Whether the connection now holds the lock of a server; false while a downgrade holds it."""
+    return connection.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", SERVERS).fetchone()[0]
 
 
 def _prepare(connection):
@@ -121,16 +130,81 @@ def _create_schema(connection):
     )
 
 
-def _go_down(connection, version):
-    path = _migrations()[version]
+def _go_down(connection, version, target, lose_data):
+    """Roll back from `version` to `target` in one transaction, which shows what is lost before it is committed."""
+    _exclude_servers(connection)
     with connection.transaction():
-        _drop_functions(connection)  # they may mention what this rollback drops
-        connection.execute("COMMENT ON SCHEMA torc IS NULL")
-        connection.execute(path.with_suffix(".rollback.sql").read_bytes())
-        if version > 1:
-            connection.execute("DELETE FROM torc.schema_migration WHERE version = %s", [version])
-        else:
-            connection.execute("DROP TABLE torc.schema_migration; DROP SCHEMA torc")
+        before = _contents(connection)
+        done = [_roll_back(connection, each) for each in range(version, target, -1)]
+        lost = _lost(before, _contents(connection))
+        if lost and not lose_data:
+            raise MigrationError(
+                f"going down to version {target} deletes {', '.join(lost)}; nothing has been changed; "
+                "back up the database, then repeat the command with --yes"
+            )
+    return done + [f"deleted {each}" for each in lost]
+
+
+def _exclude_servers(connection):
+    """Keep servers away until the connection is closed. Raises MigrationError, which names those that are connected."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not connection.execute("SELECT pg_try_advisory_lock(%s, %s)", SERVERS).fetchone()[0]:
+        if time.monotonic() > end:
+            raise MigrationError(f"stop the servers that use the database first: {', '.join(_servers(connection))}")
+        time.sleep(0.1)
+
+
+def _servers(connection):
+    """The names of the servers that are connected; the processes of one server have the same name."""
+    rows = connection.execute(
+        "SELECT DISTINCT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND l.classid = %s::bigint::oid AND l.objid = %s::bigint::oid"
+        " AND l.objsubid = 2 AND l.granted"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1",
+        SERVERS,
+    )
+    return [name for (name,) in rows]
+
+
+def _contents(connection):
+    """What the tables hold: {table: {"": rows, column: values that are not null, …}}."""
+    tables = connection.execute(
+        "SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c"
+        " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE c.relnamespace = to_regnamespace('torc') AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
+        " AND c.relname <> 'schema_migration' GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    found = {}
+    for table, columns in tables:
+        counts = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(column)) for column in columns)
+        statement = sql.SQL("SELECT count(*), {} FROM {}").format(counts, sql.Identifier("torc", table))
+        found[table] = dict(zip(["", *columns], connection.execute(statement).fetchone(), strict=True))
+    return found
+
+
+def _lost(before, after):
+    """The tables, rows and columns with values that `before` has and `after` has not, for a person."""
+    lost = []
+    for table, counts in before.items():
+        rows, left = counts[""], after.get(table)
+        if left is None:
+            lost += [f"table torc.{table} ({rows:,} rows)"] * (rows > 0)
+            continue
+        lost += [f"{rows - left['']:,} rows of torc.{table}"] * (rows > left[""])
+        gone = [column for column in counts if column not in left and counts[column]]
+        lost += [f"column torc.{table}.{column} ({counts[column]:,} values)" for column in gone]
+    return lost
+
+
+def _roll_back(connection, version):
+    path = _migrations()[version]
+    _drop_functions(connection)  # they may mention what this rollback drops
+    connection.execute("COMMENT ON SCHEMA torc IS NULL")
+    connection.execute(path.with_suffix(".rollback.sql").read_bytes())
+    if version > 1:
+        connection.execute("DELETE FROM torc.schema_migration WHERE version = %s", [version])
+    else:
+        connection.execute("DROP TABLE torc.schema_migration; DROP SCHEMA torc")
     return f"rolled back {path.stem}"
 
 

@@ -1,5 +1,6 @@
 """The settings of a server: flags win over the environment (TORC_<OPTION>), then come TOML files, then defaults."""
 
+import contextlib
 import ipaddress
 import os
 import ssl
@@ -10,11 +11,12 @@ from typing import NamedTuple
 
 import psycopg
 
-from torc_server import htpasswd
+from torc_server import embedded, htpasswd
 from torc_server.names import host_name, parse_origin
 
 # The first file that has a key wins; section [server]. The same files may hold the sections of other programs.
 CONFIG_FILES = ("torc.toml", "~/.config/torc/config.toml", "/etc/torc/config.toml")
+CHECKOUT = Path(__file__).resolve().parent.parent  # of an editable install, as `make` makes it
 LOG_LEVELS = ("error", "warn", "warning", "info", "debug", "trace")
 _ALIASES = {"url": "host", "database": "database_url"}
 
@@ -37,7 +39,11 @@ def cores():
 
 
 def default_data_dir():
-    """Where the embedded PostgreSQL lives unless told otherwise."""
+    """Where the embedded PostgreSQL lives unless told otherwise; inside a checkout, where `make serve` has put it."""
+    served = CHECKOUT / ".torc"
+    with contextlib.suppress(FileNotFoundError):  # the current folder was removed
+        if Path.cwd().is_relative_to(CHECKOUT) and embedded.has_database(served):
+            return served
     return Path("/var/lib/torc") if os.geteuid() == 0 else Path("~/.local/share/torc").expanduser()
 
 
@@ -72,9 +78,9 @@ class Settings:
 
     @property
     def connections(self):
-        """How many database connections all workers together may open: one a thread, one more for a stream."""
-        return self.workers * (self.threads + 2 * self.max_streams)
-
+        """How many database connections a server may open: of each process one a thread, two a stream, and one that
+        shows that the server is connected; the last one also of the master."""
+        return self.workers * (self.threads + 2 * self.max_streams + 1) + 1
 
     def check(self):
         """Raises SettingsError for what click's types cannot see: bad files, settings that need another."""
