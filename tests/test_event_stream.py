@@ -226,7 +226,7 @@ def test_a_stream_whose_connection_was_lost_says_so_and_goes_on(served, listen):
     served.database.execute(
         """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND query LIKE '%%open_event_stream%%' AND pid <> pg_backend_pid()
+        WHERE datname = current_database() AND application_name = 'torc-server event streams'
         """
     )
     assert stream.next_event()[0] == "warning"

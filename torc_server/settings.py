@@ -11,6 +11,7 @@ from typing import NamedTuple
 import psycopg
 
 from torc_server import htpasswd
+from torc_server.lanes import LANES
 
 # The first file that has a key wins; section [server]. The same files may hold the sections of other programs.
 CONFIG_FILES = ("torc.toml", "~/.config/torc/config.toml", "/etc/torc/config.toml")
@@ -43,13 +44,19 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = field(default_factory=default_workers)
-    threads: int = 8
+    threads: int = 4
+    max_connections: int = 4000  # of clients, of one process
+    handshake_timeout_secs: int = 10
+    head_timeout_secs: int = 10
+    body_timeout_secs: int = 30  # without progress
+    answer_timeout_secs: int = 30  # without progress
+    keepalive_secs: int = 75
     database_url: str | None = None  # None: the embedded PostgreSQL in data_dir
     data_dir: Path = field(default_factory=default_data_dir)
     log_level: str = "info"
     completion_check_interval_secs: float = 30.0  # accepted and unused: dependents are released at once
     max_request_body_mb: int = 200
-    max_streams: int = 4  # open event streams of one process, with threads of their own
+    max_streams: int = 200  # open event streams of one process
     auth_file: Path | None = None  # htpasswd; without one everybody is anonymous
     require_auth: bool = False
     enforce_access_control: bool = False
@@ -64,9 +71,13 @@ class Settings:
 
     @property
     def connections(self):
-        """How many database connections all workers together may open: one a thread, one more for a stream."""
-        return self.workers * (self.threads + 2 * self.max_streams)
+        """How many database connections all workers together may open: one a thread, one that hears the events."""
+        return self.workers * (self.threads + len(LANES) * self.lane_threads + 1)
 
+    @property
+    def lane_threads(self):
+        """The threads of each lane: half as many as small requests have."""
+        return max(2, self.threads // 2)
 
     def check(self):
         """Raises SettingsError for what click's types cannot see: bad files, settings that need another."""
