@@ -206,6 +206,14 @@ def run(**values):
     serve(settings)
 
 
+def settings_of_environment():
+    """Return the Settings that `torc-server run` without options has. Raises SettingsError, click.ClickException."""
+    found = read_config_files()
+    settings = Settings(**run.make_context("torc-server", [], default_map=found.values).params)
+    settings.check()
+    return settings
+
+
 @cli.command()
 @run_options
 @click.pass_context
