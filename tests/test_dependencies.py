@@ -7,23 +7,31 @@ the module that uses it; the last part may be an attribute that the class sets o
     apispec.ext.marshmallow.OpenAPIConverter                   openapi
     click.ParamType.envvar_list_splitter                       cli
     click.core.ParameterSource.DEFAULT_MAP                     cli
-    concurrent.futures.ThreadPoolExecutor._work_queue          gunicorn_conf
     flask.Flask.ensure_sync                                    app
     gunicorn.app.base.BaseApplication.reload                   gunicorn_conf
-    gunicorn.config.Config.settings                            gunicorn_conf
-    gunicorn.http.body.Body.reader                             gunicorn_conf
-    gunicorn.http.body.LengthReader.length                     gunicorn_conf
-    gunicorn.http.errors.ParseException                        wire
-    gunicorn.http.parser.Parser.mesg                           gunicorn_conf
-    gunicorn.workers.gthread.TConn.parser                      gunicorn_conf
-    gunicorn.workers.gthread.TConn.sock                        gunicorn_conf
-    gunicorn.workers.gthread.ThreadWorker.handle               gunicorn_conf
-    gunicorn.workers.gthread.ThreadWorker.handle_error         gunicorn_conf
-    gunicorn.workers.gthread.ThreadWorker.handle_request       gunicorn_conf
-    gunicorn.workers.gthread.ThreadWorker.init_process         gunicorn_conf
-    gunicorn.workers.gthread.ThreadWorker.is_parent_alive      gunicorn_conf
-    gunicorn.workers.gthread.ThreadWorker.set_accept_enabled   gunicorn_conf
-    gunicorn.workers.gthread.ThreadWorker.tpool                gunicorn_conf
+    gunicorn.config.Config.settings                            worker
+    gunicorn.http.body.Body                                    request_reader
+    gunicorn.http.body.Body.failed                             request_reader
+    gunicorn.http.body.Body.reader                             request_reader
+    gunicorn.http.body.ChunkedReader                           request_reader
+    gunicorn.http.body.LengthReader.length                     request_reader
+    gunicorn.http.errors.LimitRequestHeaders                   request_reader
+    gunicorn.http.errors.NoMoreData                            request_reader
+    gunicorn.http.errors.ParseException                        wire, worker
+    gunicorn.http.message.Request._expected_100_continue       request_reader
+    gunicorn.http.unreader.IterUnreader                        request_reader
+    gunicorn.http.wsgi.FileWrapper.filelike                    worker
+    gunicorn.http.wsgi.Response.force_close                    worker
+    gunicorn.http.wsgi.Response.response_length                worker
+    gunicorn.http.wsgi.Response.send_headers                   worker
+    gunicorn.http.wsgi.Response.should_close                   worker
+    gunicorn.http.wsgi.create                                  worker
+    gunicorn.sock.ssl_context                                  worker
+    gunicorn.workers.base.Worker.PIPE                          worker
+    gunicorn.workers.base.Worker.handle_error                  worker
+    gunicorn.workers.base.Worker.load_wsgi                     worker
+    gunicorn.workers.base.Worker.ppid                          worker
+    gunicorn.workers.base.Worker.sockets                       worker
     marshmallow.Schema._declared_fields                        openapi, schemas.common, wire
     marshmallow.Schema._hooks                                  schemas.exact
     psycopg.adapt.Transformer.dump_sequence                    database
@@ -90,7 +98,7 @@ def test_a_name_that_nobody_promised_to_keep_is_still_there(name):
     resolve(name)
 
 
-@pytest.mark.parametrize("name", ["psycopg.adapt.Transformer.no_such", "gunicorn.workers.gthread.TConn.no_such"])
+@pytest.mark.parametrize("name", ["psycopg.adapt.Transformer.no_such", "gunicorn.workers.base.Worker.no_such"])
 def test_a_name_that_is_gone_is_noticed(name):
     with pytest.raises(AttributeError):
         resolve(name)

@@ -8,8 +8,10 @@ import time
 
 import psycopg
 import pytest
-from support import PREFIX, HttpClient
+from support import PREFIX, HttpClient, basic, wait_for
 from workflow import Workflow
+
+from torc_server import htpasswd
 
 KEYS = {"workflow_id", "timestamp", "event_type", "severity", "data"}
 
@@ -226,7 +228,7 @@ def test_a_stream_whose_connection_was_lost_says_so_and_goes_on(served, listen):
     served.database.execute(
         """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND query LIKE '%%open_event_stream%%' AND pid <> pg_backend_pid()
+        WHERE datname = current_database() AND application_name = 'torc-server event streams'
         """
     )
     assert stream.next_event()[0] == "warning"
@@ -264,6 +266,76 @@ def test_a_request_for_a_stream_with_a_broken_body_is_400_and_keeps_no_place(sta
     stream = Stream(server, workflow)
     assert stream.response.status == 200
     stream.close()
+
+
+def test_streams_take_no_thread_and_no_database_connection_each(start_server, fresh_database_url):
+    server = start_server(database_url=fresh_database_url, workers=1, threads=1)
+    workflow = Workflow(server.client, psycopg.connect(fresh_database_url, autocommit=True))
+    streams = [Stream(server, workflow.id) for _ in range(60)]
+    assert [stream.next_line() for stream in streams] == [": listening"] * 60
+    assert len(workflow.sql("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")) < 10
+    workflow.complete(workflow.job())
+    assert [stream.next_event()[0] for stream in streams] == ["job_completed"] * 60
+    for stream in streams:
+        stream.close()
+    workflow.database.close()
+
+
+def test_a_client_that_reads_too_slowly_loses_events_is_told_so_and_hears_the_next(start_server, fresh_database_url):
+    server = start_server(database_url=fresh_database_url, workers=1)
+    workflow = Workflow(server.client, psycopg.connect(fresh_database_url, autocommit=True))
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        slow.settimeout(20)
+        slow.connect(("127.0.0.1", server.port))
+        slow.sendall(f"GET {PREFIX}/workflows/{workflow.id}/events/stream HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert b"HTTP/1.1 200" in slow.recv(12)
+        wait_for(lambda: workflow.sql("SELECT 1 FROM torc.event_stream WHERE workflow_id = %s", workflow.id))
+        workflow.sql(
+            """
+            SELECT torc.publish_event(%s, 'flood', 'info', jsonb_build_object('text', repeat('x', 7000)))::text
+            FROM generate_series(1, 3000)
+            """,
+            workflow.id,
+        )
+        heard, floods = b"", 0
+        while b'"dropped"' not in heard:
+            assert (piece := slow.recv(1 << 16))
+            heard = heard[-200:] + piece
+            floods += piece.count(b"event: flood")
+        assert floods < 3000
+        workflow.complete(workflow.job())
+        while b"job_completed" not in heard:
+            assert (piece := slow.recv(1 << 16))
+            heard += piece
+    workflow.database.close()
+
+
+def test_a_stream_ends_when_its_caller_loses_access(start_server, fresh_database_url, folder):
+    auth_file = folder / "htpasswd"
+    users = [f"{name}:{htpasswd.hash_password('long enough', cost=4)}\n" for name in ("alice", "bob")]
+    auth_file.write_text("".join(users))
+    server = start_server(
+        database_url=fresh_database_url, workers=1, auth_file=auth_file, enforce_access_control=True, admin_user="alice"
+    )
+    alice, bob = ("alice", "long enough"), ("bob", "long enough")
+    workflow = server.client.post("/workflows", json={"name": "w", "user": "alice"}, user=alice).json["id"]
+    group = server.client.post("/access_groups", json={"name": "g"}, user=alice).json["id"]
+    member = {"user_name": "bob", "role": "member"}
+    server.client.post(f"/access_groups/{group}/members", json=member, user=alice)
+    server.client.post(f"/workflows/{workflow}/access_groups/{group}", user=alice)
+    streams = [
+        Stream(server, workflow, headers={"Authorization": basic(*user)}) for user in (alice, bob)
+    ]
+    assert [stream.response.status for stream in streams] == [200, 200]
+    server.client.delete(f"/access_groups/{group}/members/bob", user=alice)
+    started = time.monotonic()
+    streams[1].response.read()  # to its end
+    assert time.monotonic() - started < 15
+    auth_file.write_text(users[1])
+    streams[0].response.read()
+    for stream in streams:
+        stream.close()
 
 
 def test_streams_beyond_the_limit_are_503_and_requests_are_still_answered(start_server, fresh_database_url):

@@ -105,7 +105,7 @@ def test_a_plain_database_url_variable_is_ignored_with_a_warning(start_server, f
 
 def test_more_threads_than_the_database_has_connections_is_a_warning(start_server, fresh_database_url):
     server = start_server(database_url=fresh_database_url, workers=1, threads=1000)
-    assert "may open 1010 connections, the database allows" in server.log.read_text()
+    assert "may open 2003 connections, the database allows" in server.log.read_text()
 
 
 def test_the_embedded_database_has_a_connection_for_each_thread_and_keeps_what_it_answered(own_server):

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import socket
 import ssl
 import time
 import warnings
@@ -28,7 +29,8 @@ def server(start_server, fresh_database_url, folder, authority):
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(folder / "cert.pem", append=True)
     return start_server(
-        database_url=fresh_database_url, https=True, tls_cert=folder / "cert.pem", tls_key=folder / "key.pem"
+        database_url=fresh_database_url, https=True, tls_cert=folder / "cert.pem", tls_key=folder / "key.pem",
+        handshake_timeout_secs=2,
     )  # fmt: skip
 
 
@@ -54,6 +56,21 @@ def test_who_trusts_the_authority_is_answered_and_who_does_not_hangs_up(server, 
     with pytest.raises(ssl.SSLCertVerificationError):
         send(server, ssl.create_default_context(), "GET", "/ping")
     assert f"curl https://127.0.0.1:{server.port}" in server.log.read_text()
+
+
+def test_half_a_handshake_holds_no_thread_and_is_dropped_after_its_deadline(server, trusting):
+    with contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", server.port)
+        sockets = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(40)]
+        for sock in sockets[:20]:
+            sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the beginning of a ClientHello
+        started = time.monotonic()
+        connection, answer = send(server, trusting, "GET", "/ping")
+        with connection:
+            assert json.load(answer) == {"status": "ok"}
+        assert time.monotonic() - started < 1
+        for sock in sockets:
+            assert sock.recv(100) == b""
 
 
 def test_old_versions_of_tls_and_plain_http_are_refused_and_the_server_goes_on(server, trusting):

@@ -1,11 +1,14 @@
 """create_app(): the one place where things are wired together."""
 
+from functools import partial
+
 from flask import Flask
 
 from torc_server import auth, browsers, errors, proxies, wire
 from torc_server.accounts import Accounts
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.database import Database
+from torc_server.lanes import Lanes
 from torc_server.presence import Presence
 from torc_server.streams import Streams
 from torc_server.throttle import Throttle
@@ -33,13 +36,12 @@ def create_app(settings, conninfo, restart=None):
     # State
     app.extensions["database"] = database = Database(conninfo, restart)
     app.extensions["presence"] = Presence(conninfo)
-    app.extensions["streams"] = Streams(database, settings.max_streams)
-
     app.extensions["accounts"] = (
         Accounts(settings.auth_file, settings.credential_cache_ttl_secs, settings.threads)
         if settings.auth_file
         else None
     )
+    app.extensions["streams"] = Streams(database, settings.max_streams, partial(auth.has_user, app))
     app.extensions["throttle"] = Throttle(database, settings.max_login_failures, settings.login_failure_window_secs)
 
     # Routes
@@ -47,4 +49,5 @@ def create_app(settings, conninfo, restart=None):
         app.register_blueprint(blueprint, url_prefix=wire.BASE_PATH)
     for blueprint in OUTSIDE_BASE_PATH:
         app.register_blueprint(blueprint)
+    app.extensions["lanes"] = Lanes(app)
     return app

@@ -38,6 +38,12 @@ def caller():
     return g.caller
 
 
+def has_user(app, name):
+    """Whether somebody of that name may still log in; anonymous may where it could."""
+    accounts = app.extensions["accounts"]
+    return accounts is None or name == ANONYMOUS or name in accounts.table().users
+
+
 def _user_name(accounts, proxies):
     if request.blueprint == OPEN_BLUEPRINT:
         return ANONYMOUS

@@ -120,11 +120,39 @@ RUN_OPTIONS = (
         "workers", "--workers", default=default_workers, type=click.IntRange(1), show_default="cores, at least 2",
         help="Processes.",
     ),
-    option("threads", "-t", "--threads", default=8, type=click.IntRange(1), help="Threads of each process."),
+    option(
+        "threads", "-t", "--threads", default=4, type=click.IntRange(1),
+        help="Small requests that each process serves at once. Lists and calls that walk a whole workflow have threads "
+        "of their own, half as many each.",
+    ),
+    option(
+        "max_connections", "--max-connections", default=4000, type=click.IntRange(1),
+        help="Clients' connections of each process; beyond it the oldest idle ones are closed, then new ones refused.",
+    ),
+    option(
+        "handshake_timeout_secs", "--handshake-timeout-secs", default=10, type=click.IntRange(1),
+        help="How long a client may take for the TLS handshake.",
+    ),
+    option(
+        "head_timeout_secs", "--head-timeout-secs", default=10, type=click.IntRange(1),
+        help="How long a client may take to send the head of a request.",
+    ),
+    option(
+        "body_timeout_secs", "--body-timeout-secs", default=30, type=click.IntRange(1),
+        help="How long nothing may arrive of a body.",
+    ),
+    option(
+        "answer_timeout_secs", "--answer-timeout-secs", default=30, type=click.IntRange(1),
+        help="How long a client may read nothing of its answer, or of its event stream.",
+    ),
+    option(
+        "keepalive_secs", "--keepalive-secs", default=75, type=click.IntRange(1),
+        help="How long a connection without a request is kept.",
+    ),
     database_options,
     option("log_level", "-l", "--log-level", default="info", type=click.Choice(LOG_LEVELS, case_sensitive=False)),
     option("max_request_body_mb", "--max-request-body-mb", default=200, type=click.IntRange(1), help="In MiB."),
-    option("max_streams", "--max-streams", default=4, type=click.IntRange(0), help="Open event streams per process."),
+    option("max_streams", "--max-streams", default=200, type=click.IntRange(0), help="Open event streams per process."),
     option(
         "auth_file", "--auth-file", type=click.Path(path_type=Path), metavar="FILE",
         help="Users and passwords, made by `torc-server htpasswd add` or Apache's `htpasswd -B`. It is read again when "
@@ -193,6 +221,14 @@ def run(**values):
     for key in click.get_current_context().obj.unknown:
         say(f"Warning: there is no setting {key}")
     serve(settings)
+
+
+def settings_of_environment():
+    """Return the Settings that `torc-server run` without options has. Raises SettingsError, click.ClickException."""
+    found = read_config_files()
+    settings = Settings(**run.make_context("torc-server", [], default_map=found.values).params)
+    settings.check()
+    return settings
 
 
 @cli.command()
@@ -426,7 +462,7 @@ def _run_gunicorn(settings, listener, conninfo, restart):
         say(f"torc-server {__version__} serves {url} ({settings.workers} workers with {settings.threads} threads)")
         say(f"Try: curl {url}/torc-service/v1/ping")
 
-    gunicorn_conf.allow_open_files()
+    gunicorn_conf.allow_open_files(settings.max_connections)
     options = gunicorn_conf.options(settings, listener.detach(), when_ready)
     gunicorn_conf.Server(options, lambda: create_app(settings, conninfo, restart=restart)).run()
 

@@ -21,6 +21,7 @@ KINDS = {
     429: "TooManyRequests",
     500: "InternalServerError",
     503: "ServiceUnavailable",
+    507: "InsufficientStorage",
 }
 
 
@@ -38,6 +39,15 @@ class ApiError(Exception):
         kind = KINDS.get(self.status, "BadRequest" if self.status < 500 else "InternalServerError")
         body = json.dumps({"error": {"error": kind, "message": self.message, **self.extra}})
         return Response(body, self.status, self.headers, mimetype="application/json")
+
+
+class Later(Exception):
+    """The request waits for something. Whoever called the application shall run it again after `delay` seconds, and
+    meanwhile keep no thread for it."""
+
+    def __init__(self, delay):
+        super().__init__(f"run the request again after {delay} s")
+        self.delay = delay
 
 
 class InvalidPath(BadRequest):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import psycopg
 
 from torc_server import embedded, htpasswd
+from torc_server.lanes import LANES
 from torc_server.names import host_name, parse_origin
 
 # The first file that has a key wins; section [server]. The same files may hold the sections of other programs.
@@ -54,13 +55,19 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = field(default_factory=default_workers)
-    threads: int = 8
+    threads: int = 4
+    max_connections: int = 4000  # of clients, of one process
+    handshake_timeout_secs: int = 10
+    head_timeout_secs: int = 10
+    body_timeout_secs: int = 30  # without progress
+    answer_timeout_secs: int = 30  # without progress
+    keepalive_secs: int = 75
     database_url: str | None = None  # None: the embedded PostgreSQL in data_dir
     data_dir: Path = field(default_factory=default_data_dir)
     log_level: str = "info"
     completion_check_interval_secs: float = 30.0  # accepted and unused: dependents are released at once
     max_request_body_mb: int = 200
-    max_streams: int = 4  # open event streams of one process, with threads of their own
+    max_streams: int = 200  # open event streams of one process
     auth_file: Path | None = None  # htpasswd; without one everybody is anonymous
     require_auth: bool = False
     enforce_access_control: bool = False
@@ -78,9 +85,19 @@ class Settings:
 
     @property
     def connections(self):
-        """How many database connections a server may open: of each process one a thread, two a stream, and one that
-        shows that the server is connected; the last one also of the master."""
-        return self.workers * (self.threads + 2 * self.max_streams + 1) + 1
+        """How many database connections a server may open: of each process one a thread, one that hears the events, and
+        one that shows that the server is connected; the last one also of the master."""
+        return self.workers * (self.all_threads + 2) + 1
+
+    @property
+    def all_threads(self):
+        """How many threads of a process run requests."""
+        return self.threads + len(LANES) * self.lane_threads
+
+    @property
+    def lane_threads(self):
+        """The threads of each lane: half as many as small requests have."""
+        return max(2, self.threads // 2)
 
     def check(self):
         """Raises SettingsError for what click's types cannot see: bad files, settings that need another."""

@@ -35,8 +35,8 @@ BEGIN
 END
 $$;
 
--- Makes this session listen to a workflow and registers the stream for 30 s; returns its id, to be renewed. Clears away
--- what streams have left that ended without a word.
+-- Makes this session listen to a workflow and registers that for 30 s; returns the registration's id, to be renewed.
+-- Deletes registrations of processes that ended without unregistering.
 CREATE OR REPLACE FUNCTION torc.open_event_stream(p_workflow_id bigint)
 RETURNS bigint
 LANGUAGE plpgsql
@@ -51,6 +51,17 @@ BEGIN
     VALUES (p_workflow_id, clock_timestamp() + interval '30 s')
     RETURNING id INTO v_id;
     RETURN v_id;
+END
+$$;
+
+-- Ends that: the last stream of the workflow in this process is closed.
+CREATE OR REPLACE FUNCTION torc.close_event_stream(p_id bigint, p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    EXECUTE format('UNLISTEN torc_workflow_%s', p_workflow_id);
+    DELETE FROM torc.event_stream WHERE id = p_id;
 END
 $$;
 

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, current_app, request
 
 from torc_server import wire
+from torc_server.auth import caller
 from torc_server.repository import sql, value
 from torc_server.schemas import fields
 from torc_server.schemas.event_stream import StreamEvents
@@ -44,13 +45,12 @@ def stream_events(id, query):
     the current state.
     """
     value(sql.workflows.get_workflow, workflow_id=id)
-    frames = current_app.extensions["streams"].open(
-        id,
-        query["level"],
-        reconnected="Last-Event-ID" in request.headers,
-        client=request.environ.get("gunicorn.socket"),
-    )
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    response = Response(frames, headers=headers, mimetype="text/event-stream")
-    response.headers["Content-Type"] = "text/event-stream"
-    return response
+    if request.method == "HEAD":
+        return _event_stream(())
+    reconnected = "Last-Event-ID" in request.headers
+    return _event_stream(current_app.extensions["streams"].subscribe(id, query["level"], caller(), reconnected))
+
+
+def _event_stream(frames):
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Content-Type": "text/event-stream"}
+    return Response(frames, headers=headers, direct_passthrough=True)

@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.lanes import lane
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.events import EventModel, ListEvents, ListEventsResponse, NewEvent
@@ -41,6 +42,7 @@ def list_events(query):
 @blueprint.delete("/events")
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
+@lane("walks")
 def delete_events(query):
     """Delete all stored events of a workflow.
 

@@ -3,6 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.lanes import lane
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.failure_handlers import (
     FailureHandlerModel,
@@ -57,6 +58,7 @@ def get_failure_handler(id):
         "the caller may not use has this handler."
     },
 )
+@lane("walks")
 def delete_failure_handler(id):
     """Delete a failure handler.
 

@@ -3,6 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.lanes import lane
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.files import FileModel, ListFiles, ListFilesResponse
@@ -37,6 +38,7 @@ def list_files(query):
 @blueprint.delete("/files")
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
+@lane("walks")
 def delete_files(query):
     """Delete all files of a workflow.
 

@@ -8,6 +8,7 @@ from marshmallow import ValidationError
 
 from torc_server import wire
 from torc_server.errors import ApiError
+from torc_server.lanes import lane
 from torc_server.repository import long_value, sql, value
 from torc_server.schemas.common import MAX_LIMIT, DeleteCountResponse, WorkflowId
 from torc_server.schemas.exact import ExactTypes
@@ -52,6 +53,7 @@ def create_job(body):
 @blueprint.post("/bulk_jobs")
 @wire.takes(JobsModel())
 @wire.answers(CreateJobsResponse, {422: UNRELATED})
+@lane("walks")
 def create_jobs():
     """Create up to 100000 jobs of one workflow.
 
@@ -101,6 +103,7 @@ def list_jobs(query):
 @blueprint.delete("/jobs")
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
+@lane("walks")
 def delete_jobs(query):
     """Delete all jobs of a workflow.
 

@@ -3,6 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.lanes import lane
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.local_schedulers import (
@@ -40,6 +41,7 @@ def list_local_schedulers(query):
 @blueprint.delete("/local_schedulers")
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
+@lane("walks")
 def delete_local_schedulers(query):
     """Delete all local schedulers of a workflow.
 

@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.lanes import lane
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.results import ListResults, ListResultsResponse, NewResult, ResultModel
@@ -51,6 +52,7 @@ def list_results(query):
 @blueprint.delete("/results")
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
+@lane("walks")
 def delete_results(query):
     """Delete all results of a workflow.
 

@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.lanes import lane
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.scheduled_compute_nodes import (
@@ -45,6 +46,7 @@ def list_scheduled_compute_nodes(query):
 @blueprint.delete("/scheduled_compute_nodes")
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
+@lane("walks")
 def delete_scheduled_compute_nodes(query):
     """Delete all scheduled compute nodes of a workflow.
 

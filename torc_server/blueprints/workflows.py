@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.lanes import lane
 from torc_server.repository import long_value, sql, value
 from torc_server.schemas.common import MessageResponse
 from torc_server.schemas.workflows import (
@@ -106,6 +107,7 @@ def update_workflow(id, body):
         "control is enforced."
     },
 )
+@lane("walks")
 def delete_workflow(id):
     """Delete a workflow with everything below it.
 
@@ -141,6 +143,7 @@ def update_workflow_status(id, body):
 
 @blueprint.put("/workflows/<int64:id>/cancel")
 @wire.answers(WorkflowStatusModel)
+@lane("walks")
 def cancel_workflow(id):
     """Cancel a workflow with its pending and running jobs.
 
@@ -155,6 +158,7 @@ def cancel_workflow(id):
 @blueprint.post("/workflows/<int64:id>/initialize_jobs")
 @wire.query(InitializeJobs)
 @wire.answers(MessageResponse, {422: "Jobs wait for each other in a circle; the message names them and the way out."})
+@lane("walks")
 def initialize_jobs(id, query):
     """Derive the dependencies and set every job to blocked or ready.
 
@@ -175,6 +179,7 @@ def initialize_jobs(id, query):
 @blueprint.post("/workflows/<int64:id>/process_changed_job_inputs")
 @wire.query(ProcessChangedJobInputs)
 @wire.answers(ProcessChangedJobInputsResponse)
+@lane("walks")
 def process_changed_job_inputs(id, query):
     """Make the jobs uninitialized whose inputs have changed.
 
@@ -190,6 +195,7 @@ def process_changed_job_inputs(id, query):
 @blueprint.post("/workflows/<int64:id>/reset_job_status")
 @wire.query(ResetJobStatus)
 @wire.answers(ResetJobStatusResponse)
+@lane("walks")
 def reset_job_status(id, query):
     """Make jobs uninitialized again.
 

@@ -1,0 +1,231 @@
+"""Puts requests together from the bytes of a connection as they arrive. gunicorn parses and checks them; what is here
+only finds where a head and a body end, so that gunicorn's blocking parser never waits."""
+
+from functools import partial
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
+from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import IterUnreader
+
+MEMORY_BYTES = 1 << 16  # of a body; a longer one goes to a file
+MAX_LINE = 8190  # bytes of a line before or behind a chunk
+MAX_TRAILER_LINES = 100
+READ_BYTES = 1 << 16
+
+
+class RequestReader:
+    """The requests of one connection, one after the other: feed() bytes until `request` is whole, then begin_next().
+
+    request: gunicorn's Request once its head is here, else None. body_limit: (method, path) -> bytes.
+    """
+
+    def __init__(self, cfg, address, body_limit):
+        self._cfg = cfg
+        self._address = address
+        self._body_limit = body_limit
+        # A cookie of the longest field size, and as much again for all other fields and the request line
+        self._most_head = 2 * cfg.limit_request_field_size + 2 * MAX_LINE
+        self._head = bytearray()
+        self._body = None
+        self._surplus = b""
+        self._count = 0
+        self.request = None
+
+    @property
+    def has_begun(self):
+        """Whether a part of a request is here."""
+        return self.request is not None or bool(self._head)
+
+    @property
+    def is_in_body(self):
+        return self.request is not None
+
+    @property
+    def wants_go_ahead(self):
+        """Whether the client waits for "100 Continue" before it sends the body. True once only."""
+        wants = self.request is not None and self.request._expected_100_continue
+        if wants:
+            self.request._expected_100_continue = False
+        return wants
+
+    def feed(self, data):
+        """Take bytes that have arrived; return whether a request is whole. Raises gunicorn's ParseException."""
+        if self.request is None:
+            data = self._feed_head(data)
+            if data is None:
+                return False
+        surplus = self._body.feed(data)
+        if surplus is None:
+            return False
+        self._surplus = surplus
+        return True
+
+    def begin_next(self):
+        """Forget the request; return whether the bytes behind it are a whole one. Raises ParseException."""
+        surplus, self._surplus = self._surplus, b""
+        self._body.close()
+        self.request = self._body = None
+        return bool(surplus) and self.feed(surplus)
+
+    def close(self):
+        """Give the body's file back."""
+        if self._body:
+            self._body.close()
+
+    def fill(self, environ):
+        """Give the WSGI environ the body, from its start."""
+        self._body.fill(environ, self.request)
+
+    @property
+    def ends_cleanly(self):
+        """Whether it is known where the next request begins."""
+        return self._body.is_clean
+
+    def _feed_head(self, data):
+        """Return the bytes behind the head, or None while its end is not here."""
+        head = self._head
+        before = len(head)
+        head += data
+        if before < 2 and head[:2] == b"\r\n":  # one empty line before a request is allowed
+            del head[:2]
+            before = 0
+        end = head.find(b"\r\n\r\n", max(0, before - 3))
+        if end >= 0:
+            end += 4
+        elif len(head) > self._most_head or head.count(b"\n", before) != head.count(b"\r\n", max(0, before - 1)):
+            end = len(head)  # too long, or a line that ends with LF alone: gunicorn says so
+        else:
+            return None
+        surplus = bytes(head[end:])
+        self._count += 1
+        self.request = self._parse(bytes(head[:end]))
+        head.clear()
+        self._body = self._new_body()
+        return surplus
+
+    def _parse(self, head):
+        try:
+            return Request(self._cfg, IterUnreader([head]), self._address, self._count)
+        except NoMoreData as error:
+            raise LimitRequestHeaders("limit request headers size") from error
+
+    def _new_body(self):
+        reader = self.request.body.reader
+        limit = self._body_limit(self.request.method, self.request.path)
+        if isinstance(reader, LengthReader):
+            return LengthBody(reader.length, limit)
+        return ChunkedBody(limit)
+
+
+class LengthBody:
+    """A body whose length is known. One over the limit is not awaited: the application refuses it by its length."""
+
+    def __init__(self, length, limit):
+        self.is_clean = length <= limit
+        self._missing = length if self.is_clean else 0
+        self._file = None
+
+    def feed(self, data):
+        """Take bytes; return those behind the end, None while it is not here. Raises OSError (no space)."""
+        if self._file is None:
+            whole = len(data) >= self._missing
+            self._file = BytesIO(data[: self._missing]) if whole else SpooledTemporaryFile(MEMORY_BYTES)
+            if whole:
+                return data[self._missing :] if self.is_clean else b""
+        if len(data) < self._missing:
+            self._missing -= self._file.write(data)
+            return None
+        self._file.write(data[: self._missing])
+        return data[self._missing :]
+
+    def fill(self, environ, request):
+        """Give the WSGI environ this body, from its start."""
+        self._file.seek(0)
+        environ["wsgi.input"] = self._file
+
+    def close(self):
+        """Give the file back."""
+        if self._file:
+            self._file.close()
+
+
+class ChunkedBody:
+    """A body in chunks, kept as it came; gunicorn's reader takes it apart, and says what is wrong with it.
+
+    feed() follows the lengths of the chunks to find the end. What it cannot follow it takes as the end. A body over the
+    limit is not awaited: fill() announces its length instead, by which the application refuses it.
+    """
+
+    def __init__(self, limit):
+        self._has_end = False
+        self._decoded = None
+        self._limit = limit
+        self._size = self._stored = 0
+        self._skip = 0  # bytes of the current chunk, and the line end behind it, that have not come
+        self._line = bytearray()
+        self._trailer_lines = None  # a number once the last chunk has been seen
+        self._file = SpooledTemporaryFile(MEMORY_BYTES)
+
+    def feed(self, data):
+        """Take bytes; return those behind the end, None while it is not here. Raises OSError (no space)."""
+        self._stored += self._file.write(data)
+        position = 0
+        while position < len(data):
+            if self._skip:
+                step = min(self._skip, len(data) - position)
+                self._skip -= step
+                position += step
+                continue
+            end = data.find(b"\n", position) + 1 or len(data)
+            self._line += data[position:end]
+            position = end
+            if self._line.endswith(b"\n"):
+                if self._takes_line():
+                    continue
+                return data[position:]
+            if len(self._line) > MAX_LINE:
+                return b""
+        # Chunks of a byte each are five times as long as what they hold
+        return b"" if self._stored > 2 * self._limit + MAX_LINE else None
+
+    def _takes_line(self):
+        """Read one line between the chunks; return whether more must come."""
+        line = self._line.strip()
+        self._line.clear()
+        if self._trailer_lines is not None:
+            self._trailer_lines += 1
+            self._has_end = not line
+            return bool(line) and self._trailer_lines < MAX_TRAILER_LINES
+        try:
+            size = int(line.partition(b";")[0], 16)
+        except ValueError:
+            return False
+        self._size += size
+        if size == 0:
+            self._trailer_lines = 0
+        else:
+            self._skip = size + 2
+        return 0 <= self._size <= self._limit
+
+    def fill(self, environ, request):
+        """Give the WSGI environ this body, from its start."""
+        if self._size > self._limit or self._stored > 2 * self._limit:
+            environ.pop("HTTP_TRANSFER_ENCODING")
+            environ["CONTENT_LENGTH"] = str(max(self._size, self._stored))
+            environ["wsgi.input"] = BytesIO()
+            return
+        self._file.seek(0)
+        pieces = IterUnreader(iter(partial(self._file.read, READ_BYTES), b""))
+        self._decoded = environ["wsgi.input"] = Body(ChunkedReader(request, pieces))
+
+    @property
+    def is_clean(self):
+        """Whether its end is found, and gunicorn's reader has found no fault so far."""
+        return self._has_end and not (self._decoded and self._decoded.failed)
+
+    def close(self):
+        """Give the file back."""
+        self._file.close()

@@ -1,0 +1,519 @@
+"""The gunicorn worker class of torc-server: a thread is taken by a whole request, never by a waiting one.
+
+All connections of a process wait in one epoll object, each with a deadline. A few threads (settings.threads, and one
+more) wait there too: the one that finds bytes reads them, and once a request is whole it runs the application and
+sends the answer itself, without handing it over. Of these threads one is always left that runs no request, so that
+connections are accepted, read and written to whatever the database does; requests that find all others busy queue.
+Calls that walk whole workflows have threads of their own (see lanes). Event streams are sent by the thread that hears
+the events (see streams). The main thread only looks after deadlines, stopping and gunicorn's heartbeat.
+
+The application stays plain WSGI. What this worker offers it beyond that: it may raise errors.Later, and a streams.
+Subscription as its iterable is sent without a thread.
+
+gunicorn parses requests and formats answers (http.message, http.wsgi); these are not documented for use by others, so
+setup.cfg allows one major version of gunicorn only, and tests/test_dependencies.py lists the names that are used.
+"""
+
+import contextlib
+import errno
+import functools
+import heapq
+import itertools
+import logging
+import os
+import queue
+import resource
+import select
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+
+from gunicorn import sock as gunicorn_sock
+from gunicorn.http import wsgi
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.base import Worker as BaseWorker
+
+from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
+from torc_server.errors import OWN_FAULT, ApiError, Later
+from torc_server.lanes import LANES
+from torc_server.request_reader import RequestReader
+from torc_server.streams import Subscription
+
+log = logging.getLogger("torc_server")
+
+TICK = 1.0  # seconds between two looks at the deadlines
+GOODBYE_SECS = 5.0  # how long a client may take to hang up after the last answer
+LOCK_SECS = 2.0  # how long a request may wait for a lock, from when it is whole
+STOP_LINGER = 2.0  # seconds for which a stopping worker still answers requests on idle connections
+SPARE_FILES = 128  # open files that are not connections
+GO_AHEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class RefusalAsJson:
+    """A socket for gunicorn's handle_error(): what gunicorn refuses before the application sees it is sent in the one
+    error shape instead of as HTML; the status stays."""
+
+    def __init__(self, outbox, reason):
+        self._outbox = outbox
+        self._reason = reason
+
+    def gettimeout(self):
+        return 0.0  # nothing blocks here
+
+    def sendall(self, html):
+        status = int(html.split(maxsplit=2)[1])
+        is_ours = status >= 500 and status != 501  # Not Implemented: an unknown Transfer-Encoding
+        self._outbox.sendall(as_bytes(ApiError(status, OWN_FAULT if is_ours else self._reason)))
+
+
+def as_bytes(error):
+    """An ApiError as an HTTP/1.1 answer, the last one on its connection."""
+    answer = error.response()
+    head = {**answer.headers, "Connection": "close"}
+    lines = [f"HTTP/1.1 {answer.status}", *(f"{name}: {value}" for name, value in head.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + answer.get_data()
+
+
+class Waiting:
+    """The connections that wait for their clients, in one epoll object. A connection is either here or a thread's own:
+    whichever thread takes it out has it. Each event wakes one thread, once."""
+
+    def __init__(self):
+        self._epoll = select.epoll()
+        self._connections = {}  # by descriptor
+
+    def watch(self, descriptor, flags):
+        """Report a descriptor that is no connection: poll() returns it."""
+        self._epoll.register(descriptor, flags)
+
+    def watch_again(self, descriptor):
+        """Report the next event of a descriptor that is watched with EPOLLONESHOT."""
+        self._epoll.modify(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def unwatch(self, descriptor):
+        self._epoll.unregister(descriptor)
+
+    def put(self, connection, events):
+        """Let a connection wait for events until its deadline."""
+        descriptor = connection.sock.fileno()
+        connection.events = events
+        self._connections[descriptor] = connection  # before the event can come
+        arm = self._epoll.modify if connection.is_registered else self._epoll.register
+        connection.is_registered = True
+        arm(descriptor, events | select.EPOLLONESHOT)
+
+    def rearm(self, connection):
+        """Report a connection that waits, or will wait, as soon as there is room to send."""
+        try:
+            self._epoll.modify(connection.sock.fileno(), select.EPOLLIN | select.EPOLLOUT | select.EPOLLONESHOT)
+        except (OSError, ValueError):  # it has just been closed
+            log.debug("a stream has just ended")
+
+    def poll(self):
+        """Wait for an event; return its descriptor, and the connection unless it is another thing's. None for a
+        connection that its deadline has met."""
+        descriptor, _ = self._epoll.poll(None, 1)[0]
+        return descriptor, self._connections.pop(descriptor, None)
+
+    def take(self, connection):
+        """Take a connection out; return whether it was here."""
+        found = self._connections.pop(connection.sock.fileno(), None)
+        if found is not None and found is not connection:  # another one has its descriptor by now
+            self.put(found, found.events)
+        return found is connection
+
+    def all(self):
+        """A copy of the list of connections."""
+        return list(self._connections.values())
+
+
+class Worker(BaseWorker):
+    """Serves the requests of one process; see the module."""
+
+    # Life and death
+
+    def init_process(self):
+        # gunicorn asks for twenty settings a request by __getattr__: as plain attributes 5 % less CPU.
+        vars(self.cfg).update((name, setting.get()) for name, setting in self.cfg.settings.items())
+        self._tls = gunicorn_sock.ssl_context(self.cfg) if self.cfg.is_ssl else None
+        self._listeners = {listener.fileno(): listener for listener in self.sockets}
+        self._waiting = Waiting()
+        self._connections = set()
+        self._lock = threading.Lock()
+        self._backlog = deque()  # connections with a whole request for which there was no thread
+        self._serving = 0  # threads that run a small request
+        self._running = {}  # id of a thread: (connection, since when) of the request that it runs
+        self._parked = []  # heap of (when, number, connection): requests that are to be run again
+        self._numbers = itertools.count()
+        self._swept = 0.0
+        self._has_ended = False
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
+        super().init_process()
+
+    def load_wsgi(self):
+        super().load_wsgi()
+        self._settings = self.wsgi.settings
+        self._lanes = self.wsgi.extensions["lanes"]
+        self._seconds = {
+            "handshake": self._settings.handshake_timeout_secs,
+            "head": self._settings.head_timeout_secs,
+            "body": self._settings.body_timeout_secs,
+            "idle": self._settings.keepalive_secs,
+            "reading": self._settings.answer_timeout_secs,
+            "goodbye": GOODBYE_SECS,
+            "stream": float("inf"),
+        }
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_connections = max(1, min(self._settings.max_connections, files - SPARE_FILES))
+
+    def run(self):
+        self._lane_queues = {name: queue.SimpleQueue() for name in LANES}
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._settings.threads + 1)]
+        for requests in self._lane_queues.values():
+            lane = range(self._settings.lane_threads)
+            threads += [threading.Thread(target=self._work_in_lane, args=[requests], daemon=True) for _ in lane]
+        self._waiting.watch(self._bell, select.EPOLLIN | select.EPOLLET)
+        for descriptor in self._listeners:
+            self._waiting.watch(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
+        for thread in threads:
+            thread.start()
+        while self.alive and self.ppid == os.getppid():  # a new server needs the port of a killed master
+            self._tick(TICK)
+        self.alive = False
+        self._stop()
+
+    def _stop(self):
+        """Close the port at once: a client that connects now is refused, and tries again, instead of waiting in vain.
+        Requests under way are finished, and idle connections may send one more."""
+        for descriptor, listener in self._listeners.items():
+            self._waiting.unwatch(descriptor)
+            listener.close()
+        self.wsgi.extensions["streams"].end_all()
+        linger = time.monotonic() + STOP_LINGER
+        end = time.monotonic() + self.cfg.graceful_timeout
+        while self._connections and time.monotonic() < end:
+            for connection in self._waiting.all():
+                if connection.waits_for in ("idle", "head", "handshake"):
+                    connection.deadline = min(connection.deadline, linger)
+            self._tick(0.05)
+        self._has_ended = True
+        self._waiting.watch(os.eventfd(1), select.EPOLLIN)  # stays readable: each thread wakes, and ends
+
+    def _tick(self, seconds):
+        """Sleep, at most until a parked request is due; then do what no event tells to do."""
+        self.notify()
+        if self._parked:
+            seconds = min(seconds, self._parked[0][0] - time.monotonic())
+        if select.select([self.PIPE[0]], [], [], max(0, seconds))[0]:
+            os.read(self.PIPE[0], 4096)
+        while self._parked and self._parked[0][0] <= time.monotonic():
+            self._run_again(heapq.heappop(self._parked)[2])
+        now = time.monotonic()
+        if now >= self._swept + TICK or not self.alive:
+            self._swept = now
+            self._drop_late(now)
+            self._cancel_abandoned(now)
+
+    def _drop_late(self, now):
+        for connection in self._waiting.all():
+            if connection.is_late(now, self._settings.answer_timeout_secs) and self._waiting.take(connection):
+                log.debug("dropped %s: waited too long for: %s", connection.address, connection.waits_for)
+                self._close(connection)
+
+    def _cancel_abandoned(self, now):
+        """Cancel the statements of requests whose clients have hung up."""
+        for thread, (connection, since) in list(self._running.items()):
+            if now - since > TICK and connection.is_gone():
+                self.wsgi.extensions["database"].cancel(thread)
+
+    # Threads
+
+    def _work(self):
+        """What each thread of the small requests does."""
+        while not self._has_ended:
+            try:
+                connection = self._take_from_backlog()
+                if connection is not None:
+                    self._advance(connection, self._run)
+                    continue
+                descriptor, connection = self._waiting.poll()
+                if connection is not None:
+                    self._advance(connection)
+                elif descriptor in self._listeners and self.alive:
+                    self._accept(self._listeners[descriptor])
+            except Exception:  # of ours; the thread must go on
+                log.exception("a thread of a worker failed")
+
+    def _work_in_lane(self, requests):
+        """What each thread of a lane does."""
+        while not self._has_ended:
+            try:
+                self._advance(requests.get(), self._serve)
+            except Exception:
+                log.exception("a thread of a worker failed")
+
+    def _take_from_backlog(self):
+        """Return a connection whose request the calling thread may run now, or None."""
+        with self._lock:
+            if not self._backlog or self._serving >= self._settings.threads:
+                return None
+            self._serving += 1
+            return self._backlog.popleft()
+
+    def _run_or_queue(self, connection):
+        """Run a whole request in this thread, if it is a small one and a thread is left; return whether it is
+        answered."""
+        request = connection.reader.request
+        lane = self._lanes.lane(request.method, request.path)
+        if lane is not None:
+            self._lane_queues[lane].put(connection)
+            return False
+        with self._lock:
+            if self._serving >= self._settings.threads:
+                self._backlog.append(connection)
+                return False
+            self._serving += 1
+        return self._run(connection)
+
+    def _run(self, connection):
+        """Run a small request, which is counted in _serving already; return whether it is answered."""
+        try:
+            return self._serve(connection)
+        finally:
+            with self._lock:
+                self._serving -= 1
+
+    def _park(self, connection, seconds):
+        """Run the request again after that many seconds."""
+        heapq.heappush(self._parked, (time.monotonic() + seconds, next(self._numbers), connection))
+        os.write(self.PIPE[1], b".")
+
+    def _run_again(self, connection):
+        if connection.is_gone():
+            self._close(connection)
+            return
+        request = connection.reader.request
+        lane = self._lanes.lane(request.method, request.path)
+        if lane is not None:
+            self._lane_queues[lane].put(connection)
+            return
+        with self._lock:
+            self._backlog.append(connection)
+        os.eventfd_write(self._bell, 1)
+
+    # Connections
+
+    def _accept(self, listener):
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                log.warning("cannot take a connection: %s", error.strerror)
+                self._drop_idle()
+                time.sleep(0.01)
+            return
+        finally:
+            with contextlib.suppress(OSError, ValueError):  # closed: the worker stops
+                self._waiting.watch_again(listener.fileno())
+        if len(self._connections) >= self._most_connections and not self._drop_idle():
+            self._refuse_connection(sock)
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self._tls:
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        reader = RequestReader(self.cfg, address, self._body_limit)
+        connection = ClientConnection(sock, address, listener.getsockname(), reader)
+        connection.deadline = time.monotonic() + self._seconds[connection.waits_for]
+        self._connections.add(connection)
+        self._advance(connection)
+
+    def _body_limit(self, method, path):
+        return self._settings.max_request_body_mb << 20
+
+    def _drop_idle(self):
+        """Close the connections that have been idle longest; return whether there were any."""
+        idle = sorted((c for c in self._waiting.all() if c.waits_for == "idle"), key=lambda c: c.deadline)
+        dropped = [c for c in idle[: len(idle) // 50 + 1] if self._waiting.take(c)]
+        for connection in dropped:
+            log.debug("dropped %s: idle, and there are too many connections", connection.address)
+            self._close(connection)
+        return bool(dropped)
+
+    def _refuse_connection(self, sock):
+        error = ApiError(503, "This server has too many connections; try again", {"Retry-After": "1"})
+        with sock, contextlib.suppress(OSError):
+            if not self._tls:
+                sock.send(as_bytes(error))
+
+    def _advance(self, connection, step=None):
+        """Go on with a connection, beginning with `step`, until it waits or belongs to another thread."""
+        try:
+            while (step or self._step)(connection):
+                step = None
+        except (ClientGone, OSError) as error:  # an error of TLS is an OSError
+            log.debug("lost %s: %s", connection.address, error)
+            self._close(connection)
+        except BaseException:
+            self._close(connection)
+            raise
+
+    def _step(self, connection):
+        """Do what the connection waits for; return whether there is more to do at once."""
+        if connection.waits_for == "handshake":
+            return self._shake_hands(connection)
+        if connection.waits_for == "reading":
+            return self._send(connection)
+        if connection.waits_for == "stream":
+            return self._advance_stream(connection)
+        if connection.waits_for == "goodbye":
+            return self._await_goodbye(connection)
+        return self._receive(connection)
+
+    def _wait(self, connection, waits_for, events):
+        """Let a connection wait. Returns False, for _step()."""
+        if waits_for != connection.waits_for or waits_for in ("body", "reading"):  # these get on
+            connection.waits_for = waits_for
+            connection.deadline = time.monotonic() + self._seconds[waits_for]
+        self._waiting.put(connection, events)
+        return False
+
+    def _shake_hands(self, connection):
+        events = connection.handshake()
+        if events:
+            return self._wait(connection, "handshake", events)
+        connection.waits_for = "head"
+        connection.deadline = time.monotonic() + self._seconds["head"]
+        return True
+
+    def _receive(self, connection):
+        data = connection.receive()
+        if data is None:
+            return self._await_request(connection)
+        try:
+            is_whole = connection.reader.feed(data)
+        except ParseException as error:
+            return self._refuse(connection, error)
+        except OSError as error:
+            log.error("cannot store a body in %s: %s", tempfile.gettempdir(), error.strerror)
+            return self._answer_error(connection, ApiError(507, "The server has no room for the body of the request"))
+        if is_whole:
+            return self._begin_request(connection)
+        if connection.reader.wants_go_ahead:
+            connection.sock.send(GO_AHEAD)
+        return True
+
+    def _await_request(self, connection):
+        if connection.reader.is_in_body:
+            return self._wait(connection, "body", select.EPOLLIN)
+        if connection.reader.has_begun or connection.waits_for == "head":
+            return self._wait(connection, "head", select.EPOLLIN)
+        return self._wait(connection, "idle", select.EPOLLIN)
+
+    def _begin_request(self, connection):
+        connection.wait_until = time.monotonic() + LOCK_SECS
+        return self._run_or_queue(connection)
+
+    def _send(self, connection):
+        """Send what is left of the answer, and then await the next request."""
+        if not connection.outbox.flush():
+            return self._wait(connection, "reading", select.EPOLLOUT)
+        if connection.closes:
+            connection.shut_down()
+            return self._wait(connection, "goodbye", select.EPOLLIN)
+        connection.waits_for = "idle"
+        connection.deadline = time.monotonic() + self._seconds["idle"]
+        try:
+            is_whole = connection.reader.begin_next()
+        except ParseException as error:
+            return self._refuse(connection, error)
+        return self._begin_request(connection) if is_whole else self._await_request(connection)
+
+    def _await_goodbye(self, connection):
+        while connection.receive() is not None:
+            pass
+        return self._wait(connection, "goodbye", select.EPOLLIN)
+
+    def _advance_stream(self, connection):
+        connection.stream.advance()
+        if connection.stream.has_ended and connection.stream.stuck_since is None:
+            connection.shut_down()
+            return self._wait(connection, "goodbye", select.EPOLLIN)
+        events = select.EPOLLIN if connection.stream.stuck_since is None else select.EPOLLIN | select.EPOLLOUT
+        return self._wait(connection, "stream", events)
+
+    def _close(self, connection):
+        self._connections.discard(connection)
+        connection.close()
+
+    # Requests
+
+    def _serve(self, connection):
+        """Run the application on a whole request. Return whether the answer is ready to be sent; if not, the request
+        is parked, or the connection has become a stream."""
+        thread = threading.get_ident()
+        self._running[thread] = connection, time.monotonic()
+        try:
+            return self._answer(connection)
+        except Later as later:
+            self._park(connection, later.delay)
+            return False
+        except Exception as error:  # noqa: BLE001 - it is logged there
+            return self._refuse(connection, error)
+        finally:
+            del self._running[thread]
+
+    def _answer(self, connection):
+        connection.outbox.close()  # of an attempt before
+        response, environ = wsgi.create(
+            connection.reader.request, connection.outbox, connection.address, connection.server_address, self.cfg
+        )
+        connection.reader.fill(environ)
+        environ["wsgi.multithread"] = True
+        environ["torc.wait_until"] = connection.wait_until
+        if not (self.alive and connection.reader.ends_cleanly):
+            response.force_close()
+        answer = self.wsgi(environ, response.start_response)
+        if isinstance(answer, Subscription):
+            return self._begin_stream(connection, response, answer)
+        if isinstance(answer, wsgi.FileWrapper):
+            response.send_headers()
+            connection.outbox.send_file(answer.filelike, response.response_length)
+        else:
+            self._write(response, answer)
+        connection.closes = response.should_close() or not connection.reader.ends_cleanly
+        connection.waits_for = "reading"
+        return True
+
+    def _write(self, response, answer):
+        try:
+            for piece in answer:
+                response.write(piece)
+            response.close()
+        finally:
+            if hasattr(answer, "close"):
+                answer.close()
+
+    def _begin_stream(self, connection, response, subscription):
+        response.send_headers()
+        rearm = functools.partial(self._waiting.rearm, connection)
+        connection.stream = StreamSender(connection, subscription, response.chunked, rearm)
+        subscription.attach(connection.stream.push, connection.stream.end)
+        return self._advance_stream(connection)
+
+    def _refuse(self, connection, error):
+        """Answer what cannot be read, or the error of an application, as gunicorn does; but in the one error shape."""
+        connection.outbox.close()
+        client = RefusalAsJson(connection.outbox, f"The request cannot be read: {error}")
+        self.handle_error(None, client, connection.address, error)
+        connection.closes = True
+        connection.waits_for = "reading"
+        return True
+
+    def _answer_error(self, connection, error):
+        connection.outbox.sendall(as_bytes(error))
+        connection.closes = True
+        connection.waits_for = "reading"
+        return True
