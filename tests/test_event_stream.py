@@ -8,7 +8,7 @@ import time
 
 import psycopg
 import pytest
-from support import PREFIX, HttpClient, basic, wait_for
+from support import PREFIX, HttpClient, basic
 from workflow import Workflow
 
 from torc_server import htpasswd
@@ -290,14 +290,15 @@ def test_a_client_that_reads_too_slowly_loses_events_is_told_so_and_hears_the_ne
         slow.connect(("127.0.0.1", server.port))
         slow.sendall(f"GET {PREFIX}/workflows/{workflow.id}/events/stream HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert b"HTTP/1.1 200" in slow.recv(12)
-        wait_for(lambda: workflow.sql("SELECT 1 FROM torc.event_stream WHERE workflow_id = %s", workflow.id))
+        quick = Stream(server, workflow.id)
         workflow.sql(
             """
-            SELECT torc.publish_event(%s, 'flood', 'info', jsonb_build_object('text', repeat('x', 7000)))::text
-            FROM generate_series(1, 3000)
+            SELECT torc.publish_event(%s, 'flood', 'info', jsonb_build_object('text', n || repeat('x', 7000)))::text
+            FROM generate_series(1, 3000) AS n
             """,
             workflow.id,
         )
+        quick.next_events(3000)  # by then the slow one was offered them too
         heard, floods = b"", 0
         while b'"dropped"' not in heard:
             assert (piece := slow.recv(1 << 16))
@@ -308,6 +309,7 @@ def test_a_client_that_reads_too_slowly_loses_events_is_told_so_and_hears_the_ne
         while b"job_completed" not in heard:
             assert (piece := slow.recv(1 << 16))
             heard += piece
+    quick.close()
     workflow.database.close()
 
 

@@ -33,6 +33,7 @@ class Outbox:
         self._pieces = []
         self._file = None  # sent after the pieces
         self._left = 0  # bytes of the file to be sent
+        self.spools = True  # whether a long rest goes to a file; nothing may be added behind that
         self.sent = 0  # bytes so far
 
     def sendall(self, data):
@@ -71,7 +72,7 @@ class Outbox:
 
     def _spool(self):
         """Move a long rest from memory to a file."""
-        if self._file is None and sum(map(len, self._pieces)) > MEMORY_BYTES:
+        if self.spools and self._file is None and sum(map(len, self._pieces)) > MEMORY_BYTES:
             data = b"".join(self._pieces)
             self._file, self._left, self._pieces = TemporaryFile(), len(data), []
             self._file.write(data)
@@ -160,6 +161,7 @@ class StreamSender:
     def __init__(self, connection, subscription, is_chunked, rearm):
         """rearm: called when the connection must be watched for room to send, or has ended."""
         self._outbox = connection.outbox
+        self._outbox.spools = False  # what waits is bounded
         self._receive = connection.receive
         self._subscription = subscription
         self._is_chunked = is_chunked
