@@ -15,7 +15,7 @@ class Workflow:
         self.created = client.post("/workflows", json={"name": "w", "user": "u"} | fields).json
         self.id = self.created["id"]
         self.path = f"/workflows/{self.id}"
-        self._node = None
+        self.default_node = None  # of results; made when a result needs one
 
     def sql(self, statement, *values):
         """The rows of a statement; a plain list for one column."""
@@ -111,11 +111,11 @@ class Workflow:
         ).json
 
     def result(self, job, to="completed", run_id=0):
-        self._node = self._node or self.node()
+        self.default_node = self.default_node or self.node()
         return {
-            "job_id": job, "workflow_id": self.id, "run_id": run_id, "compute_node_id": self._node,
+            "job_id": job, "workflow_id": self.id, "run_id": run_id, "compute_node_id": self.default_node,
             "return_code": 0 if to == "completed" else 1, "exec_time_minutes": 0.5,
-            "completion_time": "2026-01-01T00:00:00Z", "status": to if to in COMPLETE else "failed",
+            "completion_time": "2026-01-01T00:00:00Z", "status": to,
         }  # fmt: skip
 
     def set_run(self, run_id, is_canceled=False):
