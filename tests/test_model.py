@@ -41,6 +41,7 @@ picks = st.integers(0, 99)  # which job: taken modulo how many there are
 few_picks = st.one_of(st.lists(picks, min_size=1, max_size=3), st.lists(picks, max_size=3))
 statuses = st.sampled_from(JOB_STATUSES)
 codes = st.integers(0, 1)
+reported = st.sampled_from(["completed", "failed"])
 node_numbers = st.integers(0, 1)
 priorities = st.integers(0, 2)
 schedulers = st.sampled_from([None, 7, 8])
@@ -229,7 +230,7 @@ class Workflows(RuleBasedStateMachine):
         self.send_completion(job, status, attempt, code, self.nodes[node])
 
     @precondition(has_jobs)
-    @rule(number=picks, status=st.sampled_from(["completed", "failed"]), code=codes, node=node_numbers, again=st.booleans())
+    @rule(number=picks, status=reported, code=codes, node=node_numbers, again=st.booleans())
     def report_late(self, number, status, code, node, again):
         """A worker whose job was retried meanwhile reports the attempt before, once or twice."""
         job = self.pick(number, "running", "failed")

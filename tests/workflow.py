@@ -34,15 +34,15 @@ class Workflow:
             body["depends_on_job_ids"] = list(depends_on)
         return self.client.post("/jobs", json=body).json["id"]
 
-    def job_in(self, status, *depends_on, **fields):
+    def job_in(self, status, *depends_on, run_id=0, **fields):
         """Create a job and move it to a status by the endpoints."""
         if status == "blocked" and not depends_on:
             depends_on = (self.job(name="never done"),)
         job = self.job(*depends_on, **fields)
         if status in COMPLETE:
-            self.complete(job, status)
+            self.complete(job, status, run_id)
         else:
-            self.manage(job, status)
+            self.manage(job, status, run_id)
         return job
 
     def file(self, name="f", **fields):
@@ -105,7 +105,9 @@ class Workflow:
         return self.client.post(f"/jobs/{job}/retry/{run_id}", params={"max_retries": max_retries}, status=status).json
 
     def complete(self, job, to="completed", run_id=0, status=200, **result):
-        """Complete a job; `result` replaces what the result would hold."""
+        """Complete a job; `result` replaces what the result would hold (status_of_result: its status)."""
+        if "status_of_result" in result:
+            result["status"] = result.pop("status_of_result")
         return self.client.post(
             f"/jobs/{job}/complete_job/{to}/{run_id}", json=self.result(job, to, run_id) | result, status=status
         ).json

@@ -27,10 +27,10 @@ def create_result(body):
     """Store a result.
 
     It becomes the current result of its job, but the status of the job stays as it is: complete_job stores a result and
-    moves the job. Without attempt_id it is that of the job's current attempt. The answer is what was sent, with the new id. There is a short form of only workflow_id, job_id,
-    exit_code and, if you like, stdout and stderr: the server then takes run, attempt and compute node from the workflow
-    and the job (or the first compute node of the workflow), return_code and status from exit_code, 0 minutes, and now;
-    other fields that are given win.
+    moves the job. Without attempt_id it is that of the job's current attempt. The answer is what was sent, with the new
+    id. There is a short form of only workflow_id, job_id, exit_code and, if you like, stdout and stderr: the server
+    then takes run, attempt and compute node from the workflow and the job (or the first compute node of the workflow),
+    return_code and status from exit_code, 0 minutes, and now; other fields that are given win.
     """
     return wire.json_text(value(sql.results.create_result, body=json.dumps(body)))
 

@@ -172,9 +172,9 @@ def initialize_jobs(id, query):
     With keep_running a running job is left alone while its compute node is active, and a pending job while any compute
     node of the workflow is active, because a claim does not say by which. The answer counts both.
 
-    Actions start anew: what was executed may be executed again, recovery actions are deleted. The run and stored results
-    stay, but unfinished jobs have no current result any more; a job that was retried in an earlier run is at attempt 1
-    again. Any body is ignored. Nothing is changed if the
+    Actions start anew: what was executed may be executed again, recovery actions are deleted. The run and stored
+    results stay, but unfinished jobs have no current result any more; a job that was retried in an earlier run is at
+    attempt 1 again. Any body is ignored. Nothing is changed if the
     call is refused.
     """
     return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=id, **query))
@@ -189,8 +189,8 @@ def process_changed_job_inputs(id, query):
     Compared is what each job was when initialize_jobs was called last: command, invocation_script, dependencies, the
     ids of its files and user data, and the data of those that it reads; not the files themselves, and no requirements.
     Jobs become uninitialized whatever their status; their dependents keep theirs, but those that were canceled because
-    one of them failed wait again. Disabled jobs and those never initialized are passed over. The same names come again until the
-    next initialize_jobs.
+    one of them failed wait again. Disabled jobs and those never initialized are passed over. The same names come again
+    until the next initialize_jobs.
     """
     return wire.json_text(long_value(sql.workflows.process_changed_job_inputs, workflow_id=id, **query))
 
