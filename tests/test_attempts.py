@@ -191,6 +191,31 @@ def test_a_stale_result_does_not_keep_the_runner_of_a_job_canceled_by_dependency
     assert workflow.status(job) == "completed"
 
 
+@pytest.mark.parametrize("how", ["by hand", "by initialize_jobs"])
+def test_in_a_job_started_over_in_its_run_the_stored_completion_changes_nothing_and_another_is_422(
+    client, workflow, listed, how
+):
+    job, node = workflow.job(), workflow.node()
+    workflow.initialize()
+    report = {"to": "terminated", "compute_node_id": node}
+    workflow.complete(job, **report)
+    if how == "by hand":
+        workflow.manage(job, "ready")
+    else:
+        workflow.initialize()
+        assert listed() == []
+    assert workflow.claim() == [job]
+    workflow.start(job, node)
+    for attempt in ({}, {"attempt_id": 1}):
+        assert workflow.complete(job, **report, **attempt)["status"] == "running"
+        error = workflow.complete(job, status=422, compute_node_id=node, **attempt)["error"]
+        assert error["message"] == f"Another result of attempt 1 of job {job} is stored for run 0"
+    workflow.retry(job)
+    workflow.complete(job, compute_node_id=node)
+    assert workflow.status(job) == "completed"
+    assert sorted(listed(all_runs=True)) == [(1, "terminated"), (2, "completed")]
+
+
 # Clients that always send 1, or nothing
 
 

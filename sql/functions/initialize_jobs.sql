@@ -48,11 +48,7 @@ BEGIN
     IF p_clear_ephemeral_user_data THEN
         PERFORM torc.clear_ephemeral_user_data(p_workflow_id);
     END IF;
-    UPDATE torc.result
-    SET is_current = false
-    FROM torc.job AS job
-    WHERE result.workflow_id = p_workflow_id AND result.is_current
-        AND job.id = result.job_id AND NOT torc.is_complete(job.status);
+    PERFORM torc.forget_current_results(p_workflow_id);
     INSERT INTO torc.job_internal (job_id, input_hash)
     SELECT job_id, input_hash
     FROM torc.input_hashes(p_workflow_id) AS now
@@ -221,6 +217,30 @@ LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     RETURN (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running'));
+END
+$$;
+
+-- Unfinished jobs have no current result. Those with a result in the current run are marked by attempt_run_id, so that
+-- complete_job looks for it.
+CREATE OR REPLACE FUNCTION torc.forget_current_results(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    WITH forgotten AS (
+        UPDATE torc.result
+        SET is_current = false
+        FROM torc.job AS job
+        WHERE result.workflow_id = p_workflow_id AND result.is_current
+            AND job.id = result.job_id AND NOT torc.is_complete(job.status)
+        RETURNING result.job_id, result.run_id
+    )
+
+    UPDATE torc.job
+    SET attempt_run_id = forgotten.run_id
+    FROM forgotten
+    WHERE job.id = forgotten.job_id
+        AND forgotten.run_id = (SELECT run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id);
 END
 $$;
 

@@ -1,9 +1,14 @@
--- Attempts are counted within a run: a job that becomes ready in a later run is at attempt 1 again. To know whether its
--- attempt belongs to the current run, a retry notes the run. NULL (never retried in any run, or at attempt 1 since)
--- takes no space in a row, so start_job and complete_job pay nothing for it.
+-- Attempts are counted within a run: a job that becomes ready in a later run is at attempt 1 again. attempt_run_id is the
+-- run in which the job was retried last, or in which initialize_jobs started it over although the run had a result of it.
+-- NULL, for most jobs, means neither. Then its attempt has no result yet, and complete_job does not look for one; a NULL
+-- takes no space in the row.
 ALTER TABLE torc.job ADD COLUMN attempt_run_id bigint;
 
 UPDATE torc.job AS job
 SET attempt_run_id = status.run_id
 FROM torc.workflow_status AS status
-WHERE status.workflow_id = job.workflow_id AND job.attempt_id > 1;
+WHERE status.workflow_id = job.workflow_id
+    AND (
+        job.attempt_id > 1
+        OR EXISTS (SELECT 1 FROM torc.result WHERE job_id = job.id AND run_id = status.run_id AND NOT is_current)
+    );
