@@ -221,7 +221,7 @@ END
 $$;
 
 -- Unfinished jobs have no current result. Those with a result in the current run are marked by attempt_run_id, so that
--- complete_job looks for it.
+-- complete_job finds it.
 CREATE OR REPLACE FUNCTION torc.forget_current_results(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql

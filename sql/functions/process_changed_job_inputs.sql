@@ -1,6 +1,6 @@
 -- Names the jobs whose input hash differs from the one that initialize_jobs stored, by id; unless p_dry_run, makes them
--- uninitialized, whatever their status. Disabled jobs and those never initialized are passed over. Stored hashes stay, so the
--- same names come again until initialize_jobs.
+-- uninitialized, whatever their status. Disabled jobs and those never initialized are passed over. Stored hashes stay,
+-- so the same names come again until initialize_jobs.
 -- Locks: workflow exclusive. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.process_changed_job_inputs(
     p_workflow_id bigint,

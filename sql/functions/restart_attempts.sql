@@ -1,6 +1,6 @@
 -- Attempts are counted within a run. Sets the given jobs back to attempt 1 if a retry in another run raised their
 -- attempt and they have no result in the current run. The caller holds the workflow's lock, and the jobs' rows if that
--- lock is shared. The subquery has OFFSET so that it stays a look-up per job, whatever the planner expects.
+-- lock is shared. The subquery has OFFSET so that it stays an index scan per job, whatever the planner expects.
 CREATE OR REPLACE FUNCTION torc.restart_attempts(p_workflow_id bigint, p_job_ids bigint[])
 RETURNS void
 LANGUAGE plpgsql

@@ -1,7 +1,7 @@
--- Attempts are counted within a run: a job that becomes ready in a later run is at attempt 1 again. attempt_run_id is the
--- run in which the job was retried last, or in which initialize_jobs started it over although the run had a result of it.
--- NULL, for most jobs, means neither. Then its attempt has no result yet, and complete_job does not look for one; a NULL
--- takes no space in the row.
+-- Attempts are counted within a run: a job that becomes ready in a later run is at attempt 1 again. attempt_run_id is
+-- the run in which the job was retried last, or in which initialize_jobs started it over although the run had a result
+-- of it. NULL, the value of most jobs, means neither. Then complete_job need not query whether the attempt has a result
+-- already. A NULL takes no space in the row.
 ALTER TABLE torc.job ADD COLUMN attempt_run_id bigint;
 
 UPDATE torc.job AS job
