@@ -286,6 +286,15 @@ class Workflows(RuleBasedStateMachine):
     def retry(self, number, max_retries):
         self.retry_job(self.pick(number, "running", "failed", "terminated"), max_retries)
 
+    @precondition(has_jobs)
+    @rule(number=picks, first_reset=st.booleans())
+    def begin_the_next_run_after_a_retry(self, number, first_reset):
+        """By chance alone a job is hardly ever retried and still waits, or starts over, in the next run."""
+        self.retry_job(self.pick(number, "running", "failed", "terminated"), 4)
+        if first_reset:
+            self.reset_job_status(False)
+        self.begin_next_run()
+
     def retry_job(self, job, max_retries):
         self.both(
             "POST", f"/jobs/{job.id}/retry/{self.model.run}",
