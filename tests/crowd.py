@@ -95,6 +95,34 @@ def call_at_random(url, workflow_id, nodes, files, seed, calls):
     return [answer for answer in (caller.call() for _ in range(calls)) if answer[1] != 200]
 
 
+def run_attempts(url, workflow_id, node, sends_one, seed):
+    """A worker, until the workflow is complete: claims, starts and reports jobs, some reports twice, and between start
+    and report often retries what runs, its own job or that of another worker.
+
+    sends_one: it reports every attempt as 1. Returns ({completion_time: (job, claimed attempt)} of its reports, the
+    status codes of the answers).
+    """
+    client, path, choices = HttpClient(url, PATIENCE), f"/workflows/{workflow_id}", random.Random(seed)
+    reports, codes = {}, set()
+    while not client.get(f"{path}/is_complete").json["is_complete"]:
+        for job in client.post(f"{path}/claim_next_jobs", params={"limit": 2}).json["jobs"]:
+            client.put(f"/jobs/{job['id']}/start_job/0/{node}")
+            if choices.random() < 0.5:
+                running = client.get("/jobs", params={"workflow_id": workflow_id, "status": "running"}).json["items"]
+                for other in choices.sample(running, min(2, len(running))):
+                    client.post(f"/jobs/{other['id']}/retry/0", params={"max_retries": 5}, status=None)
+            report = {
+                "job_id": job["id"], "workflow_id": workflow_id, "run_id": 0, "compute_node_id": node,
+                "attempt_id": 1 if sends_one else job["attempt_id"], "return_code": 0, "exec_time_minutes": 0.5,
+                "completion_time": f"report {len(reports)} of {node}", "status": "completed",
+            }  # fmt: skip
+            reports[report["completion_time"]] = (job["id"], job["attempt_id"])
+            for _ in range(choices.choice([1, 1, 2])):
+                answer = client.post(f"/jobs/{job['id']}/complete_job/completed/0", json=report, status=None)
+                codes.add(answer.status_code)
+    return reports, codes
+
+
 class RandomCaller:
     """Everything that changes the jobs of one workflow, in any order, without knowing what state it is in."""
 
@@ -184,7 +212,8 @@ class RandomCaller:
     def complete(self):
         status = self.one_of("completed", "completed", "failed", "terminated", "canceled", "pending_failed", "ready")
         return self.post(f"/jobs/{self.job}/complete_job/{status}/{self.run}", json={
-            "job_id": self.job, "workflow_id": self.workflow_id, "run_id": self.run, "attempt_id": self.one_of(1, 2, 3),
+            "job_id": self.job, "workflow_id": self.workflow_id, "run_id": self.run,
+            "attempt_id": self.one_of(None, 1, 1, 2, 3),
             "compute_node_id": self.one_of(*self.nodes), "return_code": self.one_of(0, 1), "exec_time_minutes": 0.5,
             "completion_time": "2026-01-01T00:00:00Z", "status": status,
         })  # fmt: skip
@@ -196,7 +225,8 @@ class RandomCaller:
         return self.put(f"/jobs/{self.job}/manage_status_change/{self.one_of(*JOB_STATUSES)}/{self.run}")
 
     def initialize(self):
-        return self.post(f"{self.path}/initialize_jobs", params={"only_uninitialized": self.one_of(True, False)})
+        options = {name: self.one_of(True, False) for name in ("only_uninitialized", "keep_running")}
+        return self.post(f"{self.path}/initialize_jobs", params=options)
 
     def process_changed(self):
         return self.post(f"{self.path}/process_changed_job_inputs")

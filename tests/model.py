@@ -39,6 +39,7 @@ class Job:
     command: str = "c"
     status: str = "uninitialized"
     attempt: int = 1
+    retried_in: int | None = None  # the run that raised the attempt
     node: int | None = None
     marked: bool = False
     dependencies: set = field(default_factory=set)
@@ -54,7 +55,9 @@ class Model:
         self.jobs = {}
         self.run = 0
         self.is_canceled = False
-        self.results = {}  # (job, run, attempt) -> (status, return code)
+        self.active_nodes = set()
+        self.results = {}  # (job, run, attempt) -> (status, return code, node)
+        self.current = {}  # job -> key of its current result
         self.data = {}  # user data id -> value
 
     # What follows from statuses and edges
@@ -100,6 +103,15 @@ class Model:
         """Any change of status but the ones above takes the mark away."""
         job.status, job.marked = status, False
 
+    def restart_attempts(self, jobs):
+        """Attempts are counted within a run: jobs retried in another one, and without a result in this, begin again."""
+        for job in jobs:
+            if job.retried_in not in (None, self.run) and not any(k[:2] == (job.id, self.run) for k in self.results):
+                job.attempt, job.retried_in = 1, None
+
+    def restart_attempts_of_waiting_jobs(self):
+        self.restart_attempts(j for j in self.jobs.values() if j.status in ("uninitialized", "blocked", "ready"))
+
     # Claims
 
     def ready(self):
@@ -131,29 +143,43 @@ class Model:
         self.move(job, "running")
         job.node = node
 
-    def complete(self, job, status, attempt, code):
+    def complete(self, job, status, attempt, code, node):
+        """attempt None: not sent."""
         if status not in COMPLETE | {"pending_failed"}:
             raise Refused(422)
-        key, result = (job.id, self.run, attempt), (status, code)
-        if job.status == status and self.results.get(key) == result:
+        attempt, result = attempt or job.attempt, (status, code, node)
+        if result in (self.result_of(job, a) for a in {attempt, max(attempt, job.attempt)}):
             return
+        if job.status == "running" and job.node == node:
+            attempt = max(attempt, job.attempt)
+        is_stale = attempt < job.attempt
+        if not is_stale:
+            self.check_completable(job)
+        if self.result_of(job, attempt):
+            raise Refused(422)
+        key = (job.id, self.run, attempt)
+        self.results[key] = result
+        if not is_stale:
+            self.current[job.id] = key
+            job.node = None
+            self.move(job, status)
+            self.settle()
+
+    def result_of(self, job, attempt):
+        return self.results.get((job.id, self.run, attempt))
+
+    def check_completable(self, job):
         if job.status in ("disabled", "pending_failed"):
             raise Refused(409)
-        has_result = any(k[:2] == key[:2] for k in self.results)
+        has_result = any(k[:2] == (job.id, self.run) and k[2] >= job.attempt for k in self.results)
         if job.status in COMPLETE and (not job.marked or has_result):
             raise Refused(422)
-        if key in self.results:
-            raise Refused(409)
-        self.results[key] = result
-        job.node = None
-        self.move(job, status)
-        self.settle()
 
     def retry(self, job, max_retries):
         if job.status not in ("running", "failed", "terminated") or job.attempt >= max_retries:
             raise Refused(422)
         self.move(job, "ready")
-        job.attempt += 1
+        job.attempt, job.retried_in = job.attempt + 1, self.run
         self.settle()
 
     def manage(self, job, status):
@@ -168,6 +194,7 @@ class Model:
                 if dependent.status in ("completed", "failed"):
                     self.move(dependent, "uninitialized")
         self.move(job, status)
+        self.restart_attempts([job])
         self.settle()
 
     # Changes of the graph
@@ -195,21 +222,27 @@ class Model:
         gone = {job.id for job in jobs}
         self.jobs = {i: job for i, job in self.jobs.items() if i not in gone}
         self.results = {key: result for key, result in self.results.items() if key[0] not in gone}
+        self.current = {i: key for i, key in self.current.items() if i not in gone}
         for job in self.jobs.values():
             job.dependencies -= gone
         self.settle()
 
     # The whole workflow
 
-    def initialize(self, only_uninitialized):
+    def initialize(self, only_uninitialized, keep_running):
+        """(taken back, kept): how many pending and running jobs."""
         before = {job.id: replace(job, dependencies=set(job.dependencies)) for job in self.jobs.values()}
+        active = [job for job in self.jobs.values() if job.status in ("pending", "running")]
+        kept = {job.id for job in active if keep_running and self.is_held(job)}
+        ours = [job for job in self.jobs.values() if job.status != "disabled" and job.id not in kept]
         for job in self.jobs.values():
             job.dependencies |= {p.id for p in self.jobs.values() if p.outputs & job.inputs} - {job.id}
         if only_uninitialized:
             for job in self.downstream(j for j in self.jobs.values() if j.status == "uninitialized"):
-                self.move(job, "uninitialized")
+                if job in ours:
+                    self.move(job, "uninitialized")
         waiting = {job.id for job in self.jobs.values() if self.open(job)}
-        for job in self.jobs.values():
+        for job in ours:
             if job.id in waiting and (job.status == "uninitialized" or not only_uninitialized):
                 self.move(job, "blocked")
             elif job.status in ("uninitialized", "pending", "running", "terminated", "pending_failed"):
@@ -218,8 +251,20 @@ class Model:
         if self.waits_for_itself():
             self.jobs = before
             raise Refused(422)
+        self.restart_attempts_of_waiting_jobs()
+        self.current = {i: key for i, key in self.current.items() if self.jobs[i].status in COMPLETE}
         for job in self.jobs.values():
-            job.initialized_with = self.inputs_of(job)
+            if job.id not in kept:
+                job.initialized_with = self.inputs_of(job)
+        return len(active) - len(kept), len(kept)
+
+    def is_held(self, job):
+        """Whether an active node has it; any may have a pending one."""
+        return job.node in self.active_nodes if job.status == "running" else bool(self.active_nodes)
+
+    def begin_run(self, run):
+        self.run, self.is_canceled = run, False
+        self.restart_attempts_of_waiting_jobs()
 
     def waits_for_itself(self):
         """Whether there is a cycle of blocked jobs, or a job that has to produce what it consumes."""
@@ -236,7 +281,8 @@ class Model:
 
     def process_changed(self, dry_run):
         """The ids of the jobs whose inputs are not those that they were initialized with."""
-        changed = [j for j in self.jobs.values() if j.initialized_with and j.initialized_with != self.inputs_of(j)]
+        enabled = (job for job in self.jobs.values() if job.status != "disabled")
+        changed = [j for j in enabled if j.initialized_with and j.initialized_with != self.inputs_of(j)]
         if not dry_run:
             for job in changed:
                 self.move(job, "uninitialized")
@@ -249,12 +295,13 @@ class Model:
             chosen = [j for j in self.jobs.values() if j.status in FAILED | {"pending_failed"}]
             also = self.downstream(j for j in chosen if j.status in FAILED)
         else:
-            chosen = [j for j in self.jobs.values() if j.status != "uninitialized"]
+            chosen = [j for j in self.jobs.values() if j.status not in ("uninitialized", "disabled")]
             also = []
         for job in list(self.jobs.values()) if not failed_only else chosen:
             job.node = None
         for job in [*chosen, *also]:
-            self.move(job, "uninitialized")
+            if job.status != "disabled":
+                self.move(job, "uninitialized")
         self.settle()
         return len(chosen)
 
@@ -265,6 +312,7 @@ class Model:
 
     def cancel(self):
         self.is_canceled = True
+        self.active_nodes = set()
         for job in self.jobs.values():
             if job.status in ("pending", "running"):
                 self.move(job, "canceled")

@@ -125,8 +125,8 @@ def group_model():
     return models.AccessGroupModel(name=uuid.uuid4().hex, description="d")
 
 
-def result_of(job, rows):
-    return ROWS["result"](rows).model_copy(update={"job_id": job})
+def result_of(job, rows, **fields):
+    return ROWS["result"](rows).model_copy(update={"job_id": job} | fields)
 
 
 def methods_of_the_client():
@@ -194,7 +194,7 @@ class Rows:
 
     def failed_job(self):
         job = self.job_in("running")
-        return self.call["complete_job"](job, "failed", 0, result_of(job, self)).id
+        return self.call["complete_job"](job, "failed", 0, result_of(job, self, status="failed")).id
 
     def fill(self):
         """Make a row of every kind, a group to share with, and a job that waits for the other, its file and data."""

@@ -220,6 +220,35 @@ class locked:
         self.session.close()
 
 
+# Attempts
+
+
+def test_workers_whose_jobs_are_retried_under_them_end_no_attempt_but_the_one_that_they_run(on_server, server):
+    workflow = on_server()
+    create_many(workflow, [{}] * 24)
+    workflow.initialize()
+    outcomes = at_once(*(
+        (crowd.run_attempts, server.url, workflow.id, workflow.node(), number % 2 == 1, number) for number in range(4)
+    ))  # fmt: skip
+    reports = {time: report for told, _ in outcomes for time, report in told.items()}
+    assert set().union(*(codes for _, codes in outcomes)) <= {200, 422}
+    stored = workflow.sql(
+        """
+        SELECT job_id, job.attempt_id, result.attempt_id, result.completion_time, is_current
+        FROM torc.job AS job INNER JOIN torc.result AS result ON result.job_id = job.id
+        WHERE job.workflow_id = %s
+        """,
+        workflow.id,
+    )
+    current = [(job, attempt, result, time) for job, attempt, result, time, is_current in stored if is_current]
+    assert count_statuses(workflow) == {"completed": len(current)}
+    assert [row for row in current if not row[1] == row[2] == reports[row[3]][1]] == []
+    stale = [row for row in stored if not row[4]]
+    assert [row for row in stale if row[2] >= row[1]] == []
+    assert stale, "nothing was retried under a worker"
+    assert workflow.violations() == []
+
+
 # Everything
 
 

@@ -107,7 +107,7 @@ def test_every_request_of_the_documentation_page_works_word_for_word(page):
     [got] = page(GET_WORKFLOW)
     assert got.items() >= created.items()
     [initialized] = page(INITIALIZE_JOBS)
-    assert initialized == {"message": "Initialized job status"}
+    assert initialized == {"message": "Initialized job status", "jobs_taken_back": 0, "jobs_kept": 0}
 
     [job] = page(CREATE_JOB)
     assert job == {

@@ -17,7 +17,7 @@ def test_a_cycle_through_a_finished_job_is_refused_when_only_uninitialized_makes
     assert workflow.statuses(first, second) == ["completed", "uninitialized"]
 
 
-def test_a_cycle_through_a_disabled_job_is_refused_when_initialize_makes_that_job_wait(workflow):
+def test_a_cycle_through_a_disabled_job_is_refused_once_that_job_is_enabled(workflow):
     first = workflow.job()
     second = workflow.job(first)
     workflow.client.put(
@@ -27,8 +27,11 @@ def test_a_cycle_through_a_disabled_job_is_refused_when_initialize_makes_that_jo
             "depends_on_job_ids": [second],
         },
     )  # fmt: skip
+    workflow.initialize()
+    assert workflow.statuses(first, second) == ["disabled", "blocked"]
+    workflow.manage(first, "uninitialized")
     workflow.initialize(status=422)
-    assert workflow.statuses(first, second) == ["disabled", "uninitialized"]
+    assert workflow.statuses(first, second) == ["uninitialized", "blocked"]
 
 
 def test_a_cycle_through_a_finished_job_that_lets_the_others_run_is_initialized(workflow):

@@ -1,13 +1,13 @@
 """initialize_jobs: edges from files and user data, first statuses, cycles, what it leaves alone."""
 
 import pytest
-from workflow import COMPLETE, NOT_COMPLETE
+from workflow import COMPLETE, NOT_COMPLETE, Workflow
 
 from torc_server.schemas.fields import JOB_STATUSES
 
 # Status before -> after, by whether a direct dependency is open, the mode, and whether an ancestor is uninitialized.
 RESTARTED = ("pending", "running", "terminated", "pending_failed")
-KEPT = ("completed", "failed", "canceled", "disabled")
+KEPT = ("completed", "failed", "canceled")
 MATRIX = [
     # before, nothing open, open, open and only_uninitialized: below an uninitialized job, below others
     ("uninitialized", "ready", "blocked", "blocked", "blocked"),
@@ -15,6 +15,7 @@ MATRIX = [
     ("ready", "ready", "blocked", "blocked", "ready"),
     ("blocked", None, "blocked", "blocked", "blocked"),
     *((word, word, "blocked", "blocked", word) for word in KEPT),
+    ("disabled", "disabled", "disabled", "disabled", "disabled"),
 ]
 NOTHING_OPEN = [(row[0], row[1]) for row in MATRIX if row[1]]
 
@@ -27,7 +28,9 @@ def test_the_matrix_has_every_status():
 @pytest.mark.parametrize("before, after", NOTHING_OPEN)
 def test_a_job_without_dependencies(workflow, before, after, only_uninitialized):
     job = workflow.job_in(before)
-    assert workflow.initialize(only_uninitialized=only_uninitialized) == {"message": "Initialized job status"}
+    assert workflow.initialize(only_uninitialized=only_uninitialized) == {
+        "message": "Initialized job status", "jobs_taken_back": int(before in ("pending", "running")), "jobs_kept": 0,
+    }  # fmt: skip
     assert workflow.status(job) == after
 
 
@@ -86,7 +89,8 @@ def test_only_uninitialized_reaches_everything_downstream_whatever_its_status(wo
     fourth = workflow.job_in(status, third, first)
     bystander = workflow.job_in("completed")
     workflow.initialize(only_uninitialized=True)
-    assert workflow.statuses(first, second, third, fourth) == ["ready", "blocked", "blocked", "blocked"]
+    after = "disabled" if status == "disabled" else "blocked"
+    assert workflow.statuses(first, second, third, fourth) == ["ready", after, after, after]
     assert workflow.status(bystander) == "completed"
 
 
@@ -100,7 +104,7 @@ def test_initializing_twice_changes_nothing_more(workflow, only_uninitialized):
 
 
 def test_an_empty_workflow_can_be_initialized(workflow):
-    assert workflow.initialize() == {"message": "Initialized job status"}
+    assert workflow.initialize()["message"] == "Initialized job status"
 
 
 def test_any_body_is_ignored_and_a_bad_parameter_is_400(client, workflow):
@@ -109,6 +113,7 @@ def test_any_body_is_ignored_and_a_bad_parameter_is_400(client, workflow):
     client.post(f"{workflow.path}/initialize_jobs", body="{broken", headers={"Content-Type": "text/plain"})
     workflow.initialize(400, only_uninitialized="1")
     workflow.initialize(400, clear_ephemeral_user_data="yes")
+    workflow.initialize(400, keep_running="yes")
 
 
 # Cancellation by dependency
@@ -138,6 +143,125 @@ def test_jobs_canceled_by_a_dependency_wait_again_when_it_restarts(workflow, onl
     workflow.set_run(1)
     workflow.complete(cause, run_id=1)
     assert workflow.statuses(first, second) == ["ready", "blocked"]
+
+
+# Disabled jobs
+
+
+def test_a_disabled_job_stays_disabled_until_somebody_sets_another_status(client, workflow):
+    first = workflow.job()
+    disabled, below = workflow.job(first), None
+    body = {"workflow_id": workflow.id, "name": "j", "command": "c", "status": "disabled"}
+    client.put(f"/jobs/{disabled}", json=body)
+    below = workflow.job(disabled)
+    workflow.initialize()
+    workflow.complete(first)
+    assert workflow.statuses(first, disabled, below) == ["completed", "disabled", "blocked"]
+    for call in ("reset_job_status", "initialize_jobs", "reset_status", "process_changed_job_inputs"):
+        client.post(f"{workflow.path}/{call}")
+        assert workflow.status(disabled) == "disabled", call
+    assert workflow.claim() == [first]
+    workflow.complete(first, "failed", attempt_id=2)
+    assert workflow.statuses(disabled, below) == ["disabled", "blocked"]
+    workflow.retry(first)
+    client.post(f"{workflow.path}/reset_job_status", params={"failed_only": True})
+    workflow.initialize(only_uninitialized=True)
+    assert workflow.status(disabled) == "disabled"
+    workflow.manage(disabled, "uninitialized")
+    workflow.initialize(only_uninitialized=True)
+    assert workflow.status(disabled) == "blocked"
+
+
+# Pending and running jobs
+
+
+def held(workflow, is_active=True):
+    """A pending and a running job, and the node of the latter."""
+    node = workflow.node()
+    running, pending = workflow.job(), workflow.job()
+    workflow.initialize()
+    assert workflow.claim() == [running, pending]
+    workflow.start(running, node)
+    workflow.sql("UPDATE torc.compute_node SET is_active = %s WHERE id = %s RETURNING id", is_active, node)
+    return pending, running, node
+
+
+def initialize(workflow, **params):
+    """How many jobs were taken back and kept."""
+    answer = workflow.initialize(**params)
+    return answer["jobs_taken_back"], answer["jobs_kept"]
+
+
+@pytest.mark.parametrize("only_uninitialized", [False, True])
+@pytest.mark.parametrize("params", [{}, {"keep_running": False}])
+def test_pending_and_running_jobs_are_taken_back_by_default(workflow, params, only_uninitialized):
+    pending, running, _ = held(workflow)
+    assert initialize(workflow, only_uninitialized=only_uninitialized, **params) == (2, 0)
+    assert workflow.statuses(pending, running) == ["ready", "ready"]
+
+
+@pytest.mark.parametrize("only_uninitialized", [False, True])
+def test_keep_running_leaves_jobs_alone_that_an_active_node_holds(workflow, only_uninitialized):
+    pending, running, node = held(workflow)
+    ready = workflow.job()
+    assert initialize(workflow, keep_running=True, only_uninitialized=only_uninitialized) == (0, 2)
+    assert workflow.statuses(pending, running, ready) == ["pending", "running", "ready"]
+    assert workflow.active_on(node) == [running]
+    assert workflow.claim() == [ready]
+    workflow.complete(running, compute_node_id=node)
+    workflow.start(pending, node)
+
+
+@pytest.mark.parametrize("is_active", [False, None])
+@pytest.mark.parametrize("only_uninitialized", [False, True])
+def test_keep_running_takes_back_what_no_active_node_holds(workflow, is_active, only_uninitialized):
+    pending, running, _ = held(workflow, is_active)
+    assert initialize(workflow, keep_running=True, only_uninitialized=only_uninitialized) == (2, 0)
+    assert workflow.statuses(pending, running) == ["ready", "ready"]
+
+
+def test_keep_running_takes_back_the_running_jobs_of_a_dead_node_beside_an_active_one(workflow):
+    pending, running, _ = held(workflow, is_active=False)
+    other = workflow.node()
+    without_node = workflow.job_in("running")
+    assert initialize(workflow, keep_running=True) == (2, 1)
+    assert workflow.statuses(pending, running, without_node) == ["pending", "ready", "ready"]
+    assert workflow.active_on(other) == []
+
+
+def test_a_node_of_another_workflow_holds_the_job_that_it_runs_and_no_pending_one(client, workflow):
+    foreign = Workflow(client, workflow.database).node()
+    running, pending = workflow.job(), workflow.job()
+    workflow.initialize()
+    workflow.claim()
+    workflow.start(running, foreign)
+    assert initialize(workflow, keep_running=True) == (1, 1)
+    assert workflow.statuses(running, pending) == ["running", "ready"]
+
+
+@pytest.mark.parametrize("only_uninitialized", [False, True])
+def test_a_kept_job_is_left_alone_below_an_uninitialized_one_too(workflow, only_uninitialized):
+    first = workflow.job()
+    held_job = workflow.job_in("pending", first)
+    below = workflow.job_in("completed", held_job)
+    node = workflow.node()
+    workflow.start(held_job, node)
+    assert initialize(workflow, keep_running=True, only_uninitialized=only_uninitialized) == (0, 1)
+    assert workflow.statuses(first, held_job, below) == ["ready", "running", "blocked"]
+    assert initialize(workflow, only_uninitialized=only_uninitialized)[1] == 0
+
+
+def test_a_kept_job_keeps_the_hash_of_the_inputs_that_it_was_started_with(client, workflow):
+    data = workflow.user_data("1")
+    job, other = (workflow.job(name=name, input_user_data_ids=[data]) for name in ("kept", "other"))
+    workflow.initialize()
+    workflow.claim(limit=1)
+    workflow.start(job, workflow.node())
+    workflow.sql("UPDATE torc.user_data SET data = '2' WHERE id = %s RETURNING id", data)
+    workflow.initialize(keep_running=True)
+    answer = client.post(f"{workflow.path}/process_changed_job_inputs", params={"dry_run": True}).json
+    assert answer == {"reinitialized_jobs": ["kept"]}
+    assert workflow.statuses(job, other) == ["running", "ready"]
 
 
 # Edges from files and user data
@@ -239,16 +363,21 @@ def test_a_cycle_through_a_complete_job_does_not_count_as_long_as_the_others_can
     assert workflow.statuses(ping, pong) == ["blocked", "ready"]
 
 
-@pytest.mark.parametrize("status", [*COMPLETE, "disabled"])
-def test_a_cycle_is_refused_when_initialize_makes_a_complete_or_disabled_job_of_it_wait_again(workflow, status):
+@pytest.mark.parametrize("status", COMPLETE)
+def test_a_cycle_is_refused_when_initialize_makes_a_complete_job_of_it_wait_again(workflow, status):
     """Else the jobs would stay blocked for ever: initialize makes all of them uninitialized first."""
     ping, pong = cycle_by_files(workflow)
-    if status == "disabled":
-        workflow.manage(ping, "disabled")
-    else:
-        workflow.complete(ping, status)
+    workflow.complete(ping, status)
     workflow.initialize(only_uninitialized=True, status=422)
     assert workflow.statuses(ping, pong) == [status, "uninitialized"]
+
+
+@pytest.mark.parametrize("only_uninitialized", [False, True])
+def test_a_cycle_through_a_disabled_job_waits_for_the_decision_about_it(workflow, only_uninitialized):
+    ping, pong = cycle_by_files(workflow)
+    workflow.manage(ping, "disabled")
+    workflow.initialize(only_uninitialized=only_uninitialized)
+    assert workflow.statuses(ping, pong) == ["disabled", "blocked"]
 
 
 def test_two_branches_that_meet_again_are_no_cycle(workflow):
@@ -275,12 +404,12 @@ def test_a_result_stays_current_only_while_its_job_is_complete(workflow, status)
     assert [current for *_, current in workflow.results(job)] == [status in ("completed", "failed", "canceled")]
 
 
-def test_the_run_the_flags_attempts_and_active_nodes_stay(workflow):
-    node, job = workflow.node(), workflow.job_in("pending")
-    workflow.start(job, node)
-    workflow.retry(job)
+def test_the_run_the_flags_its_attempts_and_active_nodes_stay(workflow):
     body = {"run_id": 6, "is_canceled": True, "is_archived": True}
     workflow.client.put(f"{workflow.path}/status", json=body)
+    node, job = workflow.node(), workflow.job_in("pending", run_id=6)
+    workflow.start(job, node, run_id=6)
+    workflow.retry(job, run_id=6)
     workflow.initialize()
     assert workflow.client.get(f"{workflow.path}/status").json.items() >= body.items()
     assert workflow.client.get(f"/jobs/{job}").json["attempt_id"] == 2

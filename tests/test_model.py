@@ -41,6 +41,8 @@ picks = st.integers(0, 99)  # which job: taken modulo how many there are
 few_picks = st.one_of(st.lists(picks, min_size=1, max_size=3), st.lists(picks, max_size=3))
 statuses = st.sampled_from(JOB_STATUSES)
 codes = st.integers(0, 1)
+reported = st.sampled_from(["completed", "failed"])
+node_numbers = st.integers(0, 1)
 priorities = st.integers(0, 2)
 schedulers = st.sampled_from([None, 7, 8])
 requirements = st.sampled_from([
@@ -71,6 +73,8 @@ class Workflows(RuleBasedStateMachine):
         self.workflow = Workflow(self.client, self.database)
         self.model = Model()
         self.nodes = [self.workflow.node() for _ in range(2)]
+        self.workflow.default_node = self.nodes[0]
+        self.model.active_nodes = set(self.nodes)
         self.items = {("file", n): self.workflow.file(f"f{n}") for n in range(3)}
         self.items |= {("user_data", n): self.workflow.user_data("0") for n in range(3)}
         self.model.data = {self.items["user_data", n]: 0 for n in range(3)}
@@ -80,7 +84,7 @@ class Workflows(RuleBasedStateMachine):
         for number, dependencies in back:
             self.edit_edges(number, dependencies)
         if begin:
-            self.initialize_jobs(False)
+            self.initialize_jobs(False, False)
 
     def both(self, method, path, tell, **arguments):
         """Send a call and tell the model; return the answer and what the model said, both None if it was refused."""
@@ -212,16 +216,41 @@ class Workflows(RuleBasedStateMachine):
     # Transitions
 
     @precondition(has_jobs)
-    @rule(number=picks, node=st.integers(0, 1))
+    @rule(number=picks, node=node_numbers)
     def start(self, number, node):
-        job, node = self.pick(number, "pending"), self.nodes[node]
+        self.start_job(self.pick(number, "pending"), self.nodes[node])
+
+    def start_job(self, job, node):
         self.both("PUT", f"/jobs/{job.id}/start_job/{self.model.run}/{node}", lambda: self.model.start(job, node))
 
     @precondition(has_jobs)
-    @rule(number=picks, status=statuses, code=codes, attempt=st.sampled_from([None, None, None, 1, 2]))
-    def complete(self, number, status, code, attempt):
+    @rule(number=picks, status=statuses, code=codes, attempt=st.sampled_from([None, None, 1, 1, 2]), node=node_numbers)
+    def complete(self, number, status, code, attempt, node):
         job = self.pick(number, "running", "blocked", "canceled")
-        self.send_completion(job, status, attempt or job.attempt, code)
+        self.send_completion(job, status, attempt, code, self.nodes[node])
+
+    @precondition(has_jobs)
+    @rule(number=picks, status=reported, code=codes, node=node_numbers, again=st.booleans())
+    def report_late(self, number, status, code, node, again):
+        """A worker whose job was retried meanwhile reports the attempt before, once or twice."""
+        job = self.pick(number, "running", "failed")
+        attempt = job.attempt
+        self.retry_job(job, 4)
+        for _ in range(1 + again):
+            self.send_completion(job, status, attempt, code, self.nodes[node])
+
+    @precondition(has_jobs)
+    @rule(number=picks, on_own_node=mostly_true, steps=st.integers(0, 3))
+    def run_an_attempt_of_a_simple_client(self, number, on_own_node, steps):
+        """One that always sends attempt 1: claimed, started on the second node, reported from there or elsewhere."""
+        job = self.pick(number, "ready", "failed")
+        if steps > 2:
+            self.retry_job(job, 4)
+        if steps > 0 and self.model.ready()[:1] == [job]:
+            self.claim_next_jobs(1)
+        if steps > 1:
+            self.start_job(job, self.nodes[1])
+        self.send_completion(job, "completed", 1, 0, self.nodes[on_own_node])
 
     @precondition(has_jobs)
     @rule(number=picks, status=st.sampled_from(["completed", "failed", "terminated"]), code=codes)
@@ -229,7 +258,7 @@ class Workflows(RuleBasedStateMachine):
         """The same result twice, then one with another code."""
         job = self.pick(number, "running", "ready")
         for sent in (code, code, 1 - code):
-            self.send_completion(job, status, job.attempt, sent)
+            self.send_completion(job, status, job.attempt, sent, self.nodes[0])
 
     @rule(status=st.sampled_from(["failed", "completed", "terminated", "completed", "canceled", "pending_failed"]))
     def finish_ready_jobs(self, status):
@@ -237,28 +266,36 @@ class Workflows(RuleBasedStateMachine):
         for job_id in self.model.claim_next(99):
             assert self.workflow.claim(limit=1) == [job_id]
             job = self.model.jobs[job_id]
-            self.both(
-                "PUT", f"/jobs/{job_id}/start_job/{self.model.run}/{self.nodes[0]}",
-                lambda job=job: self.model.start(job, self.nodes[0]),
-            )  # fmt: skip
+            self.start_job(job, self.nodes[0])
         running = sorted(i for i, job in self.model.jobs.items() if job.status == "running")
         for job_id in running:
             job = self.model.jobs[job_id]
-            self.send_completion(job, status, job.attempt, 0 if status == "completed" else 1)
+            self.send_completion(job, status, job.attempt, 0 if status == "completed" else 1, self.nodes[0])
 
-    def send_completion(self, job, status, attempt, code):
+    def send_completion(self, job, status, attempt, code, node):
         result = self.workflow.result(job.id, status, self.model.run)
         answer, _ = self.both(
             "POST", f"/jobs/{job.id}/complete_job/{status}/{self.model.run}",
-            lambda: self.model.complete(job, status, attempt, code),
-            json=result | {"attempt_id": attempt, "return_code": code},
+            lambda: self.model.complete(job, status, attempt, code, node),
+            json=result | {"attempt_id": attempt, "return_code": code, "compute_node_id": node},
         )  # fmt: skip
-        assert answer is None or answer["status"] == status
+        assert answer is None or answer["status"] == job.status
 
     @precondition(has_jobs)
     @rule(number=picks, max_retries=st.integers(1, 4))
     def retry(self, number, max_retries):
-        job = self.pick(number, "running", "failed", "terminated")
+        self.retry_job(self.pick(number, "running", "failed", "terminated"), max_retries)
+
+    @precondition(has_jobs)
+    @rule(number=picks, first_reset=st.booleans())
+    def begin_the_next_run_after_a_retry(self, number, first_reset):
+        """By chance alone a job is hardly ever retried and still waits, or starts over, in the next run."""
+        self.retry_job(self.pick(number, "running", "failed", "terminated"), 4)
+        if first_reset:
+            self.reset_job_status(False)
+        self.begin_next_run()
+
+    def retry_job(self, job, max_retries):
         self.both(
             "POST", f"/jobs/{job.id}/retry/{self.model.run}",
             lambda: self.model.retry(job, max_retries), params={"max_retries": max_retries},
@@ -293,12 +330,21 @@ class Workflows(RuleBasedStateMachine):
         else:
             getattr(self, call)(option)
 
-    @rule(only_uninitialized=st.booleans())
-    def initialize_jobs(self, only_uninitialized):
-        self.both(
+    @rule(only_uninitialized=st.booleans(), keep_running=st.booleans())
+    def initialize_jobs(self, only_uninitialized, keep_running):
+        answer, told = self.both(
             "POST", f"{self.workflow.path}/initialize_jobs",
-            lambda: self.model.initialize(only_uninitialized), params={"only_uninitialized": only_uninitialized},
+            lambda: self.model.initialize(only_uninitialized, keep_running),
+            params={"only_uninitialized": only_uninitialized, "keep_running": keep_running},
         )  # fmt: skip
+        assert answer is None or (answer["jobs_taken_back"], answer["jobs_kept"]) == told
+
+    @rule(node=node_numbers, is_active=st.booleans())
+    def activate_node(self, node, is_active):
+        """By SQL, for every test needs a node and the body of a PUT is long."""
+        node = self.nodes[node]
+        (self.model.active_nodes.add if is_active else self.model.active_nodes.discard)(node)
+        self.workflow.sql("UPDATE torc.compute_node SET is_active = %s WHERE id = %s RETURNING id", is_active, node)
 
     def process_changed_job_inputs(self, dry_run):
         answer, changed = self.both(
@@ -324,8 +370,7 @@ class Workflows(RuleBasedStateMachine):
         self.both("PUT", f"{self.workflow.path}/cancel", self.model.cancel)
 
     def begin_next_run(self):
-        self.model.run += 1
-        self.model.is_canceled = False
+        self.model.begin_run(self.model.run + 1)
         self.workflow.set_run(self.model.run)
 
     # What both must agree on
@@ -343,10 +388,22 @@ class Workflows(RuleBasedStateMachine):
         )
         assert stored == [self.expected_row(self.model.jobs[i]) for i in sorted(self.model.jobs)]
         assert self.workflow.violations() == []
+        self.results_agree()
         is_complete = self.model.is_canceled or all(
             job.status in COMPLETE or job.status == "disabled" for job in self.model.jobs.values()
         )
         assert self.client.get(f"{self.workflow.path}/is_complete").json["is_complete"] == is_complete
+
+    def results_agree(self):
+        stored = self.workflow.sql(
+            """
+            SELECT job_id, run_id, attempt_id, status::text, return_code, compute_node_id, is_current
+            FROM torc.result WHERE workflow_id = %s ORDER BY 1, 2, 3
+            """,
+            self.workflow.id,
+        )
+        current = set(self.model.current.values())
+        assert stored == sorted((*key, *result, key in current) for key, result in self.model.results.items())
 
     def expected_row(self, job):
         return (

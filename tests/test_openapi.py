@@ -111,8 +111,9 @@ def test_no_model_field_makes_generated_clients_misbehave(emitted):
 
 
 CREATED = [name for name in ROWS if name not in ("workflow_actions", "slurm_stats")]  # these have no GET of one row
-# No default: the requirements named default, the time of the server; is_active is unset and reads as false.
-GIVEN_BY_THE_SERVER = ("resource_requirements_id", "timestamp", "is_active")
+# No default: the requirements named default, the time of the server, the attempt of a result's job; is_active is unset
+# and reads as false.
+GIVEN_BY_THE_SERVER = ("resource_requirements_id", "timestamp", "is_active", "attempt_id")
 
 
 @pytest.mark.parametrize("collection", CREATED)

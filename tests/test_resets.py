@@ -26,18 +26,21 @@ def get(workflow, name, **params):
 # reset_job_status
 
 
-def test_reset_makes_every_job_uninitialized_and_counts_those_that_were_not(workflow):
-    jobs = [workflow.job_in(word, workflow.job()) for word in JOB_STATUSES]
-    assert reset(workflow) == {"workflow_id": workflow.id, "updated_count": 10, "status": "uninitialized"}
+def test_reset_makes_every_job_uninitialized_but_disabled_ones_and_counts_them(workflow):
+    jobs = [workflow.job_in(word, workflow.job()) for word in JOB_STATUSES if word != "disabled"]
+    disabled = workflow.job_in("disabled", workflow.job())
+    assert reset(workflow) == {"workflow_id": workflow.id, "updated_count": 9, "status": "uninitialized"}
+    assert workflow.status(disabled) == "disabled"
     assert workflow.statuses(*jobs) == ["uninitialized"] * len(jobs)
     assert reset(workflow)["updated_count"] == 0
 
 
 def test_reset_keeps_run_attempts_and_results_and_forgets_active_nodes(client, workflow):
-    node, job, done = workflow.node(), workflow.job_in("pending"), workflow.job_in("completed")
-    workflow.start(job, node)
-    workflow.retry(job)
+    done = workflow.job_in("completed")
     workflow.set_run(5)
+    node, job = workflow.node(), workflow.job_in("pending", run_id=5)
+    workflow.start(job, node, run_id=5)
+    workflow.retry(job, run_id=5)
     reset(workflow)
     assert client.get(f"{workflow.path}/status").json["run_id"] == 5
     assert client.get(f"/jobs/{job}").json["attempt_id"] == 2
@@ -63,7 +66,7 @@ def test_failed_only_resets_everything_downstream_of_a_failure_but_not_of_a_pend
     below = workflow.job_in(status, direct)
     bystander = workflow.job_in("completed")
     assert reset(workflow, failed_only=True)["updated_count"] == 1
-    after = status if cause == "pending_failed" else "uninitialized"
+    after = status if cause == "pending_failed" or status == "disabled" else "uninitialized"
     assert workflow.statuses(failed, direct, below) == ["uninitialized", after, after]
     assert workflow.status(bystander) == "completed"
 
@@ -250,7 +253,17 @@ def test_a_derived_edge_counts_and_a_deleted_file_too(client, workflow):
     assert changed(workflow) == ["reads"]
 
 
-@pytest.mark.parametrize("status", [word for word in JOB_STATUSES if word != "blocked"])
+def test_a_changed_job_that_is_disabled_stays_disabled_and_is_not_named(workflow):
+    job = workflow.job(name="j")
+    workflow.initialize()
+    put(workflow, job, invocation_script="new")
+    workflow.manage(job, "disabled")
+    assert changed(workflow, dry_run=True) == changed(workflow) == []
+    workflow.manage(job, "ready")
+    assert changed(workflow) == ["j"]
+
+
+@pytest.mark.parametrize("status", [word for word in JOB_STATUSES if word not in ("blocked", "disabled")])
 def test_changed_jobs_become_uninitialized_whatever_their_status_unless_it_is_a_dry_run(workflow, status):
     job = workflow.job(name="j")
     dependent = workflow.job(job, name="below")

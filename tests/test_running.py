@@ -98,7 +98,7 @@ def test_the_refusals_of_complete_say_why(workflow):
     assert message == f"Job {disabled} has status disabled and cannot be completed"
 
 
-def test_a_completion_stores_the_result_as_sent_with_attempt_1_as_its_default(workflow):
+def test_a_completion_stores_the_result_as_sent_with_the_jobs_attempt_as_its_default(workflow):
     job = workflow.job_in("running")
     metrics = {
         "peak_memory_bytes": 2**40, "avg_memory_bytes": 0, "peak_cpu_percent": 99.5, "avg_cpu_percent": 3,
@@ -115,12 +115,15 @@ def test_a_completion_stores_the_result_as_sent_with_attempt_1_as_its_default(wo
     ) == [metrics | {"workflow_id": workflow.id, "run_id": 0, "attempt_id": 1, "status": "failed"}]
 
 
-def test_the_path_says_the_jobs_status_and_the_body_the_results(workflow):
+@pytest.mark.parametrize("target", TERMINAL)
+def test_a_result_with_another_status_than_the_path_is_422_and_nothing_happens(workflow, target):
     job = workflow.job_in("running")
-    result = workflow.result(job) | {"status": "failed", "return_code": 3}
-    workflow.client.post(f"/jobs/{job}/complete_job/terminated/0", json=result)
-    assert workflow.status(job) == "terminated"
-    assert workflow.results(job) == [(0, 1, "failed", 3, True)]
+    for other in set(JOB_STATUSES) - {target}:
+        error = workflow.complete(job, target, status=422, **{"status_of_result": other})["error"]
+        assert (error["field"], error["value"]) == ("status", other)
+        assert error["message"] == f"ResultModel status {other} does not match target status {target}"
+    assert workflow.status(job) == "running"
+    assert workflow.results(job) == []
 
 
 def test_the_newest_result_is_the_current_one(workflow):
@@ -140,25 +143,35 @@ def test_the_identical_completion_sent_again_is_answered_as_before(workflow, tar
     assert workflow.events() == []
 
 
-@pytest.mark.parametrize("change", [{"return_code": 9}, {"attempt_id": 2}, {"status": "terminated"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"return_code": 9}, {"attempt_id": 2}, {"exec_time_minutes": 0.25}, {"completion_time": "later"},
+        {"peak_memory_bytes": 1}, {"avg_memory_bytes": 1}, {"peak_cpu_percent": 1}, {"avg_cpu_percent": 1},
+        {"stdout": ""}, {"stderr": ""}, {"exit_code": 0},
+    ],
+    ids=str,
+)  # fmt: skip
 def test_a_completion_sent_again_with_something_else_in_it_is_422(workflow, change):
     job = workflow.job_in("running")
     workflow.complete(job, "failed")
-    workflow.client.post(
-        f"/jobs/{job}/complete_job/failed/0", json=workflow.result(job, "failed") | change, status=422
-    )
+    error = workflow.complete(job, "failed", status=422, **change)["error"]
+    assert error["message"] == f"Job {job} is already complete with status failed"
     workflow.complete(job, "canceled", status=422)
+    workflow.complete(job, "failed", status=422, compute_node_id=workflow.node())
     assert len(workflow.results(job)) == 1
 
 
-def test_an_attempt_that_is_stored_already_is_409_and_the_job_stays_as_it_is(workflow):
+def test_another_result_of_a_stored_attempt_is_422_and_the_job_stays_as_it_is(workflow):
     job = workflow.job_in("running")
-    workflow.complete(job, "failed")
-    workflow.retry(job)
+    workflow.complete(job, "pending_failed")
+    workflow.manage(job, "running")
     dependent = workflow.job_in("blocked", job)
-    assert workflow.complete(job, status=409)["error"]["error"] == "Conflict"
-    assert workflow.statuses(job, dependent) == ["ready", "blocked"]
-    assert workflow.results(job) == [(0, 1, "failed", 1, True)]
+    error = workflow.complete(job, status=422)["error"]
+    assert (error["field"], error["value"]) == ("attempt_id", 1)
+    assert error["message"] == f"Another result of attempt 1 of job {job} is stored for run 0"
+    assert workflow.statuses(job, dependent) == ["running", "blocked"]
+    assert workflow.results(job) == [(0, 1, "pending_failed", 1, True)]
     workflow.complete(job, attempt_id=2)
     assert workflow.statuses(job, dependent) == ["completed", "ready"]
 

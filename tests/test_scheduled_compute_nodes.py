@@ -209,12 +209,26 @@ def test_completing_twice_is_fine_and_the_workflow_can_then_be_reset(workflow, s
     workflow.client.post(f"{workflow.path}/reset_status")
 
 
-def test_delete_answers_the_node_and_compute_nodes_stay_active(workflow, store, compute_node, active, listed):
-    created = store()
-    node = compute_node({"scheduler_id": created["id"]})
+def test_delete_answers_the_node_and_its_compute_nodes_are_no_longer_active(
+    workflow, store, compute_node, active, listed
+):
+    created, other = store(), store()
+    node, kept = compute_node({"scheduler_id": created["id"]}), compute_node({"scheduler_id": other["id"]})
     assert workflow.client.delete(f"/scheduled_compute_nodes/{created['id']}").json == created
-    assert listed() == []
-    assert active() == [node]
+    assert listed() == [other["id"]]
+    assert (active(), active(False)) == ([kept], [node])
+
+
+def test_bulk_delete_deactivates_the_compute_nodes_of_all_that_it_deletes(
+    workflow, store, compute_node, active, client
+):
+    other = client.post("/workflows", json={"name": "other", "user": "u"}).json["id"]
+    nodes = [compute_node({"scheduler_id": store()["id"]}) for _ in range(2)]
+    local = compute_node(None)
+    elsewhere = compute_node({"scheduler_id": store(workflow_id=other)["id"]}, workflow_id=other)
+    assert client.delete("/scheduled_compute_nodes", params={"workflow_id": workflow.id}).json == {"count": 2}
+    assert (active(), active(False)) == ([local], nodes)
+    assert client.get(f"/compute_nodes/{elsewhere}").json["is_active"] is True
 
 
 def test_bulk_delete_counts_and_leaves_other_workflows_alone(workflow, store, client, listed):

@@ -15,7 +15,7 @@ class Workflow:
         self.created = client.post("/workflows", json={"name": "w", "user": "u"} | fields).json
         self.id = self.created["id"]
         self.path = f"/workflows/{self.id}"
-        self._node = None
+        self.default_node = None  # of results; made when a result needs one
 
     def sql(self, statement, *values):
         """The rows of a statement; a plain list for one column."""
@@ -34,15 +34,15 @@ class Workflow:
             body["depends_on_job_ids"] = list(depends_on)
         return self.client.post("/jobs", json=body).json["id"]
 
-    def job_in(self, status, *depends_on, **fields):
+    def job_in(self, status, *depends_on, run_id=0, **fields):
         """Create a job and move it to a status by the endpoints."""
         if status == "blocked" and not depends_on:
             depends_on = (self.job(name="never done"),)
         job = self.job(*depends_on, **fields)
         if status in COMPLETE:
-            self.complete(job, status)
+            self.complete(job, status, run_id)
         else:
-            self.manage(job, status)
+            self.manage(job, status, run_id)
         return job
 
     def file(self, name="f", **fields):
@@ -105,17 +105,19 @@ class Workflow:
         return self.client.post(f"/jobs/{job}/retry/{run_id}", params={"max_retries": max_retries}, status=status).json
 
     def complete(self, job, to="completed", run_id=0, status=200, **result):
-        """Complete a job; `result` replaces what the result would hold."""
+        """Complete a job; `result` replaces what the result would hold (status_of_result: its status)."""
+        if "status_of_result" in result:
+            result["status"] = result.pop("status_of_result")
         return self.client.post(
             f"/jobs/{job}/complete_job/{to}/{run_id}", json=self.result(job, to, run_id) | result, status=status
         ).json
 
     def result(self, job, to="completed", run_id=0):
-        self._node = self._node or self.node()
+        self.default_node = self.default_node or self.node()
         return {
-            "job_id": job, "workflow_id": self.id, "run_id": run_id, "compute_node_id": self._node,
+            "job_id": job, "workflow_id": self.id, "run_id": run_id, "compute_node_id": self.default_node,
             "return_code": 0 if to == "completed" else 1, "exec_time_minutes": 0.5,
-            "completion_time": "2026-01-01T00:00:00Z", "status": to if to in COMPLETE else "failed",
+            "completion_time": "2026-01-01T00:00:00Z", "status": to,
         }  # fmt: skip
 
     def set_run(self, run_id, is_canceled=False):

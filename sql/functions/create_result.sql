@@ -1,5 +1,5 @@
 -- Stores a ResultModel as the current result of its job; returns it as it was sent, with its id. The status of the job
--- stays as it is: complete_job() is what moves jobs.
+-- stays as it is: complete_job() is what moves jobs. Without attempt_id it is stored as that of the job's attempt.
 -- Locks: the workflow shared, then the job's row, so that one result at a time becomes the current one.
 -- Raises TC404, TC403; TC422 for a job that is not in the workflow; the result's own constraints (see store_result).
 CREATE OR REPLACE FUNCTION torc.create_result(p_body jsonb, p_caller torc.caller DEFAULT NULL)
@@ -9,6 +9,7 @@ AS $$
 DECLARE
     v_new torc.result := jsonb_populate_record(NULL::torc.result, p_body);
     v_job torc.job;
+    v_stored torc.result;
 BEGIN
     PERFORM torc.share_workflow(v_new.workflow_id, p_caller);
     SELECT * INTO v_job FROM torc.job WHERE id = v_new.job_id AND workflow_id = v_new.workflow_id FOR UPDATE;
@@ -19,7 +20,9 @@ BEGIN
         v_new := torc.fill_in_result(v_new, v_job);
     END IF;
     PERFORM torc.authorize_node_reference(v_new.workflow_id, v_new.compute_node_id, p_caller);
-    v_new.id := torc.store_result(v_new);
+    v_stored := v_new;
+    v_stored.attempt_id := coalesce(v_new.attempt_id, v_job.attempt_id);
+    v_new.id := torc.store_result(v_stored);
     RETURN torc.result_json(v_new);
 END
 $$;

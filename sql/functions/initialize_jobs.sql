@@ -1,16 +1,20 @@
 -- Derives edges from files and user data, then sets every job to blocked or ready.
 --   * every uninitialized, pending, running, terminated or pending_failed job becomes blocked if a direct dependency is
 --     not complete, else ready; canceled-by-dependency jobs whose cause is gone follow;
---   * by default a job of any other status with an open dependency becomes blocked too;
---   * p_only_uninitialized: instead, everything downstream of an uninitialized job is first made uninitialized.
--- Then: unfinished jobs lose their current result, the input hashes are stored, and on p_clear_ephemeral_user_data the
--- data of ephemeral records is emptied whose producers are not complete; RO-Crate entities are recorded; actions start
--- anew. run_id and the results themselves stay.
+--   * by default a job of any other status with an open dependency becomes blocked too, unless it is disabled;
+--   * p_only_uninitialized: instead, everything downstream of an uninitialized job is first made uninitialized, again
+--     except disabled jobs;
+--   * p_keep_running: pending and running jobs that is_held() finds are left alone, input hash included.
+-- Then: in a later run than that of its last retry, a job is at attempt 1 again; unfinished jobs lose their current
+-- result, the input hashes are stored, and on p_clear_ephemeral_user_data the data of ephemeral records is emptied whose
+-- producers are not complete; RO-Crate entities are recorded; actions start anew. run_id and the results stay.
+-- Answers how many pending and running jobs were taken back, and how many kept.
 -- Locks: workflow exclusive. Raises TC404, TC403, TC422 (cycle; nothing is changed).
 CREATE OR REPLACE FUNCTION torc.initialize_jobs(
     p_workflow_id bigint,
     p_only_uninitialized boolean DEFAULT false,
     p_clear_ephemeral_user_data boolean DEFAULT false,
+    p_keep_running boolean DEFAULT false,
     p_caller torc.caller DEFAULT NULL
 )
 RETURNS json
@@ -21,27 +25,35 @@ DECLARE
     v_edges_added boolean;
     v_reopened boolean := false;
     v_left_complete boolean;
+    v_kept torc.job_status[] := '{}';
+    v_active_count bigint;
+    v_kept_count bigint;
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    IF p_keep_running THEN
+        v_kept := torc.held_statuses(p_workflow_id);
+    END IF;
+    v_active_count := torc.count_active_jobs(p_workflow_id);
     v_edges_added := torc.derive_dependencies(p_workflow_id);
     IF p_only_uninitialized THEN
-        v_reopened := torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status]);
+        v_reopened := torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status], v_kept);
     END IF;
-    v_left_complete := torc.set_initial_statuses(p_workflow_id, p_only_uninitialized, v_edges_added OR v_reopened);
+    v_left_complete := torc.set_initial_statuses(p_workflow_id, p_only_uninitialized, v_edges_added OR v_reopened, v_kept);
     IF v_edges_added OR v_reopened OR v_left_complete THEN
         PERFORM torc.recount_dependencies(p_workflow_id);
     END IF;
     PERFORM torc.refuse_cycle(p_workflow_id);
+    PERFORM torc.restart_attempts(p_workflow_id);
+    v_kept_count := torc.count_active_jobs(p_workflow_id);
     IF p_clear_ephemeral_user_data THEN
         PERFORM torc.clear_ephemeral_user_data(p_workflow_id);
     END IF;
-    UPDATE torc.result
-    SET is_current = false
-    FROM torc.job AS job
-    WHERE result.workflow_id = p_workflow_id AND result.is_current
-        AND job.id = result.job_id AND NOT torc.is_complete(job.status);
+    PERFORM torc.forget_current_results(p_workflow_id);
     INSERT INTO torc.job_internal (job_id, input_hash)
-    SELECT job_id, input_hash FROM torc.input_hashes(p_workflow_id)
+    SELECT job_id, input_hash
+    FROM torc.input_hashes(p_workflow_id) AS now
+    WHERE v_kept_count = 0
+        OR NOT EXISTS (SELECT 1 FROM torc.job WHERE id = now.job_id AND status IN ('pending', 'running') OFFSET 0)
     ON CONFLICT (job_id) DO UPDATE
         SET input_hash = excluded.input_hash
         WHERE job_internal.input_hash <> excluded.input_hash;
@@ -52,7 +64,11 @@ BEGIN
         CASE WHEN p_only_uninitialized THEN 'workflow_started' ELSE 'workflow_reinitialized' END,
         p_caller
     );
-    RETURN json_build_object('message', 'Initialized job status');
+    RETURN json_build_object(
+        'message', 'Initialized job status',
+        'jobs_taken_back', v_active_count - v_kept_count,
+        'jobs_kept', v_kept_count
+    );
 END
 $$;
 
@@ -88,8 +104,13 @@ $$;
 
 -- The status part; returns whether a job left the complete set, after which all counters are to be set anew. Only jobs
 -- that wait for something are made blocked, so blocked jobs get their counter here. p_count: edges or statuses have
--- changed, so that the stored counters are not to be believed.
-CREATE OR REPLACE FUNCTION torc.set_initial_statuses(p_workflow_id bigint, p_only_uninitialized boolean, p_count boolean)
+-- changed, so that the stored counters are not to be believed. p_kept: see is_held().
+CREATE OR REPLACE FUNCTION torc.set_initial_statuses(
+    p_workflow_id bigint,
+    p_only_uninitialized boolean,
+    p_count boolean,
+    p_kept torc.job_status[]
+)
 RETURNS boolean
 LANGUAGE plpgsql
 AS $$
@@ -114,7 +135,7 @@ BEGIN
                 ELSE job.open_dependencies
             END AS open_dependencies
         ) AS counted
-        WHERE job.workflow_id = p_workflow_id
+        WHERE job.workflow_id = p_workflow_id AND job.status <> 'disabled' AND NOT torc.is_held(job, p_kept)
     ),
 
     moved AS (
@@ -133,9 +154,14 @@ BEGIN
 END
 $$;
 
--- Everything downstream of the jobs with one of the given statuses becomes uninitialized, whatever its status; returns
--- whether that changed a job. Counters are left to recount_dependencies().
-CREATE OR REPLACE FUNCTION torc.uninitialize_downstream(p_workflow_id bigint, p_statuses torc.job_status[])
+-- Everything downstream of the jobs with one of the given statuses becomes uninitialized, whatever its status, except
+-- disabled jobs and those that is_held() finds; returns whether that changed a job. Counters are left to
+-- recount_dependencies().
+CREATE OR REPLACE FUNCTION torc.uninitialize_downstream(
+    p_workflow_id bigint,
+    p_statuses torc.job_status[],
+    p_kept torc.job_status[] DEFAULT '{}'
+)
 RETURNS boolean
 LANGUAGE plpgsql
 AS $$
@@ -151,8 +177,70 @@ BEGIN
     UPDATE torc.job
     SET status = 'uninitialized', canceled_by_dependency = false
     FROM downstream
-    WHERE job.id = downstream.job_id AND job.status <> 'uninitialized';
+    WHERE job.id = downstream.job_id
+        AND job.status NOT IN ('uninitialized', 'disabled')
+        AND NOT torc.is_held(job, p_kept);
     RETURN FOUND;
+END
+$$;
+
+-- The statuses of which an active compute node may hold jobs. A claim does not record its node, so that every active
+-- node of the workflow may hold a pending job.
+CREATE OR REPLACE FUNCTION torc.held_statuses(p_workflow_id bigint)
+RETURNS torc.job_status[]
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN EXISTS (SELECT 1 FROM torc.compute_node WHERE workflow_id = p_workflow_id AND is_active)
+            THEN '{pending,running}'
+        ELSE '{running}'
+    END::torc.job_status[];
+END
+$$;
+
+-- Whether an active compute node holds a job of one of the given statuses: it is running on such a node, or pending.
+-- Inlined.
+CREATE OR REPLACE FUNCTION torc.is_held(j torc.job, p_statuses torc.job_status[])
+RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT j.status = ANY (p_statuses) AND (
+        j.status = 'pending'
+        OR EXISTS (SELECT 1 FROM torc.compute_node WHERE id = j.active_compute_node_id AND is_active OFFSET 0)
+    )
+$$;
+
+CREATE OR REPLACE FUNCTION torc.count_active_jobs(p_workflow_id bigint)
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running'));
+END
+$$;
+
+-- Unfinished jobs have no current result. Those with a result in the current run are marked by attempt_run_id, so that
+-- complete_job finds it.
+CREATE OR REPLACE FUNCTION torc.forget_current_results(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    WITH forgotten AS (
+        UPDATE torc.result
+        SET is_current = false
+        FROM torc.job AS job
+        WHERE result.workflow_id = p_workflow_id AND result.is_current
+            AND job.id = result.job_id AND NOT torc.is_complete(job.status)
+        RETURNING result.job_id, result.run_id
+    )
+
+    UPDATE torc.job
+    SET attempt_run_id = forgotten.run_id
+    FROM forgotten
+    WHERE job.id = forgotten.job_id
+        AND forgotten.run_id = (SELECT run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id);
 END
 $$;
 

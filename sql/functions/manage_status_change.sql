@@ -1,6 +1,7 @@
 -- Sets a job to any status that is not complete; p_run_id NULL stands for the workflow's current run. The same status
 -- again changes nothing and does not look at the run. From complete to uninitialized, direct dependents that are
--- completed or failed become uninitialized too.
+-- completed or failed become uninitialized too. In a later run than that of its last retry the job is at attempt 1
+-- again.
 -- Locks: workflow shared, the job's row, dependents by id. Raises TC404, TC403, TC409 (to blocked with nothing open),
 -- TC422 (completion status, run).
 CREATE OR REPLACE FUNCTION torc.manage_status_change(
@@ -37,6 +38,9 @@ BEGIN
     END IF;
     v_changes := ARRAY[(p_job_id, v_job.status, p_status)::torc.status_change];
     UPDATE torc.job SET status = p_status, canceled_by_dependency = false WHERE id = p_job_id;
+    IF v_job.attempt_run_id IS NOT NULL THEN
+        PERFORM torc.restart_attempts(v_job.workflow_id, ARRAY[p_job_id]);
+    END IF;
     IF torc.is_complete(v_job.status) AND p_status = 'uninitialized' THEN
         v_changes := v_changes || torc.uninitialize_finished_dependents(p_job_id);
     END IF;

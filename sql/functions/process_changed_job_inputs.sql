@@ -1,6 +1,6 @@
 -- Names the jobs whose input hash differs from the one that initialize_jobs stored, by id; unless p_dry_run, makes them
--- uninitialized, whatever their status. Jobs that were never initialized are passed over. Stored hashes stay, so the
--- same names come again until initialize_jobs.
+-- uninitialized, whatever their status. Disabled jobs and those never initialized are passed over. Stored hashes stay,
+-- so the same names come again until initialize_jobs.
 -- Locks: workflow exclusive. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.process_changed_job_inputs(
     p_workflow_id bigint,
@@ -19,7 +19,8 @@ BEGIN
         SELECT job_id
         FROM torc.input_hashes(p_workflow_id) AS now
         INNER JOIN torc.job_internal AS stored USING (job_id)
-        WHERE stored.input_hash <> now.input_hash
+        INNER JOIN torc.job AS job ON job.id = job_id
+        WHERE stored.input_hash <> now.input_hash AND job.status <> 'disabled'
     );
     IF NOT p_dry_run THEN
         PERFORM torc.uninitialize_jobs(p_workflow_id, v_changed);

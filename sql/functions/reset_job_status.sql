@@ -1,6 +1,6 @@
 -- Makes jobs uninitialized again and stores an event. By default all jobs of the workflow; p_failed_only: the failed,
 -- canceled, terminated and pending_failed ones, with everything downstream of the first three. updated_count counts
--- the former, not what lies downstream. Results, run and attempts stay.
+-- the former, not what lies downstream. Disabled jobs stay disabled; results, run and attempts stay.
 -- Locks: workflow exclusive. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.reset_job_status(
     p_workflow_id bigint,
@@ -12,7 +12,7 @@ LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
-    v_statuses torc.job_status[] := enum_range('blocked'::torc.job_status, NULL);
+    v_statuses torc.job_status[] := array_remove(enum_range('blocked'::torc.job_status, NULL), 'disabled');
     v_count bigint;
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);

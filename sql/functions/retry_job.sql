@@ -28,7 +28,7 @@ BEGIN
         );
     END IF;
     UPDATE torc.job
-    SET status = 'ready', attempt_id = attempt_id + 1
+    SET status = 'ready', attempt_id = attempt_id + 1, attempt_run_id = p_run_id
     WHERE id = p_job_id
     RETURNING * INTO v_retried;
     PERFORM torc.settle_dependents(ARRAY[(p_job_id, v_job.status, 'ready')::torc.status_change]);

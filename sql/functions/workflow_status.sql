@@ -14,7 +14,8 @@ AS $$
     WHERE workflow_id = p_workflow_id
 $$;
 
--- Overwrites all four; jobs are not touched. Locks: workflow exclusive (the run must not change under a transition that
+-- Overwrites all four. Of jobs, only the attempts of those are touched that wait to run: in another run they are at
+-- attempt 1 again. Locks: workflow exclusive (the run must not change under a transition that
 -- has checked it). Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.update_workflow_status(
     p_workflow_id bigint,
@@ -36,6 +37,7 @@ BEGIN
         is_archived = p_is_archived,
         has_detected_need_to_run_completion_script = p_has_detected_need_to_run_completion_script
     WHERE workflow_id = p_workflow_id;
+    PERFORM torc.restart_attempts(p_workflow_id);
 END
 $$;
 

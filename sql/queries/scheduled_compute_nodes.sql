@@ -46,20 +46,7 @@ UNION ALL
 SELECT torc.update_scheduled_compute_node(:id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
 
 -- name: delete_scheduled_compute_node(id, caller, enforced)
-DELETE FROM torc.scheduled_compute_node AS node
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
-RETURNING torc.scheduled_compute_node_json(node)::text;
+SELECT torc.delete_scheduled_compute_node(:id, (:caller, :enforced)::torc.caller)::text;
 
 -- name: delete_scheduled_compute_nodes(workflow_id, caller, enforced)
-WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
-),
-
-deleted AS (
-    DELETE FROM torc.scheduled_compute_node AS node
-    USING allowed
-    WHERE node.workflow_id = allowed.workflow_id
-    RETURNING 1
-)
-
-SELECT (SELECT count(*) FROM deleted) FROM allowed;
+SELECT torc.delete_scheduled_compute_nodes(:workflow_id, (:caller, :enforced)::torc.caller);

@@ -90,9 +90,10 @@ SELECT torc.update_workflow_status(
 -- name: cancel_workflow(workflow_id, caller, enforced)
 SELECT torc.cancel_workflow(:workflow_id, (:caller, :enforced)::torc.caller)::text;
 
--- name: initialize_jobs(workflow_id, only_uninitialized, clear_ephemeral_user_data, caller, enforced)
+-- name: initialize_jobs(workflow_id, only_uninitialized, clear_ephemeral_user_data, keep_running, caller, enforced)
 SELECT torc.initialize_jobs(
-    :workflow_id, :only_uninitialized, :clear_ephemeral_user_data, (:caller, :enforced)::torc.caller
+    :workflow_id, :only_uninitialized, :clear_ephemeral_user_data, :keep_running,
+    (:caller, :enforced)::torc.caller
 )::text;
 
 -- name: process_changed_job_inputs(workflow_id, dry_run, caller, enforced)

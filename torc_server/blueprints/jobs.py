@@ -177,9 +177,9 @@ def start_job(id, run_id, compute_node_id):
 @wire.answers(
     JobModel,
     {
-        409: "The job is disabled or pending_failed, or another result of this run and attempt is stored.",
-        422: "The status is not terminal, the job is complete already, the result is of another job, workflow or run, "
-        "or the compute node does not exist.",
+        409: "The job is disabled or pending_failed.",
+        422: "The status is not terminal, the job is complete already, another result of this run and attempt is "
+        "stored, the result is of another job, workflow, run or status, or the compute node does not exist.",
     },
 )
 def complete_job(id, status, run_id, body):
@@ -191,9 +191,10 @@ def complete_job(id, status, run_id, body):
     cancel_on_blocking_job_failure is true, it becomes canceled, without a result, and so on all the way down. Actions
     that waited for any of it become pending.
 
-    The job need not be running. The result's own status is stored as it is sent; its attempt_id is 1 unless given,
-    whatever the job's current attempt. The same call sent again, with the same status, attempt and return code, is
-    answered as before.
+    The job need not be running. The result's own status must be that of the path. Its attempt_id is the job's unless
+    given; from the compute node that runs the job, a lower one is taken as the job's too. From elsewhere a lower one is
+    a stale report: its result is stored as that of its attempt, never as the current one, and the job is left alone.
+    The same call sent again, with the same value in every field, is answered with the job as it is and changes nothing.
     """
     return wire.json_text(
         value(sql.jobs.complete_job, job_id=id, status=status, run_id=run_id, result=json.dumps(body))

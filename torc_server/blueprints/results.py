@@ -28,10 +28,10 @@ def create_result(body):
     """Store a result.
 
     It becomes the current result of its job, but the status of the job stays as it is: complete_job stores a result and
-    moves the job. The answer is what was sent, with the new id. There is a short form of only workflow_id, job_id,
-    exit_code and, if you like, stdout and stderr: the server then takes run, attempt and compute node from the workflow
-    and the job (or the first compute node of the workflow), return_code and status from exit_code, 0 minutes, and now;
-    other fields that are given win.
+    moves the job. Without attempt_id it is that of the job's current attempt. The answer is what was sent, with the new
+    id. There is a short form of only workflow_id, job_id, exit_code and, if you like, stdout and stderr: the server
+    then takes run, attempt and compute node from the workflow and the job (or the first compute node of the workflow),
+    return_code and status from exit_code, 0 minutes, and now; other fields that are given win.
     """
     return wire.json_text(value(sql.results.create_result, body=json.dumps(body)))
 
@@ -43,8 +43,8 @@ def list_results(query):
     """List the results of a workflow.
 
     One page, by id unless sort_by says otherwise; each filter that is given narrows the list. The current result of a
-    job is the one stored last, until it is deleted or initialize_jobs finds the job not complete; all others are listed
-    only with all_runs=true.
+    job is the one stored last, stale reports of earlier attempts aside, until it is deleted or initialize_jobs finds
+    the job not complete; all others are listed only with all_runs=true.
     """
     return wire.page(sql.results.list_results, ListResults, query)
 

@@ -50,8 +50,8 @@ def list_scheduled_compute_nodes(query):
 def delete_scheduled_compute_nodes(query):
     """Delete all scheduled compute nodes of a workflow.
 
-    Compute nodes stay as they are, active ones too, and nothing is canceled at the scheduler. The answer says how many
-    were deleted.
+    Their compute nodes become inactive, as when such a node is complete; nothing is canceled at the scheduler. The
+    answer says how many were deleted.
     """
     return wire.json_value({"count": long_value(sql.scheduled_compute_nodes.delete_scheduled_compute_nodes, **query)})
 
@@ -88,7 +88,7 @@ def update_scheduled_compute_node(id, body):
 def delete_scheduled_compute_node(id):
     """Delete a scheduled compute node.
 
-    Its compute nodes stay as they are, active ones too, and nothing is canceled at the scheduler. The answer is the
+    Its compute nodes become inactive, as when it is complete; nothing is canceled at the scheduler. The answer is the
     scheduled compute node that was deleted.
     """
     return wire.json_text(row_json(sql.scheduled_compute_nodes.delete_scheduled_compute_node, TABLE, id))

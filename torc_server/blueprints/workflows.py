@@ -7,7 +7,6 @@ from flask import Blueprint
 from torc_server import wire
 from torc_server.lanes import lane
 from torc_server.repository import long_value, sql, value
-from torc_server.schemas.common import MessageResponse
 from torc_server.schemas.workflows import (
     ClaimByResources,
     ClaimJobsBasedOnResources,
@@ -16,6 +15,7 @@ from torc_server.schemas.workflows import (
     ComputeNodesResources,
     GetReadyJobRequirementsResponse,
     InitializeJobs,
+    InitializeJobsResponse,
     IsCompleteResponse,
     IsUninitializedResponse,
     ListJobDependencies,
@@ -135,7 +135,8 @@ def update_workflow_status(id, body):
     """Overwrite the run state of a workflow.
 
     All of it: absent flags are stored as false, so a call without is_archived takes a workflow out of the archive. The
-    run may be any number, also a lower one. Jobs are not touched. The answer is what was sent, with the id.
+    run may be any number, also a lower one. Jobs keep their status; those that wait to run and were retried in another
+    run are at attempt 1 again. The answer is what was sent, with the id.
     """
     value(sql.workflows.update_workflow_status, workflow_id=id, **WorkflowStatusModel.row(body))
     return wire.json_value({"id": id} | body)
@@ -157,7 +158,9 @@ def cancel_workflow(id):
 
 @blueprint.post("/workflows/<int64:id>/initialize_jobs")
 @wire.query(InitializeJobs)
-@wire.answers(MessageResponse, {422: "Jobs wait for each other in a circle; the message names them and the way out."})
+@wire.answers(
+    InitializeJobsResponse, {422: "Jobs wait for each other in a circle; the message names them and the way out."}
+)
 @lane("walks")
 def initialize_jobs(id, query):
     """Derive the dependencies and set every job to blocked or ready.
@@ -167,10 +170,15 @@ def initialize_jobs(id, query):
     on is not complete, else ready. Other jobs keep their status, also failed and canceled ones, except that by default
     they become blocked too if they depend on one that is not complete. With only_uninitialized, everything downstream
     of an uninitialized job is made uninitialized first, and only uninitialized jobs can become blocked. Jobs that were
-    canceled because of a failure which is gone come back.
+    canceled because of a failure which is gone come back. Disabled jobs stay disabled.
 
-    Actions start anew: what was executed may be executed again, recovery actions are deleted. Run, attempts and stored
-    results stay, but unfinished jobs have no current result any more. Any body is ignored. Nothing is changed if the
+    By default pending and running jobs are taken back, and a worker that still has one runs it beside the next worker.
+    With keep_running a running job is left alone while its compute node is active, and a pending job while any compute
+    node of the workflow is active, because a claim does not say by which. The answer counts both.
+
+    Actions start anew: what was executed may be executed again, recovery actions are deleted. The run and stored
+    results stay, but unfinished jobs have no current result any more; a job that was retried in an earlier run is at
+    attempt 1 again. Any body is ignored. Nothing is changed if the
     call is refused.
     """
     return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=id, **query))
@@ -186,8 +194,8 @@ def process_changed_job_inputs(id, query):
     Compared is what each job was when initialize_jobs was called last: command, invocation_script, dependencies, the
     ids of its files and user data, and the data of those that it reads; not the files themselves, and no requirements.
     Jobs become uninitialized whatever their status; their dependents keep theirs, but those that were canceled because
-    one of them failed wait again. Jobs that were never initialized are passed over. The same names come again until the
-    next initialize_jobs.
+    one of them failed wait again. Disabled jobs and those never initialized are passed over. The same names come again
+    until the next initialize_jobs.
     """
     return wire.json_text(long_value(sql.workflows.process_changed_job_inputs, workflow_id=id, **query))
 
@@ -199,8 +207,8 @@ def process_changed_job_inputs(id, query):
 def reset_job_status(id, query):
     """Make jobs uninitialized again.
 
-    All jobs in whatever status, running and disabled ones too; or, with failed_only, the failed, canceled, terminated
-    and pending_failed ones, with everything downstream of the first three. They forget their active compute nodes;
+    All jobs, running ones too; or, with failed_only, the failed, canceled, terminated and pending_failed ones, with
+    everything downstream of the first three. Disabled jobs stay disabled. Jobs forget their active compute nodes;
     results, attempts and the run stay. An event is stored. initialize_jobs makes them run again.
     """
     return wire.json_text(long_value(sql.workflows.reset_job_status, workflow_id=id, **query))

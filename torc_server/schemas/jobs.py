@@ -77,7 +77,8 @@ class JobModel(WorkflowPart):
         allow_none=True,
     )
     attempt_id = fields.Integer(
-        "Number of the current attempt. Only retry_job changes it: what requests say is not stored.",
+        "Number of the current attempt in the run: retry_job raises it, and when the job is to run in a later run it "
+        "is 1 again. What requests say is not stored.",
         example=1,
         default=1,
         allow_none=True,

@@ -14,7 +14,9 @@ class ResultModel(Model):
     workflow_id = fields.Integer("Id of the workflow of the job.", example=7, required=True)
     run_id = fields.Integer("Run of the workflow in which the attempt was made.", example=1, required=True)
     attempt_id = fields.Integer(
-        "Number of the attempt within the run, as the job has it.", example=1, default=1, allow_none=True
+        "Number of the attempt within the run, as the job has it. Absent: the job's current attempt.",
+        example=1,
+        allow_none=True,
     )
     compute_node_id = fields.Integer("Id of the compute node that ran the job.", example=3, required=True)
     return_code = fields.Integer("What the command returned; 0 by convention means success.", example=0, required=True)
@@ -25,7 +27,9 @@ class ResultModel(Model):
         required=True,
     )
     status = fields.JobStatus(
-        "How the attempt ended; any status is accepted, whatever return_code says.", example="completed", required=True
+        "How the attempt ended, whatever return_code says; in complete_job the status of the path, elsewhere any.",
+        example="completed",
+        required=True,
     )
     peak_memory_bytes = fields.Integer(
         "Most memory in use at a time. Absent: not measured.", unit="bytes", example=1073741824, allow_none=True

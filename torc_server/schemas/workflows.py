@@ -149,7 +149,8 @@ class ListWorkflowsResponse(PageAnswer):
 
 
 class InitializeJobs(Query):
-    """only_uninitialized: leave finished jobs alone; clear_ephemeral_user_data: empty what is to be produced again."""
+    """only_uninitialized: leave finished jobs alone; clear_ephemeral_user_data: empty what is to be produced again;
+    keep_running: leave jobs alone that an active compute node holds."""
 
     only_uninitialized = fields.QueryBoolean(
         "Whether to reset what lies downstream of uninitialized jobs and leave other finished jobs alone.",
@@ -160,6 +161,26 @@ class InitializeJobs(Query):
         "Whether to empty the ephemeral user data whose producers are not complete afterwards.",
         example=True,
         load_default=False,
+    )
+    keep_running = fields.QueryBoolean(
+        "Whether to leave running jobs alone whose compute node is active, and pending jobs while the workflow has an "
+        "active compute node.",
+        example=True,
+        load_default=False,
+    )
+
+
+class InitializeJobsResponse(Answer):
+    """What was done, and what became of the jobs that were pending or running."""
+
+    message = fields.String("What was done.", example="Initialized job status", required=True)
+    jobs_taken_back = fields.Integer(
+        "How many pending and running jobs became ready or blocked; workers may still run them.",
+        example=0,
+        required=True,
+    )
+    jobs_kept = fields.Integer(
+        "How many pending and running jobs were left alone because of keep_running.", example=2, required=True
     )
 
 
