@@ -4,6 +4,7 @@ Where the server keeps counters and carries changes from job to job, this derive
 statuses. tests/test_model.py sends the same calls to both.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 COMPLETE = {"completed", "failed", "canceled", "terminated"}
@@ -25,6 +26,23 @@ class Requirements:
     memory_gb: int = 0
     num_gpus: int = 0
     num_nodes: int = 1
+
+
+@dataclass
+class Action:
+    """An action as stored. counted: how much of count came from each job."""
+
+    id: int
+    trigger: str
+    job_ids: list
+    required: int
+    count: int = 0
+    executed: bool = False
+    counted: dict = field(default_factory=dict)
+
+    @property
+    def is_on_jobs(self):
+        return self.trigger in ("on_jobs_ready", "on_jobs_complete")
 
 
 @dataclass
@@ -56,6 +74,7 @@ class Model:
         self.is_canceled = False
         self.results = {}  # (job, run, attempt) -> (status, return code)
         self.data = {}  # user data id -> value
+        self.actions = {}
 
     # What follows from statuses and edges
 
@@ -81,8 +100,10 @@ class Model:
                 waiting += self.dependents(job)
         return found.values()
 
-    def settle(self):
-        """Blocked jobs with nothing open move on; marked jobs without a cause go back; until nothing moves."""
+    def settle(self, changes=None):
+        """Blocked jobs with nothing open move on; marked jobs without a cause go back; until nothing moves. Then these
+        moves, and the given changes, trigger actions."""
+        changes = changes or {}  # job id -> (status before, status now)
         moved = True
         while moved:
             moved = False
@@ -94,11 +115,71 @@ class Model:
                 elif job.marked and (self.open(job) or not self.failed(job)):
                     job.marked = False
                     job.status = "blocked" if self.open(job) else "ready"
-                moved = moved or job.status != before
+                if job.status != before:
+                    changes[job.id] = (changes.get(job.id, (before,))[0], job.status)
+                    moved = True
+        self.trigger(changes)
 
     def move(self, job, status):
         """Any change of status but the ones above takes the mark away."""
         job.status, job.marked = status, False
+
+    # Actions
+
+    def trigger(self, changes):
+        for action in self.actions.values():
+            step = {"on_jobs_ready": ready_step, "on_jobs_complete": complete_step}.get(action.trigger)
+            if not step:
+                continue
+            steps = {i: action.job_ids.count(i) * step(*changes[i]) for i in {*action.job_ids} & changes.keys()}
+            total = sum(steps.values())
+            if total < 0 or total > 0 and action.count < action.required:
+                action.count = max(action.count + total, 0)
+                for i, number in steps.items():
+                    action.counted[i] = max(action.counted.get(i, 0) + number, 0)
+
+    def trigger_workflow_complete(self):
+        if self.is_complete():
+            for action in self.actions.values():
+                if action.trigger == "on_workflow_complete" and action.count < action.required:
+                    action.count += 1
+
+    def reset_actions(self, only_uninitialized):
+        for action in self.actions.values():
+            complete = sum(self.jobs[i].status in COMPLETE for i in action.job_ids)
+            keeps = action.trigger == "on_workflow_start" or (
+                action.is_on_jobs and action.job_ids and complete >= action.required
+            )
+            action.executed = action.executed and only_uninitialized and bool(keeps)
+            satisfying = COMPLETE | {"ready"} if action.trigger == "on_jobs_ready" else COMPLETE
+            action.counted = {
+                i: action.job_ids.count(i)
+                for i in action.job_ids
+                if action.is_on_jobs and self.jobs[i].status in satisfying
+            }
+            action.count = sum(action.counted.values())
+            if action.trigger == "on_workflow_start":
+                action.count = 1
+            if action.trigger == "on_worker_start":
+                action.count = action.required
+
+    def pending_actions(self):
+        def is_pending(action):
+            jobs = [self.jobs[i] for i in action.job_ids]
+            all_canceled = action.trigger == "on_jobs_ready" and jobs and all(job.marked for job in jobs)
+            return action.count >= action.required and not action.executed and not all_canceled
+
+        return sorted(action.id for action in self.actions.values() if is_pending(action))
+
+    def claim_action(self, action):
+        if action.executed:
+            raise Refused(409)
+        action.executed = True
+
+    def is_complete(self):
+        return self.is_canceled or all(
+            job.status in COMPLETE or job.status == "disabled" for job in self.jobs.values()
+        )
 
     # Claims
 
@@ -146,8 +227,10 @@ class Model:
             raise Refused(409)
         self.results[key] = result
         job.node = None
+        before = job.status
         self.move(job, status)
-        self.settle()
+        self.settle({job.id: (before, status)})
+        self.trigger_workflow_complete()
 
     def retry(self, job, max_retries):
         if job.status not in ("running", "failed", "terminated") or job.attempt >= max_retries:
@@ -197,12 +280,19 @@ class Model:
         self.results = {key: result for key, result in self.results.items() if key[0] not in gone}
         for job in self.jobs.values():
             job.dependencies -= gone
+        for action in self.actions.values():
+            if gone & {*action.job_ids}:
+                action.job_ids = [i for i in action.job_ids if i not in gone]
+                action.count = max(action.count - sum(action.counted.pop(i, 0) for i in gone), 0)
+                if action.is_on_jobs:
+                    action.required = max(len(action.job_ids), 1)
         self.settle()
 
     # The whole workflow
 
     def initialize(self, only_uninitialized):
         before = {job.id: replace(job, dependencies=set(job.dependencies)) for job in self.jobs.values()}
+        actions = deepcopy(self.actions)
         for job in self.jobs.values():
             job.dependencies |= {p.id for p in self.jobs.values() if p.outputs & job.inputs} - {job.id}
         if only_uninitialized:
@@ -216,10 +306,11 @@ class Model:
                 self.move(job, "ready")
         self.settle()
         if self.waits_for_itself():
-            self.jobs = before
+            self.jobs, self.actions = before, actions
             raise Refused(422)
         for job in self.jobs.values():
             job.initialized_with = self.inputs_of(job)
+        self.reset_actions(only_uninitialized)
 
     def waits_for_itself(self):
         """Whether there is a cycle of blocked jobs, or a job that has to produce what it consumes."""
@@ -269,6 +360,20 @@ class Model:
             if job.status in ("pending", "running"):
                 self.move(job, "canceled")
         self.settle()
+
+
+def ready_step(before, now):
+    """What a change counts for on_jobs_ready: a blocked job waits no longer, or waits again."""
+    if before == "blocked" and now in ("ready", "canceled"):
+        return 1
+    return -1 if (before, now) == ("canceled", "blocked") else 0
+
+
+def complete_step(before, now):
+    """What a change counts for on_jobs_complete: a job ends, or its cancellation is taken back."""
+    if now == "pending_failed" or now in COMPLETE and before not in COMPLETE:
+        return 1
+    return -1 if before == "canceled" and now in ("blocked", "ready") else 0
 
 
 def fits(needed, worker):

@@ -10,6 +10,9 @@ CREATE OR REPLACE FUNCTION torc.process_changed_job_inputs(
 RETURNS json
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_changed bigint[];
@@ -18,7 +21,7 @@ BEGIN
     v_changed := ARRAY(
         SELECT job_id
         FROM torc.input_hashes(p_workflow_id) AS now
-        INNER JOIN torc.job_internal AS stored USING (job_id)
+        CROSS JOIN LATERAL (SELECT input_hash FROM torc.job_internal WHERE job_id = now.job_id OFFSET 0) AS stored
         WHERE stored.input_hash <> now.input_hash
     );
     IF NOT p_dry_run THEN
@@ -46,7 +49,7 @@ BEGIN
         UPDATE torc.job
         SET status = 'uninitialized', canceled_by_dependency = false
         FROM before
-        WHERE job.id = before.id
+        WHERE job.id = before.id AND job.id = ANY (p_job_ids)
         RETURNING (job.id, before.status, job.status)::torc.status_change AS change
     )
 
