@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from plans import cost, explained
 
+from torc_server.database import HOT_TIMEOUT, Database
 from torc_server.repository import sql
 
 SMALL, LARGE = 100, 400  # jobs of the two workflows that are compared; about seven edges and links a job
@@ -121,6 +122,10 @@ CALLS = {
     "initialize_jobs with new edges": (
         "DELETE FROM torc.job_depends_on WHERE job_id IN (SELECT id FROM torc.job WHERE workflow_id = %(w)s)",
         "SELECT torc.initialize_jobs(%(w)s)",
+    ),
+    "recount_dependencies": (
+        "UPDATE torc.job SET open_dependencies = 99 WHERE workflow_id = %(w)s",
+        "SELECT torc.recount_dependencies(%(w)s)",
     ),
     "find_cycle": (CYCLE, "SELECT torc.find_cycle(%(w)s)"),
     "find_cycle without one": ("", "SELECT torc.find_cycle(%(w)s)"),
@@ -326,3 +331,32 @@ def test_a_call_about_one_job_costs_the_same_in_every_workflow(filled, cost_of, 
     _, small, large = filled
     costs = [cost_of(workflow, *CONSTANT[call], belief) for workflow in (small, large)]
     assert costs[1] <= costs[0] * 1.5, costs
+
+
+LEVELS = 40_000
+
+
+@pytest.mark.long
+def test_a_failure_at_the_head_of_40_000_levels_cancels_them_all_and_its_retry_takes_them_back(fresh_database_url):
+    with Database(fresh_database_url).connect() as connection:
+        connection.execute(FILL % {"count": 100})
+        workflow = {"w": connection.execute("SELECT min(id) FROM torc.workflow").fetchone()[0]}
+        connection.execute(
+            """
+            INSERT INTO torc.job (workflow_id, name, command, resource_requirements_id)
+            SELECT %(w)s, 'j', 'c', (SELECT min(id) FROM torc.resource_requirements)
+            FROM generate_series(1, %(levels)s)
+            """,
+            workflow | {"levels": LEVELS},
+        )
+        for step in CHAIN.split(";"):
+            connection.execute(step, workflow)
+        connection.execute("SELECT torc.recount_dependencies(%(w)s)", workflow)
+        counted = "SELECT status::text, count(*) FROM torc.job WHERE workflow_id = %(w)s GROUP BY status"
+        assert connection.execute("SHOW statement_timeout").fetchone()[0] == HOT_TIMEOUT
+        connection.execute(END_FIRST, workflow)
+        assert dict(connection.execute(counted, workflow)) == {"failed": 1, "canceled": LEVELS + 99}
+        connection.execute(
+            "SELECT torc.retry_job(min(id), 0, 9) FROM torc.job WHERE workflow_id = %(w)s", workflow
+        )
+        assert dict(connection.execute(counted, workflow)) == {"ready": 1, "blocked": LEVELS + 99}

@@ -5,7 +5,8 @@
 -- statistics):
 --   * rows that belong to one row are read by LATERAL or a scalar subquery, with OFFSET 0, so that it is a look-up;
 --   * two sets are joined by hashing (SET enable_nestloop = off, enable_mergejoin = off), and each of them is restricted
---     by an indexed column of its own table;
+--     by an indexed column of its own table; a set made by LATERAL ends with OFFSET 0 before it is joined, or the join
+--     might be done within each look-up;
 --   * an index can be used only from its first column on, see migration 0005.
 
 CREATE OR REPLACE FUNCTION torc.dependencies_of(p_job_id bigint)

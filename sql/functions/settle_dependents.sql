@@ -9,7 +9,8 @@
 -- other tables it sees the state from before the wait, but edges only change under the exclusive lock of the workflow.
 -- O(out-degree): decisions come from the job's own counters, so that the last of 1,000 parents frees 1,000 children
 -- without reading a million edges. What moved is collected by array_append(), which does not copy the array, so that a
--- chain costs the same per level however long it is. One plan for all calls: with a plan for each array, a call without
+-- chain costs the same per level however long it is; a level of one job takes the short way of move_dependent(), 40 µs
+-- instead of 86. One plan for all calls: with a plan for each array, a call without
 -- dependents took 184 µs instead of 20. See job_edges.sql for how it stays linear.
 CREATE OR REPLACE FUNCTION torc.move_dependents(p_changes torc.status_change[])
 RETURNS torc.status_change[]
@@ -30,6 +31,21 @@ DECLARE
     v_failed bigint[];
 BEGIN
     WHILE v_goes_on LOOP
+        IF cardinality(v_changes) = 1 AND torc.concerns_dependents(v_changes[1].old_status, v_changes[1].new_status) THEN
+            v_job_ids := ARRAY(
+                SELECT job_id FROM torc.job_depends_on WHERE depends_on_job_id = v_changes[1].job_id LIMIT 2
+            );
+            IF cardinality(v_job_ids) = 1 THEN
+                v_change := torc.move_dependent(v_job_ids[1], v_changes[1]);
+                IF v_change.old_status <> v_change.new_status THEN
+                    v_downstream := array_append(v_downstream, v_change);
+                END IF;
+                v_goes_on := torc.concerns_dependents(v_change.old_status, v_change.new_status);
+                v_changes := ARRAY[v_change];
+                CONTINUE;
+            END IF;
+        END IF;
+
         WITH delta AS MATERIALIZED (
             SELECT
                 dependent.job_id,
@@ -65,16 +81,9 @@ BEGIN
         settled AS (
             SELECT
                 counted.*,
-                CASE
-                    WHEN status = 'blocked' AND open_dependencies = 0
-                        THEN CASE
-                            WHEN cancel_on_blocking_job_failure AND failed_dependencies > 0 THEN 'canceled'
-                            ELSE 'ready'
-                        END::torc.job_status
-                    WHEN canceled_by_dependency AND open_dependencies > 0 THEN 'blocked'
-                    WHEN canceled_by_dependency AND failed_dependencies = 0 THEN 'ready'
-                    ELSE status
-                END AS new_status
+                torc.settled_status(
+                    status, open_dependencies, failed_dependencies, cancel_on_blocking_job_failure, canceled_by_dependency
+                ) AS new_status
             FROM counted
         )
 
@@ -107,7 +116,65 @@ BEGIN
 END
 $$;
 
--- The same; then actions that wait for the jobs that moved are triggered, and open event streams hear of them.
+-- The status that a job takes when its counters change. Inlined.
+CREATE OR REPLACE FUNCTION torc.settled_status(
+    p_status torc.job_status,
+    p_open_dependencies bigint,
+    p_failed_dependencies bigint,
+    p_cancel_on_blocking_job_failure boolean,
+    p_canceled_by_dependency boolean
+)
+RETURNS torc.job_status
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN p_status = 'blocked' AND p_open_dependencies = 0
+            THEN CASE
+                WHEN p_cancel_on_blocking_job_failure AND p_failed_dependencies > 0 THEN 'canceled'
+                ELSE 'ready'
+            END::torc.job_status
+        WHEN p_canceled_by_dependency AND p_open_dependencies > 0 THEN 'blocked'
+        WHEN p_canceled_by_dependency AND p_failed_dependencies = 0 THEN 'ready'
+        ELSE p_status
+    END
+$$;
+
+-- move_dependents() for the only dependent of one job that changed, one level: locks it, corrects its counters, and
+-- returns how its status changed, if it did.
+CREATE OR REPLACE FUNCTION torc.move_dependent(p_job_id bigint, p_change torc.status_change)
+RETURNS torc.status_change
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_status torc.job_status;
+    v_new_status torc.job_status;
+    v_open integer := torc.is_complete(p_change.old_status)::integer - torc.is_complete(p_change.new_status)::integer;
+    v_failed integer := torc.is_failed(p_change.new_status)::integer - torc.is_failed(p_change.old_status)::integer;
+BEGIN
+    SELECT
+        status,
+        open_dependencies + v_open,
+        failed_dependencies + v_failed,
+        torc.settled_status(
+            status, open_dependencies + v_open, failed_dependencies + v_failed, cancel_on_blocking_job_failure,
+            canceled_by_dependency
+        )
+    INTO v_status, v_open, v_failed, v_new_status
+    FROM torc.job
+    WHERE id = p_job_id
+    FOR UPDATE;
+    UPDATE torc.job
+    SET
+        status = v_new_status,
+        open_dependencies = v_open,
+        failed_dependencies = v_failed,
+        canceled_by_dependency = v_new_status = 'canceled' AND (v_status = 'blocked' OR canceled_by_dependency)
+    WHERE id = p_job_id;
+    RETURN (p_job_id, v_status, v_new_status)::torc.status_change;
+END
+$$;
+
+-- move_dependents(); then actions that wait for the jobs that moved are triggered, and open event streams hear of them.
 CREATE OR REPLACE FUNCTION torc.settle_dependents(p_changes torc.status_change[])
 RETURNS void
 LANGUAGE plpgsql
@@ -143,15 +210,19 @@ RETURNS TABLE (job_id bigint, open_dependencies bigint, failed_dependencies bigi
 LANGUAGE sql STABLE
 AS $$
     SELECT
-        waiting.id,
+        edge.job_id,
         count(dependency.id) FILTER (WHERE NOT torc.is_complete(dependency.status)),
         count(dependency.id) FILTER (WHERE torc.is_failed(dependency.status))
-    FROM torc.job AS waiting
-    LEFT JOIN LATERAL torc.dependencies_of(waiting.id) AS edge ON true
+    FROM (
+        SELECT waiting.id AS job_id, needed.job_id AS dependency_id
+        FROM torc.job AS waiting
+        LEFT JOIN LATERAL torc.dependencies_of(waiting.id) AS needed ON true
+        WHERE waiting.workflow_id = p_workflow_id
+        OFFSET 0
+    ) AS edge
     LEFT JOIN (SELECT id, status FROM torc.job WHERE workflow_id = p_workflow_id OFFSET 0) AS dependency
-        ON dependency.id = edge.job_id
-    WHERE waiting.workflow_id = p_workflow_id
-    GROUP BY waiting.id
+        ON dependency.id = edge.dependency_id
+    GROUP BY edge.job_id
 $$;
 
 -- Sets the counters of all jobs of a workflow from its edges, after a function changed many statuses or edges at once;

@@ -37,11 +37,15 @@ BEGIN
             action.advances,
             link.job_id,
             sum(link.occurrences * CASE action.trigger_type
-                WHEN 'on_jobs_ready' THEN torc.ready_step(change.old_status, change.new_status)
-                ELSE torc.complete_step(change.old_status, change.new_status)
+                WHEN 'on_jobs_ready' THEN torc.ready_step(link.old_status, link.new_status)
+                ELSE torc.complete_step(link.old_status, link.new_status)
             END) AS count
-        FROM unnest(p_changes) AS change
-        CROSS JOIN LATERAL (SELECT * FROM torc.workflow_action_job WHERE job_id = change.job_id OFFSET 0) AS link
+        FROM (
+            SELECT change.old_status, change.new_status, listed.*
+            FROM unnest(p_changes) AS change
+            CROSS JOIN LATERAL (SELECT * FROM torc.workflow_action_job WHERE job_id = change.job_id OFFSET 0) AS listed
+            OFFSET 0
+        ) AS link
         INNER JOIN action ON action.id = link.action_id
         GROUP BY action.id, action.advances, link.job_id
     ),
@@ -161,7 +165,7 @@ BEGIN
     DELETE FROM torc.workflow_action WHERE workflow_id = p_workflow_id AND is_recovery;
     v_action_ids := ARRAY(SELECT id FROM torc.workflow_action WHERE workflow_id = p_workflow_id ORDER BY id FOR UPDATE);
 
-    WITH satisfied AS (
+    WITH satisfied AS MATERIALIZED (
         SELECT
             link.job_id,
             link.action_id,
