@@ -6,9 +6,11 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from torc_server.database import HOT_TIMEOUT
+
 
 @contextmanager
-def explained(database_url, timeout="15s"):
+def explained(database_url):
     """A session, and the plans of all statements that it runs, those inside functions too. Rolled back at the end."""
     plans = []
 
@@ -30,7 +32,7 @@ def explained(database_url, timeout="15s"):
             SET auto_explain.log_timing = off;
             SET auto_explain.log_format = json;
             SET client_min_messages = log;
-            SET statement_timeout = '{timeout}';
+            SET statement_timeout = '{HOT_TIMEOUT}';
             SET jit = off
             """
         )
