@@ -349,6 +349,6 @@ def test_0005_takes_missing_and_foreign_jobs_out_of_stored_actions_and_links_the
         assert connection.execute(actions).fetchall() == stored
         assert connection.execute(links).fetchall() == [(1, 1, 2, 2), (1, 2, 1, 0), (2, 1, 1, 1), (2, 2, 2, 0)]
         assert connection.execute("SELECT * FROM torc.check_invariants()").fetchall() == []
-    migrations.migrate(empty_database_url, to=3)
+    migrations.migrate(empty_database_url, to=3, lose_data=True)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         assert connection.execute(actions).fetchall() == stored
