@@ -4,6 +4,7 @@ Where the server keeps counters and carries changes from job to job, this derive
 statuses. tests/test_model.py sends the same calls to both.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 COMPLETE = {"completed", "failed", "canceled", "terminated"}
@@ -25,6 +26,23 @@ class Requirements:
     memory_gb: int = 0
     num_gpus: int = 0
     num_nodes: int = 1
+
+
+@dataclass
+class Action:
+    """An action as stored. counted: how much of count came from each job."""
+
+    id: int
+    trigger: str
+    job_ids: list
+    required: int
+    count: int = 0
+    executed: bool = False
+    counted: dict = field(default_factory=dict)
+
+    @property
+    def is_on_jobs(self):
+        return self.trigger in ("on_jobs_ready", "on_jobs_complete")
 
 
 @dataclass
@@ -59,6 +77,7 @@ class Model:
         self.results = {}  # (job, run, attempt) -> (status, return code, node)
         self.current = {}  # job -> key of its current result
         self.data = {}  # user data id -> value
+        self.actions = {}
 
     # What follows from statuses and edges
 
@@ -84,8 +103,10 @@ class Model:
                 waiting += self.dependents(job)
         return found.values()
 
-    def settle(self):
-        """Blocked jobs with nothing open move on; marked jobs without a cause go back; until nothing moves."""
+    def settle(self, changes=None):
+        """Blocked jobs with nothing open move on; marked jobs without a cause go back; until nothing moves. Then these
+        moves, and the given changes, trigger actions."""
+        changes = changes or {}  # job id -> (status before, status now)
         moved = True
         while moved:
             moved = False
@@ -97,7 +118,10 @@ class Model:
                 elif job.marked and (self.open(job) or not self.failed(job)):
                     job.marked = False
                     job.status = "blocked" if self.open(job) else "ready"
-                moved = moved or job.status != before
+                if job.status != before:
+                    changes[job.id] = (changes.get(job.id, (before,))[0], job.status)
+                    moved = True
+        self.trigger(changes)
 
     def move(self, job, status):
         """Any change of status but the ones above takes the mark away."""
@@ -111,6 +135,62 @@ class Model:
 
     def restart_attempts_of_waiting_jobs(self):
         self.restart_attempts(j for j in self.jobs.values() if j.status in ("uninitialized", "blocked", "ready"))
+    # Actions
+
+    def trigger(self, changes):
+        for action in self.actions.values():
+            step = {"on_jobs_ready": ready_step, "on_jobs_complete": complete_step}.get(action.trigger)
+            if not step:
+                continue
+            steps = {i: action.job_ids.count(i) * step(*changes[i]) for i in {*action.job_ids} & changes.keys()}
+            total = sum(steps.values())
+            if total < 0 or total > 0 and action.count < action.required:
+                action.count = max(action.count + total, 0)
+                for i, number in steps.items():
+                    action.counted[i] = max(action.counted.get(i, 0) + number, 0)
+
+    def trigger_workflow_complete(self):
+        if self.is_complete():
+            for action in self.actions.values():
+                if action.trigger == "on_workflow_complete" and action.count < action.required:
+                    action.count += 1
+
+    def reset_actions(self, only_uninitialized):
+        for action in self.actions.values():
+            complete = sum(self.jobs[i].status in COMPLETE for i in action.job_ids)
+            keeps = action.trigger == "on_workflow_start" or (
+                action.is_on_jobs and action.job_ids and complete >= action.required
+            )
+            action.executed = action.executed and only_uninitialized and bool(keeps)
+            satisfying = COMPLETE | {"ready"} if action.trigger == "on_jobs_ready" else COMPLETE
+            action.counted = {
+                i: action.job_ids.count(i)
+                for i in action.job_ids
+                if action.is_on_jobs and self.jobs[i].status in satisfying
+            }
+            action.count = sum(action.counted.values())
+            if action.trigger == "on_workflow_start":
+                action.count = 1
+            if action.trigger == "on_worker_start":
+                action.count = action.required
+
+    def pending_actions(self):
+        def is_pending(action):
+            jobs = [self.jobs[i] for i in action.job_ids]
+            all_canceled = action.trigger == "on_jobs_ready" and jobs and all(job.marked for job in jobs)
+            return action.count >= action.required and not action.executed and not all_canceled
+
+        return sorted(action.id for action in self.actions.values() if is_pending(action))
+
+    def claim_action(self, action):
+        if action.executed:
+            raise Refused(409)
+        action.executed = True
+
+    def is_complete(self):
+        return self.is_canceled or all(
+            job.status in COMPLETE or job.status == "disabled" for job in self.jobs.values()
+        )
 
     # Claims
 
@@ -162,8 +242,10 @@ class Model:
         if not is_stale:
             self.current[job.id] = key
             job.node = None
+            before = job.status
             self.move(job, status)
-            self.settle()
+            self.settle({job.id: (before, status)})
+            self.trigger_workflow_complete()
 
     def result_of(self, job, attempt):
         return self.results.get((job.id, self.run, attempt))
@@ -225,6 +307,12 @@ class Model:
         self.current = {i: key for i, key in self.current.items() if i not in gone}
         for job in self.jobs.values():
             job.dependencies -= gone
+        for action in self.actions.values():
+            if gone & {*action.job_ids}:
+                action.job_ids = [i for i in action.job_ids if i not in gone]
+                action.count = max(action.count - sum(action.counted.pop(i, 0) for i in gone), 0)
+                if action.is_on_jobs:
+                    action.required = max(len(action.job_ids), 1)
         self.settle()
 
     # The whole workflow
@@ -235,6 +323,7 @@ class Model:
         active = [job for job in self.jobs.values() if job.status in ("pending", "running")]
         kept = {job.id for job in active if keep_running and self.is_held(job)}
         ours = [job for job in self.jobs.values() if job.status != "disabled" and job.id not in kept]
+        actions = deepcopy(self.actions)
         for job in self.jobs.values():
             job.dependencies |= {p.id for p in self.jobs.values() if p.outputs & job.inputs} - {job.id}
         if only_uninitialized:
@@ -249,13 +338,14 @@ class Model:
                 self.move(job, "ready")
         self.settle()
         if self.waits_for_itself():
-            self.jobs = before
+            self.jobs, self.actions = before, actions
             raise Refused(422)
         self.restart_attempts_of_waiting_jobs()
         self.current = {i: key for i, key in self.current.items() if self.jobs[i].status in COMPLETE}
         for job in self.jobs.values():
             if job.id not in kept:
                 job.initialized_with = self.inputs_of(job)
+        self.reset_actions(only_uninitialized)
         return len(active) - len(kept), len(kept)
 
     def is_held(self, job):
@@ -317,6 +407,20 @@ class Model:
             if job.status in ("pending", "running"):
                 self.move(job, "canceled")
         self.settle()
+
+
+def ready_step(before, now):
+    """What a change counts for on_jobs_ready: a blocked job waits no longer, or waits again."""
+    if before == "blocked" and now in ("ready", "canceled"):
+        return 1
+    return -1 if (before, now) == ("canceled", "blocked") else 0
+
+
+def complete_step(before, now):
+    """What a change counts for on_jobs_complete: a job ends, or its cancellation is taken back."""
+    if now == "pending_failed" or now in COMPLETE and before not in COMPLETE:
+        return 1
+    return -1 if before == "canceled" and now in ("blocked", "ready") else 0
 
 
 def fits(needed, worker):

@@ -268,14 +268,15 @@ def test_deleting_a_workflow_settles_the_dependents_of_jobs_that_go_with_it_else
 # Reading: what names rows of another workflow shows nothing of them
 
 
-def test_an_action_says_nothing_about_jobs_of_another_workflow(access, mel, mine, theirs):
-    done, ready = theirs.job_in("completed"), theirs.job_in("ready")
-    for trigger in ("on_jobs_complete", "on_jobs_ready"):
-        action(mine, trigger_type=trigger, job_ids=[done, ready])
-    mine.job()
-    mel.post(f"{mine.path}/initialize_jobs")
-    assert [item["trigger_count"] for item in mel.get(f"{mine.path}/actions").json] == [0, 0]
-    assert mel.get(f"{mine.path}/actions/pending").json == []
+def test_an_action_cannot_list_a_job_of_another_workflow_and_the_answer_is_that_of_a_missing_job(mel, mine, theirs):
+    job = theirs.job_in("completed")
+    body = {"workflow_id": mine.id, "trigger_type": "on_jobs_complete", "action_type": "x", "action_config": {}}
+    foreign, missing = (
+        mel.post(f"{mine.path}/actions", json=body | {"job_ids": [i]}, status=422).text.replace(str(i), "ID")
+        for i in (job, 999_999_999)
+    )
+    assert foreign == missing
+    assert mel.get(f"{mine.path}/actions").json == []
 
 
 @pytest.mark.parametrize("path", [

@@ -1,13 +1,11 @@
 """Claims read a few index entries, however many jobs are ready: the plans of the statements inside the functions."""
 
 import json
-from contextlib import contextmanager
 
 import psycopg
 import pytest
+from plans import explained, nodes, rows_of
 from workflow import Workflow
-
-from torc_server.database import HOT_TIMEOUT
 
 READY = 50_000  # fitting; half as many do not fit, or are pinned to another scheduler, or are complete, or elsewhere
 LIMIT = 10
@@ -44,49 +42,12 @@ def crowded(client, database):
         client.delete(filled.path)
 
 
-@contextmanager
-def explained(database_url):
-    """A session, and the plans of all statements that it runs, those inside functions too."""
-    plans = []
-
-    def keep(diag):
-        if diag.message_primary.startswith("duration:"):
-            plans.append(json.loads(diag.message_primary.partition("plan:")[2]))
-
-    with psycopg.connect(database_url) as session:
-        try:
-            session.execute("LOAD 'auto_explain'")
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFile) as error:
-            pytest.skip(f"needs a superuser and PostgreSQL's contrib module auto_explain: {error}")
-        session.execute(
-            f"""
-            SET auto_explain.log_min_duration = 0;
-            SET auto_explain.log_nested_statements = on;
-            SET auto_explain.log_analyze = on;
-            SET auto_explain.log_format = json;
-            SET client_min_messages = log;
-            SET statement_timeout = '{HOT_TIMEOUT}';
-            SET jit = off
-            """
-        )
-        session.add_notice_handler(keep)
-        yield session, plans
-        session.rollback()
-
-
-def nodes(plan):
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes(child)
-
-
 def scans_of_job(plans):
     """(index, rows read) of each scan of the table job that ran; without an index, the kind of scan."""
     for statement in plans:
         for node in nodes(statement["Plan"]):
             if node.get("Relation Name") == "job" and "Scan" in node["Node Type"] and node["Actual Loops"] > 0:
-                removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-                yield node.get("Index Name", node["Node Type"]), (node["Actual Rows"] + removed) * node["Actual Loops"]
+                yield node.get("Index Name", node["Node Type"]), rows_of(node)
 
 
 def call(database_url, statement, *values, times=1):

@@ -317,3 +317,38 @@ def test_run_refuses_a_database_of_another_release_and_names_what_to_do(change, 
     assert refused.stdout == ""
     assert told in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_0005_takes_missing_and_foreign_jobs_out_of_stored_actions_and_links_the_others(empty_database_url):
+    migrations.migrate(empty_database_url, to=3)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(
+            """
+            INSERT INTO torc.workflow (id, name, "user") VALUES (1, 'w', 'u'), (2, 'other', 'u');
+            INSERT INTO torc.resource_requirements (id, workflow_id, name, memory_bytes, runtime_s)
+            VALUES (1, 1, 'default', 1, 1);
+            INSERT INTO torc.job (id, workflow_id, name, command, status, resource_requirements_id)
+            VALUES (1, 1, 'j', 'c', 'completed', 1), (2, 1, 'j', 'c', 'ready', 1), (3, 2, 'j', 'c', 'completed', 1);
+            INSERT INTO torc.workflow_action
+            (id, workflow_id, trigger_type, action_type, action_config, job_ids, trigger_count, required_triggers)
+            VALUES
+            (1, 1, 'on_jobs_complete', 'x', '{}', '{2,1,1}', 2, 3),
+            (2, 1, 'on_jobs_complete', 'x', '{}', '{2,99,1,3,2}', 3, 5),
+            (3, 1, 'on_jobs_ready', 'x', '{}', '{99}', 1, 1),
+            (4, 1, 'on_jobs_ready', 'x', '{}', '{}', 0, 0),
+            (5, 1, 'on_workflow_start', 'x', '{}', NULL, 1, 1)
+            """
+        )
+    migrations.migrate(empty_database_url)
+    actions = "SELECT id, job_ids, trigger_count, required_triggers FROM torc.workflow_action ORDER BY id"
+    stored = [
+        (1, [2, 1, 1], 2, 3), (2, [2, 1, 2], 1, 3), (3, [], 0, 1), (4, [], 0, 0), (5, None, 1, 1),
+    ]  # fmt: skip
+    links = "SELECT action_id, job_id, occurrences, counted FROM torc.workflow_action_job ORDER BY 1, 2"
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        assert connection.execute(actions).fetchall() == stored
+        assert connection.execute(links).fetchall() == [(1, 1, 2, 2), (1, 2, 1, 0), (2, 1, 1, 1), (2, 2, 2, 0)]
+        assert connection.execute("SELECT * FROM torc.check_invariants()").fetchall() == []
+    migrations.migrate(empty_database_url, to=3, lose_data=True)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        assert connection.execute(actions).fetchall() == stored

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from model import COMPLETE, FAILED, Job, Model, Refused, Requirements
+from model import FAILED, Action, Job, Model, Refused, Requirements
 from workflow import Workflow
 
 from torc_server.schemas.fields import JOB_STATUSES
@@ -31,7 +31,8 @@ SETTINGS = settings(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
-MOST_JOBS = 12
+MOST_JOBS, MOST_ACTIONS = 12, 4
+TRIGGERS = ("on_jobs_complete", "on_jobs_ready", "on_workflow_complete", "on_workflow_start", "on_worker_start")
 WHOLE_WORKFLOW = (
     "process_changed_job_inputs", "process_changed_job_inputs", "begin_next_run", "begin_next_run", "cancel", "cancel",
     "reset_status", "reset_job_status", "reset_job_status", "delete_jobs",
@@ -320,6 +321,29 @@ class Workflows(RuleBasedStateMachine):
         other = "ready" if job.status != "ready" else "pending"
         self.workflow.manage(job.id, other, run, status=422)
 
+    # Actions
+
+    @precondition(lambda self: len(self.model.actions) < MOST_ACTIONS)
+    @rule(trigger=st.sampled_from(TRIGGERS + TRIGGERS[:2]), numbers=st.lists(picks, min_size=1, max_size=4))
+    def create_action(self, trigger, numbers):
+        job_ids = [self.pick(number).id for number in numbers] if self.model.jobs else []
+        body = {"workflow_id": self.workflow.id, "trigger_type": trigger, "action_type": "x", "action_config": {}}
+        path = f"{self.workflow.path}/actions"
+        created = self.client.post(path, json=body | {"job_ids": job_ids}).json
+        on_jobs = trigger in ("on_jobs_ready", "on_jobs_complete")
+        assert created["required_triggers"] == (len(job_ids) if on_jobs else 1)
+        self.model.actions[created["id"]] = Action(created["id"], trigger, job_ids, created["required_triggers"])
+
+    @precondition(lambda self: self.model.actions)
+    @rule(number=picks)
+    def claim_action(self, number):
+        actions = self.model.actions
+        action = actions[sorted(actions)[number % len(actions)]]
+        self.both(
+            "POST", f"{self.workflow.path}/actions/{action.id}/claim",
+            lambda: self.model.claim_action(action), json={},
+        )  # fmt: skip
+
     # The whole workflow
 
     @rule(call=st.sampled_from(WHOLE_WORKFLOW), option=st.booleans())
@@ -389,10 +413,20 @@ class Workflows(RuleBasedStateMachine):
         assert stored == [self.expected_row(self.model.jobs[i]) for i in sorted(self.model.jobs)]
         assert self.workflow.violations() == []
         self.results_agree()
-        is_complete = self.model.is_canceled or all(
-            job.status in COMPLETE or job.status == "disabled" for job in self.model.jobs.values()
-        )
-        assert self.client.get(f"{self.workflow.path}/is_complete").json["is_complete"] == is_complete
+        is_complete = self.client.get(f"{self.workflow.path}/is_complete").json["is_complete"]
+        assert is_complete == self.model.is_complete()
+
+    @invariant()
+    def the_server_agrees_about_actions(self):
+        if self.model.actions:
+            path = f"{self.workflow.path}/actions"
+            stored = {action["id"]: action for action in self.client.get(path).json}
+            for action in self.model.actions.values():
+                got = stored[action.id]
+                assert (got["job_ids"], got["trigger_count"], got["required_triggers"], got["executed"]) == (
+                    action.job_ids, action.count, action.required, action.executed
+                )  # fmt: skip
+            assert [action["id"] for action in self.client.get(f"{path}/pending").json] == self.model.pending_actions()
 
     def results_agree(self):
         stored = self.workflow.sql(

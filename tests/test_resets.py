@@ -354,6 +354,17 @@ def test_nothing_ready_needs_nothing(workflow):
     }  # fmt: skip
 
 
+def test_sums_that_leave_64_bits_are_the_largest_and_the_smallest_number_that_fits(workflow):
+    for sign, total in ((1, 2**63 - 1), (-1, -(2**63))):
+        workflow.client.delete("/jobs", params={"workflow_id": workflow.id})
+        most = workflow.requirements(num_cpus=sign * (2**63 - 1), num_gpus=sign * (2**63 - 1), memory="8388607t")
+        for _ in range(2):
+            workflow.job(resource_requirements_id=most)
+        workflow.initialize()
+        needs = get(workflow, "ready_job_requirements")
+        assert (needs["num_cpus"], needs["num_gpus"], needs["num_jobs"]) == (total, total, 2)
+
+
 def test_ready_jobs_need_the_sum_of_cpus_gpus_memory_and_the_most_nodes_and_time(workflow):
     for needs in (
         {"num_cpus": 3, "memory": "512m", "num_gpus": 1, "num_nodes": 2, "runtime": "PT90M"},

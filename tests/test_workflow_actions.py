@@ -4,6 +4,7 @@ import multiprocessing
 
 import psycopg
 import pytest
+from workflow import Workflow
 
 COMMANDS = {"commands": ["echo hello"]}
 
@@ -40,22 +41,36 @@ def claim(workflow, action, status=200, **body):
 # Stored
 
 
-def test_create_echoes_the_request_with_the_workflow_of_the_path(workflow):
-    body = {"workflow_id": 999_999_999, "trigger_type": "on_jobs_ready", "action_type": "other", "job_ids": [1, 2],
-            "action_config": {"a": None}, "required_triggers": 7, "executed_at": "yesterday"}  # fmt: skip
+def test_create_answers_what_is_stored(workflow):
+    jobs = [workflow.job(), workflow.job()]
+    body = {"workflow_id": 999_999_999, "trigger_type": "on_jobs_ready", "action_type": "other", "job_ids": jobs,
+            "action_config": {"a": None}, "required_triggers": 7, "executed_at": "then", "executed_by": 3}  # fmt: skip
     answer = workflow.client.post(f"{workflow.path}/actions", json=body).json
-    defaults = {"trigger_count": 0, "executed": False, "persistent": False, "is_recovery": False}
-    assert answer == body | defaults | {"workflow_id": workflow.id, "id": answer["id"]}
+    assert answer == actions(workflow)[answer["id"]]
+    assert (answer["workflow_id"], answer["job_ids"], answer["required_triggers"]) == (workflow.id, jobs, 2)
+
+
+@pytest.mark.parametrize("trigger_type", ["on_jobs_ready", "on_jobs_complete", "on_workflow_start"])
+def test_a_list_with_a_job_that_is_missing_or_of_another_workflow_is_refused(workflow, client, trigger_type):
+    job = workflow.job()
+    foreign = Workflow(client, workflow.database).job()
+    for unknown in (999_999_999, foreign, 0, -1):
+        body = {"workflow_id": workflow.id, "trigger_type": trigger_type, "action_type": "x", "action_config": {},
+                "job_ids": [job, unknown]}  # fmt: skip
+        error = client.post(f"{workflow.path}/actions", json=body, status=422).json["error"]
+        assert (error["field"], error["value"]) == ("job_ids", unknown)
+    assert actions(workflow) == {}
 
 
 def test_required_triggers_is_computed_and_a_null_inside_the_configuration_is_kept(workflow, add):
-    some = add("on_jobs_complete", job_ids=[1, 1, 2], required_triggers=9, action_type="x", action_config={"a": None})
+    jobs = [workflow.job()] * 2 + [workflow.job()]
+    some = add("on_jobs_complete", job_ids=jobs, required_triggers=9, action_type="x", action_config={"a": None})
     none = add("on_jobs_ready")
     start = add("on_workflow_start", required_triggers=5)
     stored = actions(workflow)
     assert [stored[a]["required_triggers"] for a in (some, none, start)] == [3, 1, 1]
     assert stored[some]["action_config"] == {"a": None}
-    assert stored[some]["job_ids"] == [1, 1, 2]
+    assert stored[some]["job_ids"] == jobs
     assert not {"executed_at", "executed_by"} & set(stored[some])
 
 
@@ -184,21 +199,153 @@ def test_an_empty_list_of_jobs_is_pending_at_once_and_a_missing_one_never(workfl
 def test_initialize_counts_jobs_that_are_there_already(workflow, add):
     done, ready = workflow.job_in("completed"), workflow.job()
     blocked = workflow.job(ready)
-    all_ready = add("on_jobs_ready", job_ids=[done, ready, blocked, 999_999_999])
+    all_ready = add("on_jobs_ready", job_ids=[done, ready, blocked, blocked])
     complete = add("on_jobs_complete", job_ids=[done, done, ready])
     workflow.initialize()
     assert (count(workflow, all_ready), count(workflow, complete)) == (2, 2)
 
 
-def test_initialize_starts_actions_anew_keeps_executed_at_and_drops_recovery_actions(workflow, add):
-    action, recovery = add("on_workflow_start"), add("on_workflow_start", is_recovery=True)
+@pytest.mark.parametrize("only_uninitialized", [False, True])
+def test_initialize_arms_an_action_again_keeps_executed_at_and_drops_recovery_actions(
+    workflow, add, only_uninitialized
+):
+    trigger = "on_workflow_complete" if only_uninitialized else "on_workflow_start"
+    action, recovery = add(trigger), add(trigger, is_recovery=True)
     for executed in (action, recovery):
         claim(workflow, executed)
-    workflow.initialize(only_uninitialized=True)
+    workflow.initialize(only_uninitialized=only_uninitialized)
     stored = actions(workflow)
     assert list(stored) == [action]
-    assert (stored[action]["executed"], stored[action]["trigger_count"]) == (False, 1)
+    assert stored[action]["executed"] is False
+    assert stored[action]["trigger_count"] == (0 if only_uninitialized else 1)
     assert "executed_at" in stored[action]
+
+
+def test_a_partial_initialize_does_not_repeat_what_was_executed_and_whose_cause_was_not_reset(workflow, add):
+    done, node = workflow.job_in("completed"), workflow.node()
+    other = workflow.job()
+    kept = [add("on_workflow_start"), add("on_jobs_ready", job_ids=[done]), add("on_jobs_complete", job_ids=[done])]
+    armed = [add("on_jobs_ready", job_ids=[done, other]), add("on_jobs_complete", job_ids=[done, done, other]),
+             add("on_jobs_ready", job_ids=[]), add("on_worker_start"), add("on_worker_complete")]  # fmt: skip
+    waiting = add("on_jobs_complete", job_ids=[done])
+    for action in kept + armed:
+        claim(workflow, action, compute_node_id=node)
+    workflow.initialize(only_uninitialized=True)
+    stored = actions(workflow)
+    assert [(stored[a]["executed"], stored[a].get("executed_by")) for a in kept] == [(True, node)] * 3
+    assert [(stored[a]["executed"], stored[a].get("executed_by")) for a in armed] == [(False, None)] * 5
+    assert [count(workflow, a) for a in kept + armed[:2]] == [1, 1, 1, 2, 2]
+    assert waiting in pending(workflow)
+    assert not {*kept} & {*pending(workflow)}
+    workflow.initialize()
+    assert {*kept} <= {*pending(workflow)}
+
+
+# Jobs that are deleted
+
+
+def delete_by_job(workflow, job):
+    workflow.client.delete(f"/jobs/{job}")
+
+
+def delete_by_requirements(workflow, job):
+    requirements = workflow.client.get(f"/jobs/{job}").json["resource_requirements_id"]
+    workflow.client.delete(f"/resource_requirements/{requirements}")
+
+
+def delete_by_sql(workflow, job):
+    workflow.database.execute("DELETE FROM torc.job WHERE id = %s", [job])
+
+
+@pytest.mark.parametrize("delete", [delete_by_job, delete_by_requirements, delete_by_sql])
+def test_a_deleted_job_leaves_the_lists_and_an_action_waits_for_the_others_only(workflow, add, delete):
+    gone, first, last = workflow.job(resource_requirements_id=workflow.requirements()), workflow.job(), workflow.job()
+    action = add("on_jobs_complete", job_ids=[gone, first, gone, last])
+    start = add("on_workflow_start", job_ids=[gone])
+    delete(workflow, gone)
+    stored = actions(workflow)
+    assert (stored[action]["job_ids"], stored[action]["required_triggers"]) == ([first, last], 2)
+    assert (stored[start]["job_ids"], stored[start]["required_triggers"]) == ([], 1)
+    workflow.complete(first)
+    assert pending(workflow) == []
+    workflow.complete(last)
+    assert pending(workflow) == [action]
+
+
+@pytest.mark.parametrize("trigger_type", ["on_jobs_ready", "on_jobs_complete"])
+def test_an_action_whose_jobs_are_all_deleted_never_fires(workflow, add, trigger_type):
+    done, open_job = workflow.job_in("completed"), workflow.job()
+    action = add(trigger_type, job_ids=[done, open_job])
+    workflow.initialize()
+    workflow.client.delete("/jobs", params={"workflow_id": workflow.id})
+    workflow.initialize()
+    stored = actions(workflow)[action]
+    assert (stored["job_ids"], stored["trigger_count"], stored["required_triggers"]) == ([], 0, 1)
+    assert pending(workflow) == []
+
+
+def test_what_a_deleted_job_has_counted_leaves_the_count(workflow, add):
+    done, other, last = workflow.job(), workflow.job(), workflow.job()
+    action = add("on_jobs_complete", job_ids=[done, other, last])
+    workflow.complete(done)
+    workflow.complete(other)
+    delete_by_job(workflow, done)
+    assert (count(workflow, action), pending(workflow)) == (1, [])
+    workflow.complete(last)
+    assert pending(workflow) == [action]
+
+
+def test_an_action_fires_when_the_job_that_it_still_waited_for_is_deleted(workflow, add):
+    done, never = workflow.job(), workflow.job()
+    action = add("on_jobs_complete", job_ids=[done, never])
+    workflow.complete(done)
+    delete_by_job(workflow, never)
+    assert pending(workflow) == [action]
+
+
+def test_a_dependent_that_a_deletion_releases_counts_and_the_deleted_job_does_not(workflow, add):
+    first = workflow.job()
+    second = workflow.job(first)
+    action = add("on_jobs_ready", job_ids=[first, second])
+    workflow.initialize()
+    assert count(workflow, action) == 1
+    delete_by_job(workflow, first)
+    assert (count(workflow, action), pending(workflow)) == (1, [action])
+
+
+def test_deleting_a_requirement_of_another_workflow_takes_its_jobs_out_of_the_actions_here(workflow, add, client):
+    owner = Workflow(client, workflow.database)
+    requirements = owner.requirements()
+    gone, job = workflow.job(resource_requirements_id=requirements), workflow.job()
+    action = add("on_jobs_complete", job_ids=[gone, job])
+    client.delete(owner.path)
+    assert actions(workflow)[action]["job_ids"] == [job]
+
+
+def test_the_invariants_name_a_job_that_an_action_lists_and_that_does_not_exist(workflow, add):
+    action = add("on_jobs_complete", job_ids=[workflow.job()])
+    change = "UPDATE torc.workflow_action SET job_ids = job_ids || %s::bigint[] WHERE id = %s"
+    workflow.database.execute(change, [[999_999_999], action])
+    assert workflow.violations() == [
+        (None, f"action {action} lists job 999999999, which is missing or in another workflow"),
+        (None, f"action {action} lists job 999999999 1 times, workflow_action_job says 0"),
+    ]
+    workflow.client.delete(workflow.path)
+
+
+def test_a_trigger_count_at_the_end_of_64_bits_stays_there(workflow, add):
+    job = workflow.job()
+    low = add("on_jobs_complete", job_ids=[job, job], trigger_count=-(2**63))
+    high = add("on_jobs_complete", job_ids=[job, job], trigger_count=2**63 - 1)
+    fails = workflow.job()
+    canceled = workflow.job(fails)
+    taken_back = add("on_jobs_complete", job_ids=[canceled], trigger_count=-(2**63))
+    workflow.complete(job)
+    assert (count(workflow, low), count(workflow, high)) == (0, 2**63 - 1)
+    workflow.initialize()
+    workflow.complete(fails, "failed")
+    workflow.retry(fails)
+    assert count(workflow, taken_back) == 0
 
 
 def test_released_jobs_count_for_on_jobs_ready_in_the_completing_call(workflow, add):

@@ -270,8 +270,10 @@ def test_delete_leaves_no_row_in_any_table(client, database):
         "INSERT INTO torc.slurm_stats (workflow_id, job_id, run_id, attempt_id) VALUES (%(w)s, %(j)s, 0, 1)",
         "INSERT INTO torc.failure_handler (workflow_id, name, rules) VALUES (%(w)s, 'h', '[]')",
         "INSERT INTO torc.event (workflow_id, data) VALUES (%(w)s, '{}')",
-        """INSERT INTO torc.workflow_action (workflow_id, trigger_type, action_type, action_config)
-           VALUES (%(w)s, 'on_workflow_start', 'run_commands', '{}')""",
+        """SELECT torc.create_workflow_action(%(w)s, jsonb_build_object(
+               'trigger_type', 'on_jobs_ready', 'action_type', 'x', 'action_config', '{}'::json,
+               'job_ids', ARRAY[%(j)s]
+           ))""",
         """INSERT INTO torc.scheduled_compute_node
            (workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status)
            VALUES (%(w)s, 1, 1, 'slurm', 'active')""",

@@ -28,11 +28,11 @@ ATTEMPTS = 10  # of a statement that deadlocks or cannot be serialized; the clie
 
 # A second of the same key is a conflict (409), but in these it is an id that stands twice in a list of the request.
 _LISTS = {
-    "job_depends_on_pkey": "depends_on_job_ids",
-    "job_input_file_pkey": "input_file_ids",
-    "job_output_file_pkey": "output_file_ids",
-    "job_input_user_data_pkey": "input_user_data_ids",
-    "job_output_user_data_pkey": "output_user_data_ids",
+    "job_depends_on_key": "depends_on_job_ids",
+    "job_input_file_key": "input_file_ids",
+    "job_output_file_key": "output_file_ids",
+    "job_input_user_data_key": "input_user_data_ids",
+    "job_output_user_data_key": "output_user_data_ids",
 }
 
 # Columns of which the request knows another name.

@@ -5,6 +5,9 @@ CREATE OR REPLACE FUNCTION torc.cancel_workflow(p_workflow_id bigint, p_caller t
 RETURNS json
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_changes torc.status_change[];
@@ -24,7 +27,7 @@ BEGIN
         UPDATE torc.job
         SET status = 'canceled'
         FROM active
-        WHERE job.id = active.id
+        WHERE job.id = active.id AND job.id = ANY (ARRAY(SELECT id FROM active))
         RETURNING (job.id, active.status, job.status)::torc.status_change AS change
     )
 

@@ -107,7 +107,7 @@ BEGIN
         fitting AS (
             SELECT requirements.id
             FROM used
-            INNER JOIN torc.resource_requirements AS requirements ON requirements.id = used.id
+            CROSS JOIN LATERAL (SELECT * FROM torc.resource_requirements WHERE id = used.id OFFSET 0) AS requirements
             WHERE requirements.memory_bytes <= torc.gigabytes_to_bytes((p_resources ->> 'memory_gb')::float8)
                 AND requirements.num_cpus <= (p_resources ->> 'num_cpus')::bigint
                 AND requirements.num_gpus <= (p_resources ->> 'num_gpus')::bigint
@@ -176,7 +176,9 @@ BEGIN
     FOR v_job IN
         SELECT job.id, requirements.num_cpus, requirements.num_gpus, requirements.memory_bytes, requirements.num_nodes
         FROM torc.job AS job
-        INNER JOIN torc.resource_requirements AS requirements ON requirements.id = job.resource_requirements_id
+        CROSS JOIN LATERAL (
+            SELECT * FROM torc.resource_requirements WHERE id = job.resource_requirements_id OFFSET 0
+        ) AS requirements
         WHERE job.id = ANY (p_job_ids)
         ORDER BY job.priority DESC, job.id
     LOOP

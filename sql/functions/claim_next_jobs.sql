@@ -21,7 +21,13 @@ BEGIN
         EXIT WHEN v_job_ids <> '{}';
         v_job_ids := torc.await_ready_jobs(p_workflow_id, p_limit);
         EXIT WHEN v_job_ids <> '{}';
-        v_has_ready := EXISTS (SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id AND status = 'ready');
+        v_has_ready := (
+            SELECT true
+            FROM torc.job
+            WHERE workflow_id = p_workflow_id AND status = 'ready'
+            ORDER BY priority DESC, id
+            LIMIT 1
+        );
     END LOOP;
     RETURN json_build_object('jobs', torc.hand_out_jobs(v_job_ids));
 END
@@ -43,7 +49,13 @@ BEGIN
     ELSE
         PERFORM pg_advisory_xact_lock_shared(p_workflow_id);
     END IF;
-    SELECT NOT is_canceled AND EXISTS (SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id AND status = 'ready')
+    SELECT NOT is_canceled AND (
+        SELECT true
+        FROM torc.job
+        WHERE workflow_id = p_workflow_id AND status = 'ready'
+        ORDER BY priority DESC, id  -- of job_ready_idx: another index of the workflow may have to read all of its jobs
+        LIMIT 1
+    ) IS NOT NULL
     INTO v_has_ready
     FROM torc.workflow_status
     WHERE workflow_id = p_workflow_id;

@@ -78,9 +78,11 @@ DECLARE
     v_default_id bigint;
     v_other bigint;
 BEGIN
-    SELECT min(id) INTO v_default_id
-    FROM torc.resource_requirements
-    WHERE workflow_id = p_workflow_id AND name = 'default';
+    v_default_id := (  -- not min(id), for which the requirements of all workflows may be read
+        SELECT (array_agg(id ORDER BY id))[1]
+        FROM torc.resource_requirements
+        WHERE workflow_id = p_workflow_id AND name = 'default'
+    );
 
     SELECT array_agg((
         nextval(v_ids), workflow_id, name, command, invocation_script,

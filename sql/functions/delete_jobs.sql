@@ -4,6 +4,9 @@ CREATE OR REPLACE FUNCTION torc.delete_job(p_job_id bigint, p_caller torc.caller
 RETURNS json
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_answer json;
@@ -23,6 +26,9 @@ CREATE OR REPLACE FUNCTION torc.delete_jobs(p_workflow_id bigint, p_caller torc.
 RETURNS bigint
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_count bigint;

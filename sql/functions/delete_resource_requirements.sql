@@ -42,6 +42,9 @@ CREATE OR REPLACE FUNCTION torc.delete_requirements_and_jobs(p_workflow_id bigin
 RETURNS SETOF torc.resource_requirements
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 BEGIN
     PERFORM torc.lock_requirements(p_workflow_id, p_ids, p_caller);

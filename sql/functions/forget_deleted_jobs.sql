@@ -4,6 +4,9 @@ CREATE OR REPLACE FUNCTION torc.forget_deleted_jobs()
 RETURNS trigger
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_job_ids bigint[] := ARRAY(SELECT id FROM deleted_job);
@@ -12,8 +15,9 @@ BEGIN
     SELECT array_agg((job.id, job.status, 'completed')::torc.status_change)
     INTO v_changes
     FROM deleted_job AS job
-    INNER JOIN torc.workflow AS workflow ON workflow.id = job.workflow_id  -- not while the workflow itself goes
-    WHERE EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = job.id);
+    WHERE EXISTS (SELECT 1 FROM torc.workflow WHERE id = job.workflow_id OFFSET 0)  -- not while the workflow itself goes
+        AND EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = job.id OFFSET 0);
+    PERFORM torc.forget_jobs_of_actions(v_job_ids);
     DELETE FROM torc.job_depends_on WHERE job_id = ANY (v_job_ids);
     PERFORM torc.settle_dependents(v_changes);
     DELETE FROM torc.job_depends_on WHERE depends_on_job_id = ANY (v_job_ids);

@@ -20,6 +20,9 @@ CREATE OR REPLACE FUNCTION torc.initialize_jobs(
 RETURNS json
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_edges_added boolean;
@@ -58,7 +61,7 @@ BEGIN
         SET input_hash = excluded.input_hash
         WHERE job_internal.input_hash <> excluded.input_hash;
     PERFORM torc.record_ro_crate(p_workflow_id);
-    PERFORM torc.reset_actions(p_workflow_id);
+    PERFORM torc.reset_actions(p_workflow_id, p_only_uninitialized);
     PERFORM torc.publish_initialization(
         p_workflow_id,
         CASE WHEN p_only_uninitialized THEN 'workflow_started' ELSE 'workflow_reinitialized' END,
@@ -82,21 +85,22 @@ BEGIN
     WITH derived AS (
         SELECT consumer.job_id, producer.job_id AS depends_on_job_id
         FROM torc.file AS file
-        INNER JOIN torc.job_input_file AS consumer ON consumer.file_id = file.id
-        INNER JOIN torc.job_output_file AS producer ON producer.file_id = file.id
+        CROSS JOIN LATERAL (SELECT job_id FROM torc.job_input_file WHERE file_id = file.id OFFSET 0) AS consumer
+        CROSS JOIN LATERAL (SELECT job_id FROM torc.job_output_file WHERE file_id = file.id OFFSET 0) AS producer
         WHERE file.workflow_id = p_workflow_id
         UNION
         SELECT consumer.job_id, producer.job_id AS depends_on_job_id
-        FROM torc.user_data AS user_data
-        INNER JOIN torc.job_input_user_data AS consumer ON consumer.user_data_id = user_data.id
-        INNER JOIN torc.job_output_user_data AS producer ON producer.user_data_id = user_data.id
-        WHERE user_data.workflow_id = p_workflow_id
+        FROM torc.user_data AS item
+        CROSS JOIN LATERAL (SELECT job_id FROM torc.job_input_user_data WHERE user_data_id = item.id OFFSET 0) AS consumer
+        CROSS JOIN LATERAL (SELECT job_id FROM torc.job_output_user_data WHERE user_data_id = item.id OFFSET 0) AS producer
+        WHERE item.workflow_id = p_workflow_id
     )
 
     INSERT INTO torc.job_depends_on (job_id, depends_on_job_id)
     SELECT job_id, depends_on_job_id
     FROM derived
     WHERE job_id <> depends_on_job_id
+    ORDER BY job_id, depends_on_job_id  -- that of the index
     ON CONFLICT DO NOTHING;
     RETURN FOUND;
 END
@@ -122,19 +126,17 @@ BEGIN
             job.id,
             job.status AS old_status,
             CASE
-                WHEN counted.open_dependencies > 0 AND (job.status = 'uninitialized' OR NOT p_only_uninitialized)
+                WHEN dependencies.open > 0 AND (job.status = 'uninitialized' OR NOT p_only_uninitialized)
                     THEN 'blocked'
                 WHEN job.status IN ('uninitialized', 'pending', 'running', 'terminated', 'pending_failed') THEN 'ready'
                 ELSE job.status
             END AS status,
-            counted.open_dependencies
+            dependencies.open AS open_dependencies
         FROM torc.job AS job
+        LEFT JOIN torc.count_all_dependencies(p_workflow_id) AS counted ON p_count AND counted.job_id = job.id
         CROSS JOIN LATERAL (
-            SELECT CASE
-                WHEN p_count THEN (SELECT open_dependencies FROM torc.count_dependencies(job.id))
-                ELSE job.open_dependencies
-            END AS open_dependencies
-        ) AS counted
+            SELECT coalesce(counted.open_dependencies, job.open_dependencies) AS open
+        ) AS dependencies
         WHERE job.workflow_id = p_workflow_id AND job.status <> 'disabled' AND NOT torc.is_held(job, p_kept)
     ),
 
@@ -145,7 +147,7 @@ BEGIN
             open_dependencies = target.open_dependencies,
             canceled_by_dependency = job.canceled_by_dependency AND target.status = 'canceled'
         FROM target
-        WHERE job.id = target.id AND job.status <> target.status
+        WHERE job.id = target.id AND job.workflow_id = p_workflow_id AND job.status <> target.status
         RETURNING target.old_status
     )
 
@@ -169,16 +171,15 @@ BEGIN
     WITH RECURSIVE downstream (job_id) AS (
         SELECT id FROM torc.job WHERE workflow_id = p_workflow_id AND status = ANY (p_statuses)
         UNION  -- without duplicates: the paths of a dense graph are exponentially many
-        SELECT edge.job_id
+        SELECT dependent.job_id
         FROM downstream
-        INNER JOIN torc.job_depends_on AS edge ON edge.depends_on_job_id = downstream.job_id
+        CROSS JOIN LATERAL torc.dependents_of(downstream.job_id) AS dependent
     )
 
     UPDATE torc.job
     SET status = 'uninitialized', canceled_by_dependency = false
-    FROM downstream
-    WHERE job.id = downstream.job_id
-        AND job.status NOT IN ('uninitialized', 'disabled')
+    WHERE id = ANY (ARRAY(SELECT job_id FROM downstream))
+        AND status NOT IN ('uninitialized', 'disabled')
         AND NOT torc.is_held(job, p_kept);
     RETURN FOUND;
 END
@@ -226,21 +227,20 @@ CREATE OR REPLACE FUNCTION torc.forget_current_results(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    v_run_id bigint := (SELECT run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id);
 BEGIN
     WITH forgotten AS (
         UPDATE torc.result
         SET is_current = false
-        FROM torc.job AS job
-        WHERE result.workflow_id = p_workflow_id AND result.is_current
-            AND job.id = result.job_id AND NOT torc.is_complete(job.status)
-        RETURNING result.job_id, result.run_id
+        WHERE workflow_id = p_workflow_id AND is_current
+            AND NOT torc.is_complete((SELECT status FROM torc.job WHERE id = result.job_id))
+        RETURNING job_id, run_id
     )
 
     UPDATE torc.job
-    SET attempt_run_id = forgotten.run_id
-    FROM forgotten
-    WHERE job.id = forgotten.job_id
-        AND forgotten.run_id = (SELECT run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id);
+    SET attempt_run_id = v_run_id
+    WHERE id = ANY (ARRAY(SELECT job_id FROM forgotten WHERE run_id = v_run_id));
 END
 $$;
 
@@ -255,8 +255,9 @@ AS $$
         AND EXISTS (
             SELECT 1
             FROM torc.job_output_user_data AS output
-            INNER JOIN torc.job AS producer ON producer.id = output.job_id
-            WHERE output.user_data_id = user_data.id AND NOT torc.is_complete(producer.status)
+            WHERE output.user_data_id = user_data.id
+                AND NOT torc.is_complete((SELECT status FROM torc.job WHERE id = output.job_id))
+            OFFSET 0
         )
 $$;
 

@@ -30,9 +30,10 @@ AS $$
             END,
             CASE
                 WHEN job.has_links THEN (
-                    SELECT jsonb_agg(jsonb_build_array(user_data.id, user_data.data) ORDER BY user_data.id)
+                    SELECT jsonb_agg(jsonb_build_array(
+                        input.user_data_id, (SELECT data FROM torc.user_data WHERE id = input.user_data_id)
+                    ) ORDER BY input.user_data_id)
                     FROM torc.job_input_user_data AS input
-                    INNER JOIN torc.user_data AS user_data ON user_data.id = input.user_data_id
                     WHERE input.job_id = job.id
                 )
             END,

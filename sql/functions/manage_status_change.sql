@@ -56,27 +56,28 @@ $$;
 CREATE OR REPLACE FUNCTION torc.uninitialize_finished_dependents(p_job_id bigint)
 RETURNS torc.status_change[]
 LANGUAGE plpgsql
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_changes torc.status_change[];
 BEGIN
     PERFORM 1
     FROM torc.job
-    WHERE id IN (SELECT job_id FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id)
+    WHERE id = ANY (ARRAY(SELECT job_id FROM torc.dependents_of(p_job_id)))
     ORDER BY id
     FOR UPDATE;
     WITH finished AS (
-        SELECT job.id, job.status
-        FROM torc.job_depends_on AS edge
-        INNER JOIN torc.job AS job ON job.id = edge.job_id
-        WHERE edge.depends_on_job_id = p_job_id AND job.status IN ('completed', 'failed')
+        SELECT id, status
+        FROM torc.job
+        WHERE id = ANY (ARRAY(SELECT job_id FROM torc.dependents_of(p_job_id))) AND status IN ('completed', 'failed')
     ),
 
     moved AS (
         UPDATE torc.job
         SET status = 'uninitialized'
         FROM finished
-        WHERE job.id = finished.id
+        WHERE job.id = finished.id AND job.id = ANY (ARRAY(SELECT id FROM finished))
         RETURNING (job.id, finished.status, job.status)::torc.status_change AS change
     )
 

@@ -10,6 +10,9 @@ CREATE OR REPLACE FUNCTION torc.process_changed_job_inputs(
 RETURNS json
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_changed bigint[];
@@ -18,9 +21,9 @@ BEGIN
     v_changed := ARRAY(
         SELECT job_id
         FROM torc.input_hashes(p_workflow_id) AS now
-        INNER JOIN torc.job_internal AS stored USING (job_id)
-        INNER JOIN torc.job AS job ON job.id = job_id
-        WHERE stored.input_hash <> now.input_hash AND job.status <> 'disabled'
+        CROSS JOIN LATERAL (SELECT input_hash FROM torc.job_internal WHERE job_id = now.job_id OFFSET 0) AS stored
+        WHERE stored.input_hash <> now.input_hash
+            AND (SELECT status FROM torc.job WHERE id = now.job_id) <> 'disabled'
     );
     IF NOT p_dry_run THEN
         PERFORM torc.uninitialize_jobs(p_workflow_id, v_changed);
@@ -47,7 +50,7 @@ BEGIN
         UPDATE torc.job
         SET status = 'uninitialized', canceled_by_dependency = false
         FROM before
-        WHERE job.id = before.id
+        WHERE job.id = before.id AND job.id = ANY (p_job_ids)
         RETURNING (job.id, before.status, job.status)::torc.status_change AS change
     )
 

@@ -108,7 +108,7 @@ BEGIN
         jsonb_build_object('job_id', job.id, 'job_name', job.name, 'status', moved.new_status)
     )
     FROM (SELECT *, count(*) OVER (PARTITION BY new_status) AS alike FROM unnest(p_changes)) AS moved
-    INNER JOIN torc.job AS job ON job.id = moved.job_id
+    CROSS JOIN LATERAL (SELECT id, name FROM torc.job WHERE id = moved.job_id OFFSET 0) AS job
     WHERE moved.alike <= 20;
 END
 $$;

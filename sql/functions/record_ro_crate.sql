@@ -30,6 +30,8 @@ RETURNS void
 LANGUAGE sql
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
     WITH input AS (
         SELECT file AS item
@@ -55,7 +57,9 @@ AS $$
         UPDATE torc.ro_crate_entity AS entity
         SET metadata = described.metadata
         FROM described
-        WHERE entity.id = described.entity_id AND entity.metadata <> described.metadata
+        WHERE entity.id = described.entity_id
+            AND entity.id = ANY (ARRAY(SELECT entity_id FROM described))
+            AND entity.metadata <> described.metadata
     )
 
     INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata)

@@ -10,6 +10,9 @@ CREATE OR REPLACE FUNCTION torc.reset_job_status(
 RETURNS json
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_statuses torc.job_status[] := array_remove(enum_range('blocked'::torc.job_status, NULL), 'disabled');

@@ -1,5 +1,11 @@
 -- Memory sizes and durations as clients write them. COLLATE "C": letters and digits are those of ASCII.
 
+-- The nearest number of 64 bits.
+CREATE OR REPLACE FUNCTION torc.clamp_to_64_bits(p_number numeric)
+RETURNS bigint
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT least(greatest(p_number, -9223372036854775808), 9223372036854775807)::bigint $$;
+
 -- GiB to bytes, truncated; what does not fit into 64 bits is the largest or smallest number that does.
 CREATE OR REPLACE FUNCTION torc.gigabytes_to_bytes(p_gigabytes double precision)
 RETURNS bigint

@@ -137,8 +137,8 @@ DECLARE
 BEGIN
     SELECT wanted.id INTO v_unknown
     FROM unnest(p_depends_on_job_ids) AS wanted (id)
-    LEFT JOIN torc.job AS job ON job.id = wanted.id AND job.workflow_id = p_job.workflow_id AND job.id <> p_job.id
-    WHERE job.id IS NULL
+    WHERE wanted.id = p_job.id
+        OR p_job.workflow_id IS DISTINCT FROM (SELECT workflow_id FROM torc.job WHERE id = wanted.id)
     LIMIT 1;
     IF FOUND THEN
         PERFORM torc.fail_for_unknown('depends_on_job_ids', v_unknown, p_job.workflow_id);

@@ -73,6 +73,9 @@ CREATE OR REPLACE FUNCTION torc.delete_workflow(p_workflow_id bigint, p_caller t
 RETURNS json
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_answer json;

@@ -21,24 +21,31 @@ AS $$
     )::json
 $$;
 
--- Stores an action from a WorkflowActionModel; returns its id. required_triggers is computed: the number of job_ids for
--- the two triggers on jobs, else 1. Locks: workflow shared (an action sees all transitions after it or none of them).
--- Raises TC404, TC403.
+-- Stores an action from a WorkflowActionModel and returns it as stored. required_triggers is computed: the number of
+-- job_ids for the two triggers on jobs, else 1. Locks: workflow shared (an action sees all transitions after it or none
+-- of them). Raises TC404, TC403, TC422 for a job that is not in the workflow.
 CREATE OR REPLACE FUNCTION torc.create_workflow_action(
     p_workflow_id bigint,
     p_body jsonb,
     p_caller torc.caller DEFAULT NULL
 )
-RETURNS bigint
+RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
     v_new torc.workflow_action := jsonb_populate_record(
         NULL::torc.workflow_action, p_body - 'executed_at'  -- any text, which nobody keeps
     );
-    v_id bigint;
+    v_unknown bigint;
 BEGIN
     PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    SELECT listed.id INTO v_unknown
+    FROM unnest(v_new.job_ids) AS listed (id)
+    WHERE p_workflow_id IS DISTINCT FROM (SELECT workflow_id FROM torc.job WHERE id = listed.id)
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM torc.fail_for_unknown('job_ids', v_unknown, p_workflow_id);
+    END IF;
     INSERT INTO torc.workflow_action (
         workflow_id, trigger_type, action_type, action_config, job_ids, trigger_count, required_triggers, executed,
         persistent, is_recovery
@@ -53,8 +60,12 @@ BEGIN
         END,
         coalesce(v_new.executed, false), coalesce(v_new.persistent, false), coalesce(v_new.is_recovery, false)
     )
-    RETURNING id INTO v_id;
-    RETURN v_id;
+    RETURNING * INTO v_new;
+    INSERT INTO torc.workflow_action_job (job_id, action_id, occurrences)
+    SELECT listed.id, v_new.id, count(*)
+    FROM unnest(v_new.job_ids) AS listed (id)
+    GROUP BY listed.id;
+    RETURN torc.workflow_action_json(v_new);
 END
 $$;
 

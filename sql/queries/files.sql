@@ -23,11 +23,14 @@ matching AS NOT MATERIALIZED (
         AND (
             :produced_by_job_id::bigint IS NULL
             OR EXISTS (
-                SELECT 1 FROM torc.job_output_file WHERE job_id = :produced_by_job_id AND file_id = file.id
+                SELECT 1 FROM torc.job_output_file WHERE job_id = :produced_by_job_id AND file_id = file.id OFFSET 0
             )
         )
         -- false filters nothing, as in the reference
-        AND (:is_output::boolean IS NOT TRUE OR EXISTS (SELECT 1 FROM torc.job_output_file WHERE file_id = file.id))
+        AND (
+            :is_output::boolean IS NOT TRUE
+            OR EXISTS (SELECT 1 FROM torc.job_output_file WHERE file_id = file.id OFFSET 0)
+        )
 )
 
 SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed

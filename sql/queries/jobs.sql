@@ -21,12 +21,12 @@ matching AS NOT MATERIALIZED (
         AND (:status::torc.job_status IS NULL OR status = :status::torc.job_status)
         AND (
             :needs_file_id::bigint IS NULL
-            OR EXISTS (SELECT 1 FROM torc.job_input_file WHERE job_id = job.id AND file_id = :needs_file_id)
+            OR EXISTS (SELECT 1 FROM torc.job_input_file WHERE job_id = job.id AND file_id = :needs_file_id OFFSET 0)
         )
         AND (
             :upstream_job_id::bigint IS NULL
             OR EXISTS (
-                SELECT 1 FROM torc.job_depends_on WHERE job_id = job.id AND depends_on_job_id = :upstream_job_id
+                SELECT 1 FROM torc.job_depends_on WHERE job_id = job.id AND depends_on_job_id = :upstream_job_id OFFSET 0
             )
         )
         AND (:active_compute_node_id::bigint IS NULL OR active_compute_node_id = :active_compute_node_id)

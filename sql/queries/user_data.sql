@@ -28,6 +28,7 @@ matching AS NOT MATERIALIZED (
                 SELECT 1
                 FROM torc.job_input_user_data
                 WHERE job_id = :consumer_job_id AND user_data_id = user_data.id
+                OFFSET 0
             )
         )
         AND (
@@ -36,6 +37,7 @@ matching AS NOT MATERIALIZED (
                 SELECT 1
                 FROM torc.job_output_user_data
                 WHERE job_id = :producer_job_id AND user_data_id = user_data.id
+                OFFSET 0
             )
         )
 )

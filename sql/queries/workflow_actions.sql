@@ -1,5 +1,5 @@
 -- name: create_workflow_action(workflow_id, body, caller, enforced)
-SELECT torc.create_workflow_action(:workflow_id, :body::jsonb, (:caller, :enforced)::torc.caller);
+SELECT torc.create_workflow_action(:workflow_id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
 
 -- name: list_workflow_actions(workflow_id, caller, enforced)
 SELECT coalesce(

@@ -140,13 +140,14 @@ SELECT json_build_object('files', ARRAY(
     FROM torc.file AS file
     WHERE workflow_id = allowed.workflow_id
         AND (
-            EXISTS (SELECT 1 FROM torc.job_input_file WHERE file_id = file.id)
-            AND NOT EXISTS (SELECT 1 FROM torc.job_output_file WHERE file_id = file.id)
+            EXISTS (SELECT 1 FROM torc.job_input_file WHERE file_id = file.id OFFSET 0)
+            AND NOT EXISTS (SELECT 1 FROM torc.job_output_file WHERE file_id = file.id OFFSET 0)
             OR EXISTS (
                 SELECT 1
                 FROM torc.job_output_file AS output
-                INNER JOIN torc.job AS producer ON producer.id = output.job_id
-                WHERE output.file_id = file.id AND producer.status = 'completed'
+                WHERE output.file_id = file.id
+                    AND 'completed' = (SELECT status FROM torc.job WHERE id = output.job_id)
+                OFFSET 0
             )
         )
     ORDER BY id
@@ -159,13 +160,14 @@ SELECT json_build_object('user_data', ARRAY(
     FROM torc.user_data AS user_data
     WHERE workflow_id = allowed.workflow_id AND data IS NULL
         AND (
-            EXISTS (SELECT 1 FROM torc.job_input_user_data WHERE user_data_id = user_data.id)
-            AND NOT EXISTS (SELECT 1 FROM torc.job_output_user_data WHERE user_data_id = user_data.id)
+            EXISTS (SELECT 1 FROM torc.job_input_user_data WHERE user_data_id = user_data.id OFFSET 0)
+            AND NOT EXISTS (SELECT 1 FROM torc.job_output_user_data WHERE user_data_id = user_data.id OFFSET 0)
             OR EXISTS (
                 SELECT 1
                 FROM torc.job_output_user_data AS output
-                INNER JOIN torc.job AS producer ON producer.id = output.job_id
-                WHERE output.user_data_id = user_data.id AND producer.status = 'completed'
+                WHERE output.user_data_id = user_data.id
+                    AND 'completed' = (SELECT status FROM torc.job WHERE id = output.job_id)
+                OFFSET 0
             )
         )
     ORDER BY id
@@ -185,8 +187,8 @@ matching AS NOT MATERIALIZED (
         dependency.name AS depends_on_job_name,
         job.workflow_id
     FROM torc.job AS job
-    INNER JOIN torc.job_depends_on AS edge ON edge.job_id = job.id
-    INNER JOIN torc.job AS dependency ON dependency.id = edge.depends_on_job_id
+    CROSS JOIN LATERAL torc.dependencies_of(job.id) AS edge
+    CROSS JOIN LATERAL (SELECT id, name FROM torc.job WHERE id = edge.job_id OFFSET 0) AS dependency
     WHERE job.workflow_id = :workflow_id
 )
 
@@ -210,10 +212,14 @@ matching AS NOT MATERIALIZED (
         consumer.name AS consumer_job_name,
         file.workflow_id
     FROM torc.file AS file
-    LEFT JOIN torc.job_output_file AS output ON output.file_id = file.id
-    LEFT JOIN torc.job AS producer ON producer.id = output.job_id
-    LEFT JOIN torc.job_input_file AS input ON input.file_id = file.id
-    LEFT JOIN torc.job AS consumer ON consumer.id = input.job_id
+    LEFT JOIN LATERAL (
+        SELECT job_id FROM torc.job_output_file WHERE file_id = file.id OFFSET 0
+    ) AS output ON true
+    LEFT JOIN LATERAL (SELECT id, name FROM torc.job WHERE id = output.job_id OFFSET 0) AS producer ON true
+    LEFT JOIN LATERAL (
+        SELECT job_id FROM torc.job_input_file WHERE file_id = file.id OFFSET 0
+    ) AS input ON true
+    LEFT JOIN LATERAL (SELECT id, name FROM torc.job WHERE id = input.job_id OFFSET 0) AS consumer ON true
     WHERE file.workflow_id = :workflow_id AND (producer.id IS NOT NULL OR consumer.id IS NOT NULL)
 )
 
@@ -238,10 +244,14 @@ matching AS NOT MATERIALIZED (
         consumer.name AS consumer_job_name,
         user_data.workflow_id
     FROM torc.user_data AS user_data
-    LEFT JOIN torc.job_output_user_data AS output ON output.user_data_id = user_data.id
-    LEFT JOIN torc.job AS producer ON producer.id = output.job_id
-    LEFT JOIN torc.job_input_user_data AS input ON input.user_data_id = user_data.id
-    LEFT JOIN torc.job AS consumer ON consumer.id = input.job_id
+    LEFT JOIN LATERAL (
+        SELECT job_id FROM torc.job_output_user_data WHERE user_data_id = user_data.id OFFSET 0
+    ) AS output ON true
+    LEFT JOIN LATERAL (SELECT id, name FROM torc.job WHERE id = output.job_id OFFSET 0) AS producer ON true
+    LEFT JOIN LATERAL (
+        SELECT job_id FROM torc.job_input_user_data WHERE user_data_id = user_data.id OFFSET 0
+    ) AS input ON true
+    LEFT JOIN LATERAL (SELECT id, name FROM torc.job WHERE id = input.job_id OFFSET 0) AS consumer ON true
     WHERE user_data.workflow_id = :workflow_id AND (producer.id IS NOT NULL OR consumer.id IS NOT NULL)
 )
 

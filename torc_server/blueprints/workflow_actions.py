@@ -21,18 +21,22 @@ blueprint = Blueprint("workflow_actions", __name__)
 
 @blueprint.post("/workflows/<int64:id>/actions")
 @wire.body(WorkflowActionModel)
-@wire.answers(WorkflowActionModel, {422: "A value breaks a rule, or action_config does not fit the action_type."})
+@wire.answers(
+    WorkflowActionModel,
+    {422: "A value breaks a rule, job_ids names a job that is not in the workflow, or action_config does not fit."},
+)
 def create_workflow_action(id, body):
     """Create an action of a workflow.
 
     It counts what happens after its creation; initialize_jobs starts the count anew and includes jobs that are there
-    already. The answer is what was sent, with the id and the workflow of the path; required_triggers is computed, so
-    read it back. There is no call that changes or deletes an action.
+    already. The answer is what was stored: required_triggers is computed, executed_at and executed_by are not taken.
+    A job that is deleted leaves job_ids. There is no call that changes or deletes an action.
     """
     if reason := config_error(body["action_type"], body["action_config"]):
         raise ApiError(422, f"Invalid action_config: {reason}", field="action_config")
-    action_id = value(sql.workflow_actions.create_workflow_action, workflow_id=id, body=json.dumps(body))
-    return wire.json_value(body | {"workflow_id": id, "id": action_id})
+    return wire.json_text(
+        value(sql.workflow_actions.create_workflow_action, workflow_id=id, body=json.dumps(body))
+    )
 
 
 @blueprint.get("/workflows/<int64:id>/actions")

@@ -41,8 +41,9 @@ class WorkflowActionModel(Model):
         keep_null=True,
     )
     job_ids = fields.ListOfIntegers(
-        "Ids of the jobs that the two triggers on jobs wait for; one that stands twice counts twice. Absent: such an "
-        "action never fires; empty: it is pending at once.",
+        "Ids of jobs of the workflow that the two triggers on jobs wait for; an id given twice counts twice. A job "
+        "that is deleted leaves the list. Absent: such an action never fires; created empty: it is pending at once; "
+        "emptied by deletions: it never fires.",
         example=[10, 11],
         allow_none=True,
     )
@@ -50,19 +51,19 @@ class WorkflowActionModel(Model):
         "How often it was triggered; a create may begin with any number.", example=0, load_default=0
     )
     required_triggers = fields.Integer(
-        "How many triggers it takes: the length of job_ids for the two triggers on jobs, else 1. A create echoes what "
-        "is sent and does not store it.",
+        "How many triggers it takes: the length of job_ids for the two triggers on jobs, else 1. Computed, whatever "
+        "a create sends.",
         example=1,
         load_default=1,
     )
     executed = fields.Boolean("Whether it was claimed.", example=False, load_default=False)
     executed_at = fields.String(
-        "When it was claimed last: UTC, ISO 8601. Echoed by a create, not stored.",
+        "When it was claimed last: UTC, ISO 8601. A create does not take it.",
         example="2026-01-31T08:00:00.000000+00:00",
         allow_none=True,
     )
     executed_by = fields.Integer(
-        "Id of the compute node that claimed it; absent: none did. Echoed by a create, not stored.",
+        "Id of the compute node that claimed it; absent: none did. A create does not take it.",
         example=3,
         allow_none=True,
     )
