@@ -104,6 +104,7 @@ class ClientConnection:
         self.is_registered = False  # with the poll object
         self.events = 0  # of poll objects; what is waited for
         self.closes = False  # after the answer that is being sent
+        self.lane = None  # of the request, see lanes
         self.wait_until = 0.0  # time.monotonic() until which the request may wait for a lock
         self.stream = None
 
@@ -126,6 +127,10 @@ class ClientConnection:
         if not data:
             raise ClientGone
         return data
+
+    def has_received(self):
+        """Whether bytes are here that no poll object tells of: TLS has read them already."""
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def is_late(self, now, stuck_secs):
         """Whether the client has overrun its deadline, or has read nothing of its stream for stuck_secs."""

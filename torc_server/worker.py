@@ -45,7 +45,8 @@ log = logging.getLogger("torc_server")
 
 TICK = 1.0  # seconds between two looks at the deadlines
 GOODBYE_SECS = 5.0  # how long a client may take to hang up after the last answer
-LOCK_SECS = 2.0  # how long a request may wait for a lock, from when it is whole
+LOCK_SECS = 2.0  # how long a small request may wait for a lock, from when it is whole
+LANE_LOCK_SECS = 60.0  # and one of a lane: it waits without a thread
 STOP_LINGER = 2.0  # seconds for which a stopping worker still answers requests on idle connections
 SPARE_FILES = 128  # open files that are not connections
 GO_AHEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -195,7 +196,7 @@ class Worker(BaseWorker):
         end = time.monotonic() + self.cfg.graceful_timeout
         while self._connections and time.monotonic() < end:
             for connection in self._waiting.all():
-                if connection.waits_for in ("idle", "head", "handshake"):
+                if connection.waits_for in ("idle", "head", "handshake", "goodbye"):
                     connection.deadline = min(connection.deadline, linger)
             self._tick(0.05)
         self._has_ended = True
@@ -265,10 +266,8 @@ class Worker(BaseWorker):
     def _run_or_queue(self, connection):
         """Run a whole request in this thread, if it is a small one and a thread is left; return whether it is
         answered."""
-        request = connection.reader.request
-        lane = self._lanes.lane(request.method, request.path)
-        if lane is not None:
-            self._lane_queues[lane].put(connection)
+        if connection.lane is not None:
+            self._lane_queues[connection.lane].put(connection)
             return False
         with self._lock:
             if self._serving >= self._settings.threads:
@@ -294,10 +293,8 @@ class Worker(BaseWorker):
         if connection.is_gone():
             self._close(connection)
             return
-        request = connection.reader.request
-        lane = self._lanes.lane(request.method, request.path)
-        if lane is not None:
-            self._lane_queues[lane].put(connection)
+        if connection.lane is not None:
+            self._lane_queues[connection.lane].put(connection)
             return
         with self._lock:
             self._backlog.append(connection)
@@ -321,7 +318,7 @@ class Worker(BaseWorker):
             self._refuse_connection(sock)
             return
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._find_dead(sock)
         if self._tls:
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         reader = RequestReader(self.cfg, address, self._body_limit)
@@ -329,6 +326,13 @@ class Worker(BaseWorker):
         connection.deadline = time.monotonic() + self._seconds[connection.waits_for]
         self._connections.add(connection)
         self._advance(connection)
+
+    def _find_dead(self, sock):
+        """Have the kernel end the connection of a client whose machine is gone."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sock.family != socket.AF_UNIX:
+            milliseconds = 1000 * self._settings.answer_timeout_secs
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def _body_limit(self, method, path):
         return self._settings.max_request_body_mb << 20
@@ -403,9 +407,11 @@ class Worker(BaseWorker):
             return self._begin_request(connection)
         if connection.reader.wants_go_ahead:
             connection.sock.send(GO_AHEAD)
-        return True
+        return self._await_request(connection)  # others get their turn
 
     def _await_request(self, connection):
+        if connection.has_received():
+            return True
         if connection.reader.is_in_body:
             return self._wait(connection, "body", select.EPOLLIN)
         if connection.reader.has_begun or connection.waits_for == "head":
@@ -413,7 +419,9 @@ class Worker(BaseWorker):
         return self._wait(connection, "idle", select.EPOLLIN)
 
     def _begin_request(self, connection):
-        connection.wait_until = time.monotonic() + LOCK_SECS
+        request = connection.reader.request
+        connection.lane = self._lanes.lane(request.method, request.path)
+        connection.wait_until = time.monotonic() + (LOCK_SECS if connection.lane is None else LANE_LOCK_SECS)
         return self._run_or_queue(connection)
 
     def _send(self, connection):
@@ -437,12 +445,15 @@ class Worker(BaseWorker):
         return self._wait(connection, "goodbye", select.EPOLLIN)
 
     def _advance_stream(self, connection):
-        connection.stream.advance()
-        if connection.stream.has_ended and connection.stream.stuck_since is None:
+        stream = connection.stream
+        stream.advance()
+        if stream.has_ended and stream.stuck_since is None:
             connection.shut_down()
             return self._wait(connection, "goodbye", select.EPOLLIN)
-        events = select.EPOLLIN if connection.stream.stuck_since is None else select.EPOLLIN | select.EPOLLOUT
-        return self._wait(connection, "stream", events)
+        self._wait(connection, "stream", select.EPOLLIN)
+        if stream.has_ended or stream.stuck_since is not None:  # perhaps since a moment ago, by the listener's thread
+            self._waiting.rearm(connection)
+        return False
 
     def _close(self, connection):
         self._connections.discard(connection)
