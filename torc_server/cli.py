@@ -151,7 +151,14 @@ RUN_OPTIONS = (
     ),
     database_options,
     option("log_level", "-l", "--log-level", default="info", type=click.Choice(LOG_LEVELS, case_sensitive=False)),
-    option("max_request_body_mb", "--max-request-body-mb", default=200, type=click.IntRange(1), help="In MiB."),
+    option(
+        "max_request_body_mb", "--max-request-body-mb", default=200, type=click.IntRange(1),
+        help="Size in MiB of the body of a bulk operation.",
+    ),
+    option(
+        "max_small_body_mb", "--max-small-body-mb", default=16, type=click.IntRange(1),
+        help="Size in MiB of the body of every other operation, and of one row within a bulk.",
+    ),
     option("max_streams", "--max-streams", default=200, type=click.IntRange(0), help="Open event streams per process."),
     option(
         "auth_file", "--auth-file", type=click.Path(path_type=Path), metavar="FILE",

@@ -75,7 +75,7 @@ def _from_framework(error):
 _MESSAGES = {
     404: "There is nothing at this path",
     405: "This path does not take that method; the Allow header lists those that it takes",
-    413: "The body is larger than this server takes (setting max_request_body_mb)",
+    413: "The body is larger than this server takes (settings max_request_body_mb and max_small_body_mb)",
 }
 
 

@@ -1,25 +1,23 @@
 """Between HTTP and Python: path converters, strict JSON, query and body validation, pages and JSON answers."""
 
 import functools
-import itertools
 import json
-import tempfile
 import time
 
 from flask import Response, request
 from gunicorn.http.errors import ParseException
 from marshmallow import ValidationError
-from werkzeug.exceptions import ClientDisconnected
 from werkzeug.routing import BaseConverter, Rule
 from werkzeug.wsgi import wrap_file
 
 from torc_server import repository
+from torc_server.bodies import BASE_PATH as BASE_PATH
+from torc_server.bodies import MIB, PIECE, body_limit, parse_json, read_body
 from torc_server.errors import ApiError, InvalidPath
 from torc_server.schemas.common import MAX_LIMIT
 from torc_server.schemas.exact import ExactTypes
 from torc_server.schemas.fields import JOB_STATUSES, Json, is_text, parse_int64
-
-BASE_PATH = "/torc-service/v1"
+from torc_server.spool import SPOOL_MEMORY, Spool
 
 
 def init_app(app):
@@ -27,9 +25,9 @@ def init_app(app):
     app.url_map.converters |= {"int64": Int64Converter, "job_status": JobStatusConverter, "text": TextConverter}
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = app.settings.max_request_body_mb * 1024 * 1024
+    app.config["MAX_CONTENT_LENGTH"] = app.settings.max_request_body_mb * MIB
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.wsgi_app = Envelope(app.wsgi_app, app.config["MAX_CONTENT_LENGTH"])
+    app.wsgi_app = Envelope(app.wsgi_app, app.settings)
 
 
 class NamingRule(Rule):
@@ -77,9 +75,9 @@ class Envelope:
     """WSGI around Flask: what every answer gets, and what becomes of a body that nobody has read. As after_request
     functions the same took 50 µs."""
 
-    def __init__(self, wsgi_app, max_body):
+    def __init__(self, wsgi_app, settings):
         self._wsgi_app = wsgi_app
-        self._max_body = max_body
+        self._settings = settings
 
     def __call__(self, environ, start_response):
         def start(status, headers, exc_info=None):
@@ -91,11 +89,13 @@ class Envelope:
                 self._take_in(body, environ)
             except (ParseException, OSError) as error:
                 return ApiError(400, f"The chunks of the body cannot be read: {error}").response()(environ, start)
+            except ApiError as error:
+                return error.response()(environ, start)
         answer = self._wsgi_app(environ, start)
         # Only where there is a body: for want of one, servers other than gunicorn wait for it.
         if environ.get("CONTENT_LENGTH", "0") != "0":
             try:
-                self._discard_rest_of_body(body)
+                self._discard_rest_of_body(body, self._limit(environ))
             except BaseException:  # the client is gone
                 answer.close()
                 raise
@@ -103,14 +103,16 @@ class Envelope:
 
     def _take_in(self, body, environ):
         """Read a body that comes in chunks before anybody acts on the request: a broken chunk must change nothing,
-        also where the view does not look at the body. Raises ParseException, OSError."""
-        file = environ["wsgi.input"] = tempfile.SpooledTemporaryFile(repository.SPOOL_MEMORY)
-        left = self._max_body + 1  # one more, and Flask knows that it is too large
-        while left > 0 and (piece := body.read(min(left, 1 << 16))):
+        also where the view does not look at the body. Raises ParseException, OSError; ApiError 507."""
+        file = environ["wsgi.input"] = Spool()
+        left = self._limit(environ) + 1  # one more, and the reader of the body knows that it is too large
+        while left > 0 and (piece := body.read(min(left, PIECE))):
             left -= file.write(piece)
-        environ["CONTENT_LENGTH"] = str(file.tell())
+        environ["CONTENT_LENGTH"] = str(file.rewind())
         del environ["HTTP_TRANSFER_ENCODING"]
-        file.seek(0)
+
+    def _limit(self, environ):
+        return body_limit(environ["REQUEST_METHOD"], environ["PATH_INFO"], self._settings)
 
     @staticmethod
     def _headers(environ):
@@ -122,11 +124,11 @@ class Envelope:
             ("X-Frame-Options", "DENY"),
         ]
 
-    def _discard_rest_of_body(self, body):
+    @staticmethod
+    def _discard_rest_of_body(body, left):
         """Read what the view has left of the body, up to the limit, so that the next request on the connection is
         found: gunicorn discards 64 KiB and otherwise closes a connection that it has just said it would keep."""
-        left = self._max_body
-        while left > 0 and (piece := body.read(min(left, 1 << 16))):
+        while left > 0 and (piece := body.read(min(left, PIECE))):
             left -= len(piece)
 
 
@@ -241,53 +243,6 @@ def first_message(messages, path=""):
     return first_message(inner, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}".lstrip("."))
 
 
-def read_body():
-    """Return the raw JSON body. Raises ApiError 415 without a JSON content type; the framework's 413, 400 cut off."""
-    environ = request.environ
-    if environ.get("CONTENT_TYPE") != "application/json":
-        kind = request.mimetype
-        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-            raise ApiError(415, "Expected request with `Content-Type: application/json`")
-    length = environ.get("CONTENT_LENGTH", "")
-    if len(length) > 6 or not length.isdecimal():
-        return request.get_data(cache=False)
-    try:  # under 1 MB, the smallest limit: the framework's reader, which keeps to the limit, would take 20 µs more
-        return environ["wsgi.input"].read(int(length))
-    except OSError as error:
-        raise ClientDisconnected from error
-
-
-def parse_json(raw):
-    """Parse strictly: no NaN, no key twice in an object, no number beyond a float. Raises ApiError 400, 422."""
-    try:
-        return json.loads(
-            raw.decode(), object_pairs_hook=_object_without_twins, parse_constant=_refuse_constant, parse_float=_finite
-        )
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise ApiError(400, f"Failed to parse the request body as JSON: {reason}") from error
-
-
-def _object_without_twins(pairs):
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
-        raise ApiError(422, f"The key {twin[:60]!r} stands twice in one object", field=twin[:60])
-    return result
-
-
-def _refuse_constant(word):
-    raise ValueError(f"{word} is not JSON")
-
-
-def _finite(text):
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {text[:30]} is too large")
-    return number
-
-
 # Answers
 
 
@@ -345,13 +300,17 @@ def _write_access_page(rows, file, offset, limit):
 
 
 def write_joined(rows, file):
-    """Write the rows with commas between them; return how many there were."""
-    count = 0
-    for chunk in iter(lambda: list(itertools.islice(rows, 500)), []):
-        if count:
-            file.write(b",")
-        file.write(b",".join(chunk))
-        count += len(chunk)
+    """Write the rows with commas between them, PIECE bytes or one row at a time; return how many there were."""
+    count, separator, waiting, size = 0, b"", [], 0
+    for row in rows:
+        count += 1
+        waiting.append(row)
+        size += len(row)
+        if size > PIECE:
+            file.write(separator + b",".join(waiting))
+            separator, waiting, size = b",", [], 0
+    if waiting:
+        file.write(separator + b",".join(waiting))
     return count
 
 
@@ -359,7 +318,7 @@ def _copy_range(file, start, end):
     """Append bytes start..end of the file to the file, a piece at a time."""
     while start < end:
         file.seek(start)
-        piece = file.read(min(1 << 16, end - start))
+        piece = file.read(min(PIECE, end - start))
         start += len(piece)
         file.seek(0, 2)
         file.write(piece)
@@ -367,21 +326,29 @@ def _copy_range(file, start, end):
 
 def spooled_list(statement, key, **params):
     """Answer {key: [rows]} of a statement whose rows are JSON texts."""
+    return _send(repository.spool(statement, _list_writer(key), **params))
 
+
+def spooled_pieces(statement, pieces, key, **params):
+    """Answer {key: [rows]} of a statement that is sent for each of `pieces` (see repository.spool_pieces) and answers
+    its rows as one text, with commas between them."""
+    return _send(repository.spool_pieces(statement, pieces, _list_writer(key), **params))
+
+
+def _list_writer(key):
     def write(rows, file):
         file.write(f'{{"{key}":['.encode())
         write_joined(rows, file)
         file.write(b"]}")
 
-    return _send(repository.spool(statement, write, **params))
+    return write
 
 
 def _send(file):
-    size = file.tell()
-    file.seek(0)
-    if size <= repository.SPOOL_MEMORY:
+    size = file.rewind()
+    if size <= SPOOL_MEMORY:
         with file:
             return json_text(file.read())
-    response = Response(wrap_file(request.environ, file, 1 << 16), mimetype="application/json", direct_passthrough=True)
+    response = Response(wrap_file(request.environ, file, PIECE), mimetype="application/json", direct_passthrough=True)
     response.content_length = size
     return response

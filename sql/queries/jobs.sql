@@ -1,9 +1,10 @@
 -- name: create_job(workflow_id, jobs, caller, enforced)
 SELECT job::text FROM torc.create_jobs(:workflow_id, :jobs::json, (:caller, :enforced)::torc.caller) AS job;
 
--- name: create_jobs(workflow_id, body, caller, enforced)
-SELECT job::text
-FROM torc.create_jobs(:workflow_id, :body::json -> 'jobs', (:caller, :enforced)::torc.caller) AS job;
+-- name: create_jobs(workflow_id, piece, caller, enforced)
+-- One array of jobs, a piece of a bulk; their answers with commas between them.
+SELECT string_agg(job::text, ',')
+FROM torc.create_jobs(:workflow_id, :piece::json, (:caller, :enforced)::torc.caller) AS job;
 
 -- name: get_job(job_id, caller, enforced)
 SELECT torc.get_job(:job_id, (:caller, :enforced)::torc.caller)::text;

@@ -1,16 +1,14 @@
 """Jobs: create, read, change, and the transitions of one job."""
 
 import json
-import re
 
 from flask import Blueprint
-from marshmallow import ValidationError
 
 from torc_server import wire
-from torc_server.errors import ApiError
+from torc_server.bulk import Rows
 from torc_server.lanes import lane
 from torc_server.repository import long_value, sql, value
-from torc_server.schemas.common import MAX_LIMIT, DeleteCountResponse, WorkflowId
+from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.exact import ExactTypes
 from torc_server.schemas.jobs import (
     CreateJobsResponse,
@@ -31,9 +29,6 @@ SET_STATUS_ERRORS = {
     409: "The job cannot be blocked: it waits for no dependency.",
     422: "Such a status takes complete_job, or the run is not the current one of the workflow.",
 }
-
-UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # may be: halves of pairs are fine together
-
 
 @blueprint.post("/jobs")
 @wire.body(JobModel)
@@ -61,31 +56,11 @@ def create_jobs():
     single create. A job may depend on stored jobs and on earlier ones of the request. The ids of those are not known
     beforehand, so relate them through files and user data instead. An empty list creates nothing.
     """
-    raw = wire.read_body()
-    jobs = checked_jobs(wire.parse_json(raw))
-    if not jobs:
-        return wire.json_value({"jobs": []})
-    body = raw.decode()
-    if UNSTORABLE_ESCAPE.search(body) or any("id" in job for job in jobs):  # ignored, whatever it is
-        body = json.dumps({"jobs": [exact_job.load(job) for job in jobs]})
-    return wire.spooled_list(sql.jobs.create_jobs, "jobs", workflow_id=jobs[0]["workflow_id"], body=body)
-
-
-def checked_jobs(body):
-    """Return the list of jobs in a body of bulk_jobs. Raises ApiError 422 naming the first job that does not fit."""
-    jobs = body.get("jobs") if type(body) is dict else None
-    if type(jobs) is not list:
-        raise ApiError(422, "jobs: must be a list of jobs", field="jobs")
-    if len(jobs) > MAX_LIMIT:
-        raise ApiError(422, f"Too many jobs in batch: {len(jobs)}. Maximum is {MAX_LIMIT}", field="jobs")
-    for index, job in enumerate(jobs):
-        try:
-            exact_job.check(job)
-        except ValidationError as error:
-            name, reason = wire.first_message(error.messages)
-            field = f"jobs[{index}].{name}".removesuffix(".")
-            raise ApiError(422, f"{field}: {reason}", field=field) from error
-    return jobs
+    with Rows("jobs", exact_job) as jobs:
+        jobs.read()
+        if not jobs.first:
+            return wire.json_value({"jobs": []})
+        return wire.spooled_pieces(sql.jobs.create_jobs, jobs, "jobs", workflow_id=jobs.first["workflow_id"])
 
 
 @blueprint.get("/jobs")

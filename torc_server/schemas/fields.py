@@ -14,12 +14,14 @@ that requests may hold and the server ignores.
 
 import re
 import sys
+from itertools import chain
 
 from marshmallow import ValidationError, fields, missing
 
 from torc_server.errors import ApiError
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_VALUES = 1_000_000  # within one free JSON: PostgreSQL takes up to 680 bytes for each
 MAX_LEVELS = 128  # of free JSON, as in the reference; Python itself gives up somewhere below 1000
 JOB_STATUSES = (
     "uninitialized",
@@ -59,13 +61,21 @@ def _is_unicode(text):
     return True
 
 
-def _is_storable(value, levels=MAX_LEVELS):
-    """Whether any JSON value holds only text that PostgreSQL can hold, in no more than so many levels."""
-    if type(value) is str:
-        return is_text(value)
-    if type(value) is dict:
-        return levels > 0 and all(is_text(key) and _is_storable(item, levels - 1) for key, item in value.items())
-    return type(value) is not list or levels > 0 and all(_is_storable(item, levels - 1) for item in value)
+def json_fault(value):
+    """Return the rule that any JSON value breaks, in words, or None. One level of it after the other."""
+    level, count = [value], 1
+    for depth in range(MAX_LEVELS + 1):
+        lists = [item for item in level if type(item) is list]
+        objects = [item for item in level if type(item) is dict]
+        count += sum(map(len, lists)) + sum(map(len, objects))
+        if count > MAX_VALUES:
+            return f"must not hold more than {MAX_VALUES} values"
+        texts = chain((item for item in level if type(item) is str), *objects)
+        if (lists or objects) and depth == MAX_LEVELS or not all(map(is_text, texts)):
+            return f"must not hold NUL characters, unpaired surrogates or over {MAX_LEVELS} levels"
+        level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, objects))]
+        if not level:
+            return None
 
 
 class Documented:
@@ -220,11 +230,11 @@ class Json(Documented, fields.Field):
         self.keep_null = keep_null
 
     def accepts(self, value):
-        return _is_storable(value)
+        return json_fault(value) is None
 
     def _deserialize(self, value, attr, data, **kwargs):
-        if not _is_storable(value):
-            raise ValidationError(f"must not hold NUL characters, unpaired surrogates or over {MAX_LEVELS} levels")
+        if fault := json_fault(value):
+            raise ValidationError(fault)
         return value
 
 

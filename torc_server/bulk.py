@@ -1,0 +1,106 @@
+"""Bulk creates: the rows of one body, checked and passed to PostgreSQL in pieces, so that memory stays bounded."""
+
+import json
+import re
+
+from flask import current_app
+from marshmallow import ValidationError
+
+from torc_server import wire
+from torc_server.bodies import MIB, JsonPieces, open_body
+from torc_server.errors import ApiError
+from torc_server.schemas.common import MAX_LIMIT
+from torc_server.spool import Spool
+
+PIECE_LENGTH = 1 << 20  # characters of JSON that PostgreSQL gets at once
+
+# May be unstorable: a lone surrogate is, a surrogate pair is not.
+_UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+
+
+class Rows:
+    """The rows of a bulk: `with Rows("jobs", exact) as rows: rows.read()` checks {"jobs": [row, …]} by ExactTypes.
+
+    Iterating then gives JSON arrays of some rows each, as texts, in the order of the body, as often as is wanted.
+    `first` is the first row, or None.
+    """
+
+    def __init__(self, key, exact):
+        self.first = None
+        self._key = key
+        self._exact = exact
+        self._checked = Spool()  # the arrays, one behind the other
+        self._sizes = []  # bytes of each
+        self._count = 0
+        self._error = None  # of the first row that does not fit
+        self._rows, self._texts, self._length = [], [], 0  # of the next array
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._checked.close()
+
+    def __iter__(self):
+        self._checked.seek(0)
+        for size in self._sizes:
+            yield self._checked.read(size).decode()
+
+    def read(self):
+        """Read the body of the current request. Raises ApiError 400, 413, 415 (see open_body); 422 for more than
+        MAX_LIMIT rows, or naming the first row that does not fit."""
+        body = JsonPieces(open_body(), current_app.settings.max_small_body_mb * MIB)
+        found = False
+        if body.peek() != "{":
+            body.value()
+        else:
+            for key in body.members():
+                if key == self._key and body.peek() == "[":
+                    found = True
+                    for row, text in body.items():
+                        self._add(row, text)
+                else:
+                    body.value()
+        body.finish()
+        if not found:
+            raise ApiError(422, f"{self._key}: must be a list of {self._key}", field=self._key)
+        self._check_count()
+        if self._error:
+            raise self._error
+        self._store()
+
+    def _add(self, row, text):
+        self._count += 1
+        if self._count > 2 * MAX_LIMIT:
+            self._check_count()
+        if self._error or self._count > MAX_LIMIT:
+            return  # the rest is read for its own errors, and to count
+        try:
+            self._exact.check(row)
+        except ValidationError as error:
+            name, reason = wire.first_message(error.messages)
+            field = f"{self._key}[{self._count - 1}].{name}".removesuffix(".")
+            self._error = ApiError(422, f"{field}: {reason}", field=field)
+            return
+        if self.first is None:
+            self.first = row
+        self._rows.append(row)
+        self._texts.append(text)
+        self._length += len(text)
+        if self._length >= PIECE_LENGTH:
+            self._store()
+
+    def _check_count(self):
+        if self._count > MAX_LIMIT:
+            message = f"Too many {self._key} in batch: {self._count}. Maximum is {MAX_LIMIT}"
+            raise ApiError(422, message, field=self._key)
+
+    def _store(self):
+        if not self._rows:
+            return
+        text = ",".join(self._texts)
+        if _UNSTORABLE_ESCAPE.search(text) or any("id" in row for row in self._rows):
+            # A row may hold such an escape where it is ignored, and any value as its id.
+            text = ",".join(json.dumps(self._exact.load(row)) for row in self._rows)
+        self._sizes.append(self._checked.write(f"[{text}]".encode()))
+        self._rows, self._texts, self._length = [], [], 0
