@@ -120,6 +120,7 @@ class JsonPieces:
         self._limit = limit
         self._text = ""
         self._at = 0
+        self._kept = None  # where in _text the values begin whose text is still wanted
         self._before = 0  # characters read before _text
         self._complete = False
 
@@ -132,17 +133,17 @@ class JsonPieces:
             if not self._read_more():
                 return ""
 
-    def take(self, *characters):
+    def take(self, characters):
         """Read the next character that is no white space and return it. Raises ApiError 400 for any but these."""
         found = self.peek()
-        if found not in characters:
-            expected = " or ".join(repr(c) for c in characters)
+        if not found or found not in characters:
+            expected = " or ".join(map(repr, characters))
             raise _not_json(ValueError(f"expected {expected} at character {self._before + self._at}"))
         self._at += 1
         return found
 
     def value(self):
-        """Read a value; return it and its text. Raises ApiError 400, 413, 422."""
+        """Read a value and return it. Raises ApiError 400, 413, 422."""
         self.peek()
         while True:
             try:
@@ -155,23 +156,29 @@ class JsonPieces:
                 raise _not_json(error) from error
             else:
                 if end < len(self._text) or not self._read_more():  # a number at the end may have more digits
-                    text, self._at = self._text[self._at : end], end
-                    return value, text
+                    self._at = end
+                    return value
 
-    def items(self):
-        """Read an array; yield each item with its text."""
+    def batches(self, length):
+        """Read an array; yield its items in lists, each with their text, commas between them. A batch ends with the
+        item that exceeds `length` characters."""
         self.take("[")
         if self.peek() == "]":
             self.take("]")
             return
-        while True:
-            yield self.value()
-            if self.take(",", "]") == "]":
-                return
+        last = False
+        while not last:
+            self._kept = self._at
+            items = []
+            while not last and self._at - self._kept <= length:
+                items.append(self.value())
+                last = self.take(",]") == "]"
+            text, self._kept = self._text[self._kept : self._at - 1], None
+            yield items, text
 
     def members(self):
         """Read an object; yield each key, and the caller reads its value. Raises ApiError 400; 422 for a key that
-        comes twice, or more than MAX_KEYS."""
+        comes twice, and for more than MAX_KEYS."""
         self.take("{")
         if self.peek() == "}":
             self.take("}")
@@ -180,7 +187,7 @@ class JsonPieces:
         while True:
             if self.peek() != '"':
                 self.take('"')
-            name, _ = self.value()
+            name = self.value()
             if name in seen:
                 refuse_twin(name)
             seen.add(name)
@@ -188,7 +195,7 @@ class JsonPieces:
                 raise ApiError(422, f"The body has more than {MAX_KEYS} keys")
             self.take(":")
             yield name
-            if self.take(",", "}") == "}":
+            if self.take(",}") == "}":
                 return
 
     def finish(self):
@@ -197,21 +204,24 @@ class JsonPieces:
             raise _not_json(ValueError(f"extra data at character {self._before + self._at}"))
 
     def _read_more(self):
-        """Add to the text what is left of it once more, so that a long value is parsed a few times and not a thousand.
+        """Add as much as is left of the text once more, so that a long value is parsed a few times and not a thousand.
         Returns False at the end."""
-        rest = self._text[self._at :]
         if self._complete:
             return False
-        if len(rest) > self._limit:
+        left = len(self._text) - self._at
+        if left > self._limit:
             raise ApiError(413, f"A value within the body has more than {self._limit} characters")
-        texts, wanted = [rest], max(len(rest), PIECE)
+        start = self._at if self._kept is None else self._kept
+        texts, wanted = [self._text[start:]], max(left, PIECE)
         while wanted > 0 and not self._complete:
             raw = next(self._pieces, b"")
             self._complete = not raw
             texts.append(self._decoded(raw))
             wanted -= len(raw)
-        self._before += self._at
-        self._text, self._at = "".join(texts), 0
+        self._before += start
+        self._at -= start
+        self._kept = None if self._kept is None else 0
+        self._text = "".join(texts)
         return True
 
     def _decoded(self, raw):

@@ -7,6 +7,7 @@ import signal
 
 from gunicorn.app.base import BaseApplication
 
+from torc_server.memory import return_large_blocks
 from torc_server.proxies import networks
 from torc_server.worker import SPARE_FILES, Worker
 
@@ -73,6 +74,8 @@ def allow_open_files(connections):
 
 
 def post_fork(server, worker):
+    return_large_blocks()
+
     def stop(number, frame):
         worker.alive = False
 

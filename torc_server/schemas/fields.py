@@ -21,7 +21,7 @@ from marshmallow import ValidationError, fields, missing
 from torc_server.errors import ApiError
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-MAX_VALUES = 1_000_000  # within one free JSON: PostgreSQL takes up to 680 bytes for each
+MAX_VALUES = 500_000  # within one free JSON: an empty object takes PostgreSQL 700 bytes until it is stored
 MAX_LEVELS = 128  # of free JSON, as in the reference; Python itself gives up somewhere below 1000
 JOB_STATUSES = (
     "uninitialized",
