@@ -38,12 +38,13 @@ ERRORS = {
     "another origin, or under a host name, that this server does not allow.",
     404: "There is no such row.",
     409: "What is stored does not allow that now.",
-    413: "The body is larger than this server takes: 200 MiB unless set otherwise.",
-    415: "The body has no JSON content type.",
+    413: "The body is larger than this server takes: 200 MiB in bulk operations, else 16 MiB, unless set otherwise.",
+    415: "The body has no JSON content type, or a content coding other than gzip.",
     422: "A value breaks a rule; the message names the field and the rule.",
     429: "Too many failed logins; try again after the seconds of the Retry-After header.",
     500: "The server failed; its log says why.",
     503: "The connection to the database is lost or overloaded; try again after the seconds of the Retry-After header.",
+    507: "The server has no room for the temporary file that the request or its answer needs.",
 }
 
 
@@ -234,7 +235,7 @@ class Operation:
 
     def errors(self):
         """Every status that the operation may answer other than 200."""
-        statuses = {401, 403, 429, 500, 503} | self.view.errors.keys()
+        statuses = {401, 403, 429, 500, 503, 507} | self.view.errors.keys()
         query = {parameter["name"] for parameter in self.in_query}
         body = getattr(self.body, "fields", {})
         if self.in_path or query or self.body is not None:

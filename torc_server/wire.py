@@ -106,8 +106,12 @@ class Envelope:
         also where the view does not look at the body. Raises ParseException, OSError; ApiError 507."""
         file = environ["wsgi.input"] = Spool()
         left = self._limit(environ) + 1  # one more, and the reader of the body knows that it is too large
-        while left > 0 and (piece := body.read(min(left, PIECE))):
-            left -= file.write(piece)
+        try:
+            while left > 0 and (piece := body.read(min(left, PIECE))):
+                left -= file.write(piece)
+        except ApiError:
+            self._discard_rest_of_body(body, left)
+            raise
         environ["CONTENT_LENGTH"] = str(file.rewind())
         del environ["HTTP_TRANSFER_ENCODING"]
 
