@@ -70,7 +70,8 @@ def test_a_request_that_finds_no_room_for_its_file_is_507_and_holds_nothing(
             assert client.get(f"/jobs/{first}").json["id"] == first, what
             client.post(f"/workflows/{workflow}/initialize_jobs")  # takes the workflow's lock
             wait_for(lambda: held(database) == [], what=f"the end of {what}")
-        assert count(database, "torc.job") == 40 and count(database, "torc.file") == 1
+        stored = database.execute("SELECT (SELECT count(*) FROM torc.job), (SELECT count(*) FROM torc.file)")
+        assert stored.fetchone() == (40, 1)
         assert server.log.read_text().count(f"folder for temporary files, {temporary}: ") == len(requests)
         started = time.monotonic()
         server.stop()
@@ -89,7 +90,3 @@ def held(database):
         WHERE locktype = 'advisory' AND datname = current_database()
         """
     ).fetchall()
-
-
-def count(database, table):
-    return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]

@@ -72,8 +72,8 @@ def open_body():
     if (request.content_length or 0) > limit:
         raise too_large(request.method, request.path, current_app.settings)
     sent = LimitedStream(request.environ["wsgi.input"], request.content_length or 0)
-    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding == "identity":
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding in ("", "identity"):
         return iter(lambda: sent.read(PIECE), b"")
     if coding in ("gzip", "x-gzip"):
         return _unpacked(sent, limit)
