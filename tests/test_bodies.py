@@ -9,6 +9,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from workflow import Workflow
 
 from torc_server.bodies import BASE_PATH, JsonPieces, body_limit, parse_json
 from torc_server.errors import ApiError

@@ -58,13 +58,13 @@ def test_each_option_is_an_environment_variable(started):
         "TORC_HOST": "0.0.0.0", "TORC_PORT": "9000", "TORC_WORKERS": "3", "TORC_THREADS": "2", "TORC_DATA_DIR": "there",
         "TORC_DATABASE_URL": "postgresql://me@there/torc", "TORC_LOG_LEVEL": "warn", "TORC_MAX_REQUEST_BODY_MB": "5",
         "TORC_COMPLETION_CHECK_INTERVAL_SECS": "0.5", "TORC_ALLOWED_ORIGINS": "https://a.example, http://b:3000",
-        "TORC_ALLOWED_HOSTS": "torc.example", "TORC_LIMIT_REQUEST_FIELD_SIZE": "9000",
+        "TORC_ALLOWED_HOSTS": "torc.example", "TORC_LIMIT_REQUEST_FIELD_SIZE": "9000", "TORC_MAX_SMALL_BODY_MB": "2",
     })
     assert found == Settings(
         host="0.0.0.0", port=9000, workers=3, threads=2, data_dir=Path("there"), log_level="warn",
         database_url="postgresql://me@there/torc", max_request_body_mb=5, completion_check_interval_secs=0.5,
         allowed_origins=("https://a.example", "http://b:3000"), allowed_hosts=("torc.example",),
-        limit_request_field_size=9000,
+        limit_request_field_size=9000, max_small_body_mb=2,
     )
 
 
