@@ -52,17 +52,28 @@ BEGIN
     ) AS dependencies;
     PERFORM torc.relate_new_jobs(p_workflow_id, v_jobs);
     RETURN QUERY
-    SELECT json_strip_nulls(json_build_object(
-        'id', new.id, 'workflow_id', new.workflow_id, 'name', new.name, 'command', new.command,
-        'invocation_script', new.invocation_script, 'status', 'uninitialized',
-        'cancel_on_blocking_job_failure', new.cancel_on_blocking_job_failure,
-        'supports_termination', new.supports_termination, 'depends_on_job_ids', new.depends_on_job_ids,
-        'input_file_ids', new.input_file_ids, 'output_file_ids', new.output_file_ids,
-        'input_user_data_ids', new.input_user_data_ids, 'output_user_data_ids', new.output_user_data_ids,
-        'resource_requirements_id', new.resource_requirements_id, 'scheduler_id', new.scheduler_id,
-        'failure_handler_id', new.failure_handler_id, 'attempt_id', new.attempt_id, 'priority', new.priority,
-        'schedule_compute_nodes', new.schedule_compute_nodes
-    ))
+    SELECT concat(  -- as in job_json()
+        '{"id":', new.id,
+        ',"workflow_id":', new.workflow_id,
+        ',"name":', to_json(new.name),
+        ',"command":', to_json(new.command),
+        ',"invocation_script":' || to_json(new.invocation_script)::text,
+        ',"status":"uninitialized"',
+        ',"cancel_on_blocking_job_failure":' || new.cancel_on_blocking_job_failure,
+        ',"supports_termination":' || new.supports_termination,
+        ',"depends_on_job_ids":' || to_json(new.depends_on_job_ids)::text,
+        ',"input_file_ids":' || to_json(new.input_file_ids)::text,
+        ',"output_file_ids":' || to_json(new.output_file_ids)::text,
+        ',"input_user_data_ids":' || to_json(new.input_user_data_ids)::text,
+        ',"output_user_data_ids":' || to_json(new.output_user_data_ids)::text,
+        ',"resource_requirements_id":' || new.resource_requirements_id,
+        ',"scheduler_id":' || new.scheduler_id,
+        ',"failure_handler_id":' || new.failure_handler_id,
+        ',"attempt_id":' || new.attempt_id,
+        ',"priority":' || new.priority,
+        ',"schedule_compute_nodes":' || json_strip_nulls(new.schedule_compute_nodes)::text,
+        '}'
+    )::json
     FROM unnest(v_jobs) AS new;
 END
 $$;

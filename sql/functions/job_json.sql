@@ -1,4 +1,6 @@
 -- A job as it goes on the wire: unset columns and empty lists are left out. Inlined into the calling statement.
+-- Put together as text, where concat() skips a piece that is NULL: 2.3 µs. json_build_object() with json_strip_nulls()
+-- took 6.7, which was most of the time of a list.
 CREATE OR REPLACE FUNCTION torc.job_json(
     j torc.job,
     p_depends_on_job_ids bigint[] DEFAULT NULL,
@@ -10,26 +12,27 @@ CREATE OR REPLACE FUNCTION torc.job_json(
 RETURNS json
 LANGUAGE sql STABLE
 AS $$
-    SELECT json_strip_nulls(json_build_object(
-        'id', j.id,
-        'workflow_id', j.workflow_id,
-        'name', j.name,
-        'command', j.command,
-        'invocation_script', j.invocation_script,
-        'status', j.status,
-        'cancel_on_blocking_job_failure', j.cancel_on_blocking_job_failure,
-        'supports_termination', j.supports_termination,
-        'depends_on_job_ids', nullif(p_depends_on_job_ids, '{}'),
-        'input_file_ids', nullif(p_input_file_ids, '{}'),
-        'output_file_ids', nullif(p_output_file_ids, '{}'),
-        'input_user_data_ids', nullif(p_input_user_data_ids, '{}'),
-        'output_user_data_ids', nullif(p_output_user_data_ids, '{}'),
-        'resource_requirements_id', j.resource_requirements_id,
-        'scheduler_id', j.scheduler_id,
-        'failure_handler_id', j.failure_handler_id,
-        'attempt_id', j.attempt_id,
-        'priority', j.priority
-    ))
+    SELECT concat(
+        '{"id":', j.id,
+        ',"workflow_id":', j.workflow_id,
+        ',"name":', to_json(j.name),
+        ',"command":', to_json(j.command),
+        ',"invocation_script":' || to_json(j.invocation_script)::text,
+        ',"status":"', j.status,
+        '","cancel_on_blocking_job_failure":' || j.cancel_on_blocking_job_failure,
+        ',"supports_termination":' || j.supports_termination,
+        ',"depends_on_job_ids":' || to_json(nullif(p_depends_on_job_ids, '{}'))::text,
+        ',"input_file_ids":' || to_json(nullif(p_input_file_ids, '{}'))::text,
+        ',"output_file_ids":' || to_json(nullif(p_output_file_ids, '{}'))::text,
+        ',"input_user_data_ids":' || to_json(nullif(p_input_user_data_ids, '{}'))::text,
+        ',"output_user_data_ids":' || to_json(nullif(p_output_user_data_ids, '{}'))::text,
+        ',"resource_requirements_id":' || j.resource_requirements_id,
+        ',"scheduler_id":' || j.scheduler_id,
+        ',"failure_handler_id":' || j.failure_handler_id,
+        ',"attempt_id":' || j.attempt_id,
+        ',"priority":' || j.priority,
+        '}'
+    )::json
 $$;
 
 -- One job with its five relation lists, each ascending. Every transition answers with it: 31 µs with all look-ups, 15
