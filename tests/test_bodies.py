@@ -54,6 +54,14 @@ def test_only_a_bulk_may_have_a_body_over_16_mib(client, workflow):
     assert files(workflow) == 1
 
 
+def test_a_client_that_sends_30_mb_at_once_reads_413(server):
+    workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
+    body = f'{{"workflow_id": {workflow}, "data": [{"{}," * 10_000_000}0]}}'
+    for _ in range(2):
+        refused(server.client.post("/events", body=body, headers=JSON, status=None), 413)
+    assert server.client.get("/events", params={"workflow_id": workflow}).json["total_count"] == 0
+
+
 def test_413_names_the_setting_that_applies(make_client, database):
     client = make_client(max_request_body_mb=2, max_small_body_mb=1)
     workflow = Workflow(client, database)
@@ -133,11 +141,20 @@ def test_a_gzip_body_may_unpack_to_the_limit_and_no_further(make_client, databas
 
 
 def test_free_json_of_too_many_values_is_422_naming_field_and_rule(client, workflow):
-    for values, status in (([0] * (MAX_VALUES - 2), 200), ([0] * MAX_VALUES, 422), ([{}] * MAX_VALUES, 422)):
-        answer = client.post("/events", json={"workflow_id": workflow.id, "data": values}, status=status)
+    text = '"[{,' * MAX_VALUES  # no values
+    for values, status in (
+        ([{}] * (MAX_VALUES - 1), 200), (text, 200), ([0] * MAX_VALUES, 422), ([{}] * MAX_VALUES, 422),
+        ([0] * 5 * MAX_VALUES, 422), ([text, {"data2": [[]] * 3 * MAX_VALUES}], 422),
+    ):  # fmt: skip
+        answer = client.post(
+            "/events", json={"workflow_id": workflow.id, "data": values, "other": 1}, status=status
+        )
         if status == 422:
             assert f"more than {MAX_VALUES} values" in refused(answer, 422, "data")
-    assert client.get("/events", params={"workflow_id": workflow.id}).json["total_count"] == 1
+    job = {"workflow_id": workflow.id, "name": "n", "command": text, "other": [[]] * 3 * MAX_VALUES}
+    client.post("/bulk_jobs", json={"jobs": [job]}, status=422)
+    client.post("/bulk_jobs", json={"jobs": [job | {"other": 1}]})
+    assert client.get("/events", params={"workflow_id": workflow.id}).json["total_count"] == 2
 
 
 @given(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))

@@ -95,7 +95,7 @@ class Envelope:
         # Only where there is a body: for want of one, servers other than gunicorn wait for it.
         if environ.get("CONTENT_LENGTH", "0") != "0":
             try:
-                self._discard_rest_of_body(body, self._limit(environ))
+                self._discard_rest_of_body(body, self._settings.max_request_body_mb * MIB)
             except BaseException:  # the client is gone
                 answer.close()
                 raise
