@@ -108,8 +108,18 @@ def spool_pieces(statement, pieces, write, **params):
     params = _with_caller(params)
 
     def work(connection):
+        longest = ""
+
+        def answers():
+            nonlocal longest
+            for piece in pieces:
+                if len(piece) > len(longest):
+                    longest = piece
+                yield connection.first(statement.sql, params | {"piece": piece}).encode()
+
         with _long_transaction(connection) as file:
-            write((connection.first(statement.sql, params | {"piece": piece}).encode() for piece in pieces), file)
+            write(answers(), file)
+        _close_if_grown(connection, longest)
         return file
 
     return _database().run(work)
