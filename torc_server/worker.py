@@ -35,6 +35,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.base import Worker as BaseWorker
 
+from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
 from torc_server.errors import OWN_FAULT, ApiError, Later
 from torc_server.lanes import LANES
@@ -335,7 +336,7 @@ class Worker(BaseWorker):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def _body_limit(self, method, path):
-        return self._settings.max_request_body_mb << 20
+        return body_limit(method, path, self._settings)
 
     def _drop_idle(self):
         """Close the connections that have been idle longest; return whether there were any."""
