@@ -39,7 +39,7 @@ def started(monkeypatch, tmp_path, capsys):
 def test_without_anything_said_it_runs_with_the_defaults(started):
     found, code, _ = started()
     assert (found, code) == (Settings(), 0)
-    assert (found.host, found.port, found.threads, found.database_url) == ("127.0.0.1", 8080, 8, None)
+    assert (found.host, found.port, found.threads, found.database_url) == ("127.0.0.1", 8080, 4, None)
     assert found.workers >= 2
 
 

@@ -15,3 +15,10 @@ def return_large_blocks():
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(MMAP_THRESHOLD, 1 << 20)
         libc.mallopt(TRIM_THRESHOLD, 4 << 20)
+
+
+def return_free_blocks():
+    """Make glibc give back what is free between blocks in use, as thousands of closed TLS connections leave it: 20 MiB
+    of 1,500. It takes some milliseconds. Elsewhere, do nothing."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -39,11 +39,13 @@ from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
 from torc_server.errors import OWN_FAULT, ApiError, Later
 from torc_server.lanes import LANES
+from torc_server.memory import return_free_blocks
 from torc_server.request_reader import RequestReader
 from torc_server.streams import Subscription
 
 log = logging.getLogger("torc_server")
 
+TRIM_AFTER = 500  # closed connections
 TICK = 1.0  # seconds between two looks at the deadlines
 GOODBYE_SECS = 5.0  # how long a client may take to hang up after the last answer
 LOCK_SECS = 2.0  # how long a small request may wait for a lock, from when it is whole
@@ -150,6 +152,7 @@ class Worker(BaseWorker):
         self._parked = []  # heap of (when, number, connection): requests that are to be run again
         self._numbers = itertools.count()
         self._swept = 0.0
+        self._closed = 0  # connections, since memory was last given back
         self._has_ended = False
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
         super().init_process()
@@ -217,6 +220,9 @@ class Worker(BaseWorker):
             self._swept = now
             self._drop_late(now)
             self._cancel_abandoned(now)
+            if self._closed >= TRIM_AFTER:
+                self._closed = 0
+                return_free_blocks()
 
     def _drop_late(self, now):
         for connection in self._waiting.all():
@@ -457,6 +463,7 @@ class Worker(BaseWorker):
         return False
 
     def _close(self, connection):
+        self._closed += 1
         self._connections.discard(connection)
         connection.close()
 
