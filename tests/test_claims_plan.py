@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from workflow import Workflow
 
-from torc_server.database import HOT_TIMEOUT
+from torc_server.connections import SETTINGS
 
 READY = 50_000  # fitting; half as many do not fit, or are pinned to another scheduler, or are complete, or elsewhere
 LIMIT = 10
@@ -65,7 +65,7 @@ def explained(database_url):
             SET auto_explain.log_analyze = on;
             SET auto_explain.log_format = json;
             SET client_min_messages = log;
-            SET statement_timeout = '{HOT_TIMEOUT}';
+            SET statement_timeout = '{SETTINGS["statement_timeout"]}';
             SET jit = off
             """
         )

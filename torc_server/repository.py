@@ -10,7 +10,7 @@ import aiosql
 from flask import current_app
 
 from torc_server.auth import caller
-from torc_server.database import LONG_TIMEOUT
+from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
 from torc_server.errors import ApiError
 from torc_server.migrations import sql_folder
 
@@ -37,7 +37,7 @@ def long_value(statement, **params):
             connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
             return connection.first(statement.sql, params)
 
-    return _database().run(work)
+    return _database().run(work, LONG_SECONDS)
 
 
 def row_json(statement, table, row_id, read=value, **params):
@@ -69,7 +69,7 @@ def spool(statement, write, order_by=None, **params):
             write(rows, file)
         return file
 
-    return _database().run(work)
+    return _database().run(work, LONG_SECONDS)
 
 
 def order_by(schema, sort_by, reverse):
