@@ -283,7 +283,7 @@ def serve(settings):
     if settings.enforce_access_control and not settings.auth_file:
         say("Warning: access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
     with _listen(settings) as listener, _database(settings) as (conninfo, restart):
-        session = settings.listen_database_url or conninfo
+        session = connections.complete(settings.listen_database_url or conninfo)
         _check_database(conninfo, session)
         with _presence(session):
             _bring_up_to_date(settings, session)
@@ -313,7 +313,7 @@ def migrate(database_url, listen_database_url, data_dir, to, yes, status):
     if status:
         sys.exit(_print_status(settings))
     with _database(settings, attach=True) as (conninfo, _):
-        conninfo = listen_database_url or conninfo
+        conninfo = connections.complete(listen_database_url or conninfo)
         _check_database(conninfo, conninfo)
         for line in migrations.migrate(conninfo, to, lose_data=yes):
             click.echo(line)
@@ -323,7 +323,8 @@ def migrate(database_url, listen_database_url, data_dir, to, yes, status):
 def _print_status(settings):
     """Print where the database is and at which version; return the exit code that `migrate --status` promises."""
     try:
-        found = migrations.status(settings.listen_database_url or settings.database_url or _conninfo_of_running(settings.data_dir))
+        url = settings.listen_database_url or settings.database_url or _conninfo_of_running(settings.data_dir)
+        found = migrations.status(connections.complete(url))
     except psycopg.OperationalError as error:
         _fail(f"the database does not answer: {_one_line(error)}", NO_ANSWER)
     click.echo(_describe(found))
@@ -369,7 +370,7 @@ def _database(settings, attach=False):
     attach: if another torc-server owns the data folder, use its PostgreSQL instead of refusing.
     """
     if settings.database_url:
-        yield settings.database_url, None
+        yield connections.complete(settings.database_url), None
         return
     state = embedded.reachable_folder(settings.data_dir)
     if state != settings.data_dir.expanduser().resolve():
