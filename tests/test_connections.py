@@ -18,7 +18,7 @@ from support import MemoryClient, wait_for
 from torc_server import connections, embedded
 from torc_server.app import create_app
 from torc_server.connections import SETTINGS, Connection
-from torc_server.database import Database
+from torc_server.database import LONG_SECONDS, Database
 from torc_server.database_errors import api_error
 from torc_server.errors import ApiError, Later
 from torc_server.settings import Settings
@@ -184,6 +184,16 @@ def test_a_connection_is_closed_after_a_large_value_in_either_direction(pool, te
     assert pool.run(sent).closed == large
     assert pool.run(received).closed == large
     assert pool.run(one) == 1
+
+
+def test_a_connection_is_closed_after_a_long_call_because_its_memory_may_have_grown(pool):
+    def work(connection):
+        connection.first("SELECT pg_sleep(1.1)::text", {})
+        return connection
+
+    assert not pool.run(work).closed
+    assert pool.run(work, LONG_SECONDS).closed
+    assert not pool.run(lambda connection: connection, LONG_SECONDS).closed
 
 
 # Statements and settings of a session

@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from torc_server import connections
 from torc_server.connections import HOT_SECONDS, SESSION
-from torc_server.database_errors import LOST, api_error, is_useless
+from torc_server.database_errors import LOST, api_error, is_lost, is_useless
 from torc_server.errors import ApiError, Later
 
 log = logging.getLogger("torc_server")
@@ -29,10 +29,11 @@ CANCEL_SECONDS = 5.0
 WATCH_EVERY = 0.5  # seconds
 SUSPECT_AFTER = 1.0  # seconds that a statement takes before the database is asked whether it still answers
 ANSWER_SECONDS = 4.0  # that it has for that
+WORN_AFTER = 1.0  # seconds of a long call, after which its connection is closed: PostgreSQL keeps the memory it took
 GRACE_SECONDS = 15.0  # after a statement's timeout, until its connection is cut
 
-# The last part of the time that a request may wait for a workflow's lock: now it queues for it, in its thread.
-QUEUE_SECONDS = 1.0
+QUEUE_MS = 2000  # that a thread waits for a workflow's lock, in PostgreSQL's queue
+BRIEF_MS = 20  # the same for a lock that is mostly free by then, before the request goes to wait without a thread
 
 
 class Database:
@@ -88,6 +89,7 @@ class Database:
         """Return work(connection), run again if nothing of it was done: after a deadlock, a serialization failure, or
         on a connection that has become useless. Raises ApiError; Later, if the request may wait without a thread.
 
+        work: sends one statement, or one transaction, and nothing else.
         seconds: the statement timeout. A connection that gives no answer after it is cut.
         """
         replaced = False
@@ -116,7 +118,9 @@ class Database:
         usable = False
         try:
             answer = work(connection)
-            usable = True
+            usable = not connection.worn
+            if seconds > HOT_SECONDS and time.monotonic() - call.since > WORN_AFTER:
+                usable = False
             return answer
         except psycopg.Error as error:
             usable = self._can_be_used_after(error, connection)
@@ -126,9 +130,9 @@ class Database:
                 del self._running[thread]
             else:
                 self._running[thread] = outer
-            if usable and call.canceled is not None:
-                usable = _is_settled(call)
-            if usable and not connection.worn:
+            if call.canceled is not None and not _is_settled(call):
+                usable = False
+            if usable:
                 self._free.append(connection)
             else:
                 self._discard(connection)
@@ -136,31 +140,28 @@ class Database:
     # Locks of workflows: functions only try to take them, unless they are told to wait
 
     def _wait_for_lock(self, work, seconds, error):
-        """Run the work again so that it waits for the lock. With a worker that runs a request again (it says until
-        when by torc.wait_until), only half of the threads wait at the same time: the rest raises Later.
+        """Run the work again so that it waits for the lock, in its thread.
 
-        A shared lock is mostly free soon; nobody queues for it before the last QUEUE_SECONDS. An exclusive one must be
-        queued for: between calls that share the workflow an attempt may fail for ever.
+        With a worker that runs a request again (torc.wait_until says how long) half of the threads at most wait at the
+        same time; all other calls raise Later. An exclusive lock must be queued for: between calls that share the
+        workflow an attempt may fail for ever. A shared one is waited for briefly, and queued for near the end.
         """
-
-        def waiting(connection):
-            with connection.transaction():
-                connection.execute(SESSION.wait_for_locks.sql)
-                return work(connection)
-
         until = request.environ.get("torc.wait_until") if has_request_context() else None
         if until is None:
-            return self.run(waiting, seconds)
+            return self.run(_waiting(work, QUEUE_MS), seconds)
         left = until - time.monotonic()
         if left <= 0:
             raise api_error(error) from error
-        queues = error.diag.message_detail == "exclusive" or left < QUEUE_SECONDS
-        if not (queues and self._places.acquire(blocking=False)):
-            raise Later(random.uniform(0.02, 0.1)) from error
-        try:
-            return self.run(waiting, seconds)
-        finally:
-            self._places.release()
+        queues = error.diag.message_detail == "exclusive" or left < QUEUE_MS / 1000 / 2
+        if self._places.acquire(blocking=False):
+            try:
+                return self.run(_waiting(work, QUEUE_MS if queues else BRIEF_MS), seconds)
+            except ApiError as refused:
+                if queues or not isinstance(refused.__cause__, pg.LockNotAvailable):
+                    raise
+            finally:
+                self._places.release()
+        raise Later(random.uniform(0.02, 0.1)) from error
 
     # Connections
 
@@ -169,16 +170,17 @@ class Database:
 
         Raises psycopg.OperationalError when the database is away for longer than CONNECT_SECONDS.
         """
-        away = self._away
-        if away:
-            away.back.wait(away.left())
-        try:
-            return self._open(self.listen_conninfo if listen else self.conninfo)
-        except psycopg.OperationalError as error:
-            away = self._lose(error)
-            if not away.back.wait(away.left()):
-                raise
-            return self._open(self.listen_conninfo if listen else self.conninfo)
+        conninfo = self.listen_conninfo if listen else self.conninfo
+        end = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                return self._open(conninfo)
+            except psycopg.OperationalError as error:
+                if time.monotonic() > end:
+                    raise
+                if conninfo == self.conninfo and self._is_away_after(error):
+                    self._lose(error)
+            time.sleep(PROBE_EVERY)
 
     def _take(self):
         while True:
@@ -194,14 +196,14 @@ class Database:
                 return connection
             self._say_lost("the server has closed it")
             self._discard(connection)
-            self._discard_dead()
+            self._discard_idle(only_dead=True)
 
     def _connect(self):
         """Return a new connection, or None after the database was found away."""
         try:
             connection = self._open(self.conninfo)
         except psycopg.OperationalError as error:
-            if isinstance(error, pg.ConnectionTimeout) or not self._has_live_connection():
+            if self._is_away_after(error):
                 self._lose(error)
                 return None
             self._say_lost(error)  # it is not away, but has no connection left for us
@@ -223,27 +225,31 @@ class Database:
         return connections.connect(conninfo, is_pooled)
 
     def _can_be_used_after(self, error, connection):
-        lost = connection.closed or error.sqlstate is None and isinstance(error, psycopg.OperationalError)
-        if lost or is_useless(error):
+        if connection.closed or is_lost(error) or is_useless(error):
             self._say_lost(error)
-            self._discard_dead()
+            self._discard_idle(only_dead=True)
             return False
-        return connection.pgconn.transaction_status == TransactionStatus.IDLE
+        return not connection.worn and connection.pgconn.transaction_status == TransactionStatus.IDLE
 
-    def _has_live_connection(self):
+    def _is_away_after(self, error):
+        """Whether no connection could be opened because the database is away; it may just have too many."""
         with self._lock:
-            return not all(connection.is_hung_up() for connection in self._connections)
+            others = list(self._connections)
+        return isinstance(error, pg.ConnectionTimeout) or all(connection.is_hung_up() for connection in others)
 
     def _discard(self, connection):
         with self._lock:
             self._connections.discard(connection)
         connection.close()
 
-    def _discard_dead(self):
-        """Where one connection was lost, others may be: take those out that are idle and dead."""
-        idle, self._free = self._free, []
-        for connection in idle:
-            if connection.is_alive():
+    def _discard_idle(self, only_dead=False):
+        """Close the idle connections; where one was lost, the others may be."""
+        idle = []
+        with contextlib.suppress(IndexError):
+            while True:
+                idle.append(self._free.pop())
+        for connection in reversed(idle):
+            if only_dead and connection.is_alive():
                 self._free.append(connection)
             else:
                 self._discard(connection)
@@ -265,9 +271,7 @@ class Database:
                 return self._away
             self._away = away = _Away()
         log.warning("the database is away: %s", _one_line(error))
-        idle, self._free = self._free, []
-        for connection in idle:
-            self._discard(connection)
+        self._discard_idle()
         threading.Thread(target=self._reach, args=(away,), daemon=True, name="database-reach").start()
         return away
 
@@ -333,7 +337,7 @@ class Database:
             self._open(self.conninfo).close()
         except pg.ConnectionTimeout:
             return False
-        except psycopg.OperationalError:  # it answers no; what it has closed is found without us
+        except psycopg.Error:  # it answers no; what it has closed is found without us
             pass
         return True
 
@@ -354,6 +358,17 @@ class Database:
             return False
         threading.Thread(target=_cancel, args=(call,), daemon=True, name="database-cancel").start()
         return True
+
+
+def _waiting(work, milliseconds):
+    """The work in a transaction in which locks are waited for."""
+
+    def waiting(connection):
+        with connection.transaction():
+            connection.execute(SESSION.wait_for_locks.sql, {"milliseconds": str(milliseconds)})
+            return work(connection)
+
+    return waiting
 
 
 class _Call:

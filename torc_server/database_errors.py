@@ -49,6 +49,14 @@ def is_useless(error):
     return error.sqlstate in _USELESS
 
 
+def is_lost(error):
+    """Whether an error says that there is no connection any more; what was sent last may have been done."""
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError)
+    return state.startswith(("08", "57P")) or state in _CLOSED
+
+
 def api_error(error):
     """The ApiError for an error of the database: our own SQLSTATEs carry their HTTP status; the rest is by class."""
     state = error.sqlstate or ""
@@ -65,7 +73,7 @@ def api_error(error):
         if state.startswith("53"):
             log.error("the database: %s", str(error).strip())
         return ApiError(503, message, {"Retry-After": _RETRY_AFTER.get(state, "1")})
-    if isinstance(error, psycopg.OperationalError) or state in _CLOSED or is_useless(error):
+    if isinstance(error, psycopg.OperationalError) or is_lost(error) or is_useless(error):
         return ApiError(503, LOST, {"Retry-After": "1"})
     if isinstance(error, pg.DataError):
         # Validation lets only storable values through; should one slip, it is still the request's, and nothing changed.

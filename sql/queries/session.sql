@@ -3,9 +3,9 @@
 SELECT set_config('statement_timeout', :timeout, true), set_config('lock_timeout', '0', true),
     set_config('torc.try_locks', 'off', true);
 
--- name: wait_for_locks()
--- For the rest of the transaction: the workflow's lock is waited for, up to lock_timeout.
-SELECT set_config('torc.try_locks', 'off', true);
+-- name: wait_for_locks(milliseconds)
+-- For the rest of the transaction: locks are waited for, that of a workflow too.
+SELECT set_config('torc.try_locks', 'off', true), set_config('lock_timeout', :milliseconds, true);
 
 -- name: apply_settings(settings, local)
 -- For the session, or with local for the transaction.
