@@ -6,12 +6,13 @@ import shutil
 import socket
 import subprocess
 import threading
+import urllib.request
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from support import BINARIES, clean_environment, listens, wait_for
+from support import BINARIES, PREFIX, clean_environment, listens, wait_for
 
 from torc_server import connections
 from torc_server.database import Database
@@ -157,6 +158,13 @@ def test_in_transaction_mode_with_prepared_statements_all_works(pooled, start_se
         assert "--listen-database-url" in said
         server = start_server(database_url=url, listen_database_url=fresh_database_url)
         complete_jobs(server.client, runners=8)
+        workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
+        stream = f"{server.url}{PREFIX}/workflows/{workflow}/events/stream"
+        with urllib.request.urlopen(stream, timeout=20) as frames:
+            assert frames.readline() == b": listening\n"
+            node = {"workflow_id": workflow, "scheduler_id": 1, "scheduler_config_id": 1, "scheduler_type": "slurm"}
+            server.client.post("/scheduled_compute_nodes", json=node | {"status": "pending"})
+            assert [frames.readline() for _ in range(2)][1] == b"event: scheduler_node_created\n"
         with psycopg.connect(url, autocommit=True) as plain:  # nothing of ours is left in the sessions
             for _ in range(10):
                 assert plain.execute("SELECT current_setting('enable_seqscan')").fetchone() == ("on",)

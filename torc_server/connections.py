@@ -245,12 +245,13 @@ def _holds_statements(one, other):
     name = b"torc_probe"
     if one.pgconn.prepare(name, b"SELECT 1").status != ExecStatus.COMMAND_OK:
         return False
-    with contextlib.suppress(psycopg.Error), other.transaction():  # takes the session that was used last
-        if other.pgconn.exec_prepared(name, []).status == ExecStatus.TUPLES_OK:
-            return False
     with other.transaction():
-        _backend_pid(other)
-        return one.pgconn.exec_prepared(name, []).status == ExecStatus.TUPLES_OK
+        _backend_pid(other)  # takes the session that was used last
+        if one.pgconn.exec_prepared(name, []).status != ExecStatus.TUPLES_OK:
+            return False
+    with contextlib.suppress(psycopg.Error), other.transaction():  # pgbouncer hangs up on a client that asks for it
+        return other.pgconn.exec_prepared(name, []).status != ExecStatus.TUPLES_OK
+    return True
 
 
 def encoding(conninfo):
