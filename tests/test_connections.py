@@ -459,14 +459,14 @@ def test_a_cancellation_never_hits_a_later_statement(pool):
     with ThreadPoolExecutor(2) as executor:
         calls = [executor.submit(victim), executor.submit(bystander)]
         wait_for(lambda: threads)
-        end = time.monotonic() + 5
-        while time.monotonic() < end and seen.count("canceled") < 200:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and seen.count("canceled") < 20:
             pool.cancel(threads[0])
             time.sleep(0.002)
         ended.set()
         for call in calls:
             call.result()
-    assert seen.count("canceled") > 20
+    assert seen.count("canceled") >= 20
     assert set(seen) == {"canceled", 1}
 
 

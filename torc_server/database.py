@@ -28,7 +28,7 @@ CANCEL_SECONDS = 5.0
 
 WATCH_EVERY = 0.5  # seconds
 SUSPECT_AFTER = 1.0  # seconds that a statement takes before the database is asked whether it still answers
-ANSWER_SECONDS = 4.0  # that it has for that
+ANSWER_SECONDS = 3.0  # that it has for that
 WORN_AFTER = 1.0  # seconds of a long call, after which its connection is closed: PostgreSQL keeps the memory it took
 GRACE_SECONDS = 15.0  # after a statement's timeout, until its connection is cut
 
@@ -200,11 +200,12 @@ class Database:
 
     def _connect(self):
         """Return a new connection, or None after the database was found away."""
+        started = time.monotonic()
         try:
             connection = self._open(self.conninfo)
         except psycopg.OperationalError as error:
             if self._is_away_after(error):
-                self._lose(error)
+                self._lose(error, started)
                 return None
             self._say_lost(error)  # it is not away, but has no connection left for us
             message = "No further connection to the database could be opened; try again"
@@ -256,7 +257,7 @@ class Database:
 
     def _say_lost(self, error):
         now = time.monotonic()
-        if now - self._said > SAY_EVERY:
+        if not self._away and now - self._said > SAY_EVERY:
             self._said = now
             log.warning("lost a connection to the database: %s", _one_line(error))
         else:
@@ -264,16 +265,15 @@ class Database:
 
     # A database that is away
 
-    def _lose(self, error):
-        """The database is away: close what is idle, have one thread reach it again. Return the _Away."""
+    def _lose(self, error, since=None):
+        """The database is away, `since` (monotonic) or now: close what is idle, have one thread reach it again."""
         with self._lock:
             if self._away:
-                return self._away
-            self._away = away = _Away()
+                return
+            self._away = away = _Away(since or time.monotonic())
         log.warning("the database is away: %s", _one_line(error))
         self._discard_idle()
         threading.Thread(target=self._reach, args=(away,), daemon=True, name="database-reach").start()
-        return away
 
     def _reach(self, away):
         """Try to reach the database until it is back."""
@@ -315,15 +315,14 @@ class Database:
         """Find out that a database has stopped without closing its connections, as a frozen machine does."""
         while not ended.wait(WATCH_EVERY):
             now = time.monotonic()
-            calls = list(self._running.copy().values())
+            calls = [call for call in self._running.copy().values() if now - call.since > SUSPECT_AFTER]
             for call in calls:
                 if now - call.since > call.seconds + GRACE_SECONDS:
                     call.connection.cut()
-            if self._away or not any(now - call.since > SUSPECT_AFTER for call in calls):
-                continue
-            if not self._answers():
-                self._lose(f"it has not answered for {ANSWER_SECONDS:.0f} s")
-                for call in calls:
+            if calls and not self._away and not self._answers():
+                since = min(call.since for call in calls)
+                self._lose(f"it has not answered for {time.monotonic() - since:.0f} s", since)
+                for call in self._running.copy().values():
                     call.connection.cut()
 
     def _answers(self):
@@ -387,8 +386,8 @@ class _Call:
 class _Away:
     """A time without the database: since when (monotonic), the Events that it is back and that nobody tries now."""
 
-    def __init__(self):
-        self.since = time.monotonic()
+    def __init__(self, since):
+        self.since = since
         self.back = threading.Event()
         self.ended = threading.Event()
 
