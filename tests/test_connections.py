@@ -436,6 +436,21 @@ def test_cancel_ends_the_statement_of_that_thread_and_the_connection_stays(pool,
     assert [r.levelname for r in caplog.records if "client is gone" in r.message] == ["DEBUG"]
 
 
+def test_cancel_leaves_a_statement_alone_that_is_not_meant(pool):
+    running = threading.Event()
+
+    def sleep(connection):
+        running.set()
+        return connection.first("SELECT pg_sleep(0.5)::text", {}), threading.get_ident()
+
+    with ThreadPoolExecutor(1) as threads:
+        thread = threads.submit(threading.get_ident).result()
+        call = threads.submit(pool.run, sleep)
+        running.wait(10)
+        assert not pool.cancel(thread, lambda: False)
+        assert call.result() == ("", thread)
+
+
 def test_cancel_without_a_running_statement_does_nothing(pool):
     assert not pool.cancel(threading.get_ident())
     pool.run(one)

@@ -341,6 +341,7 @@ def _conninfo_of_running(data_dir):
     say(f"The data folder is {state}")
     if not embedded.is_running(state):
         _fail(f"PostgreSQL on {state} is not running; `torc-server run` starts and migrates it", NO_ANSWER)
+    embedded.forget_environment()
     return embedded.conninfo(state)
 
 

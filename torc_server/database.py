@@ -342,17 +342,17 @@ class Database:
 
     # Calls whose client is gone
 
-    def cancel(self, thread):
+    def cancel(self, thread, is_meant=lambda: True):
         """Cancel the statement that `thread` (its threading.get_ident()) is running now; return whether there is one.
 
         It does not wait. No later statement is hit: the thread does not go on before the cancellation has reached
-        PostgreSQL. The caller makes sure that the thread still serves the request that is meant.
+        PostgreSQL. is_meant: asked while the thread cannot go on to another request, whether this is the one to cancel.
         """
         call = self._running.get(thread)
         if call is None or call.canceled is not None:
             return call is not None
         call.canceled = canceled = threading.Event()
-        if self._running.get(thread) is not call:  # it has just ended, perhaps before it could see the event
+        if self._running.get(thread) is not call or not is_meant():  # it may have ended before it could see the event
             canceled.set()
             return False
         threading.Thread(target=_cancel, args=(call,), daemon=True, name="database-cancel").start()
@@ -397,6 +397,7 @@ class _Away:
 
 
 def _cancel(call):
+    log.debug("canceling a statement because its client is gone")
     try:
         call.connection.cancel_safe(timeout=CANCEL_SECONDS)
     except psycopg.Error as error:
@@ -409,7 +410,6 @@ def _is_settled(call):
     """Wait until the cancellation of a call has reached PostgreSQL and hits nothing more; false if that is unknown."""
     if not call.canceled.wait(2 * CANCEL_SECONDS):
         return False
-    log.debug("a statement was canceled because its client is gone")
     try:
         with contextlib.suppress(pg.QueryCanceled):  # it came after the statement had ended
             call.connection.execute(SESSION.backend_pid.sql)

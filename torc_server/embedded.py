@@ -79,10 +79,9 @@ def start(state, settings=None, tie=False, timeout=300):
     Raises EmbeddedError when it cannot be started, or does not answer within `timeout` seconds while it starts or
     recovers, or refuses us for PATIENCE.
 
-    Takes the PG* variables out of this process's environment: libpq would use them for what a conninfo leaves open.
+    Forgets the PG* variables (see forget_environment).
     """
-    for name in _environment_of_libpq():
-        del os.environ[name]
+    forget_environment()
     state = Path(state).resolve()
     _make_folder(state)
     end = time.monotonic() + timeout
@@ -103,6 +102,12 @@ def start(state, settings=None, tie=False, timeout=300):
             if time.monotonic() > end:
                 raise EmbeddedError(f"PostgreSQL in {state} does not answer: {_one_line(error)}") from error
         time.sleep(0.1)
+
+
+def forget_environment():
+    """Remove the PG* variables of this process: libpq would use them for what a conninfo leaves open."""
+    for name in _environment_of_libpq():
+        del os.environ[name]
 
 
 def stop(state, timeout=60):
