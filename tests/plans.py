@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from torc_server.database import HOT_TIMEOUT
+from torc_server.connections import SETTINGS
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def explained(database_url):
             SET auto_explain.log_timing = off;
             SET auto_explain.log_format = json;
             SET client_min_messages = log;
-            SET statement_timeout = '{HOT_TIMEOUT}';
+            SET statement_timeout = '{SETTINGS["statement_timeout"]}';
             SET jit = off
             """
         )

@@ -4,7 +4,8 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
-from torc_server.database import ATTEMPTS, Database, api_error
+from torc_server.database import ATTEMPTS, Database
+from torc_server.database_errors import api_error
 from torc_server.errors import ApiError
 
 

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from plans import cost, explained
 
-from torc_server.database import HOT_TIMEOUT, Database
+from torc_server.connections import SETTINGS
+from torc_server.database import Database
 from torc_server.repository import sql
 
 SMALL, LARGE = 100, 400  # jobs of the two workflows that are compared; about seven edges and links a job
@@ -353,7 +354,7 @@ def test_a_failure_at_the_head_of_40_000_levels_cancels_them_all_and_its_retry_t
             connection.execute(step, workflow)
         connection.execute("SELECT torc.recount_dependencies(%(w)s)", workflow)
         counted = "SELECT status::text, count(*) FROM torc.job WHERE workflow_id = %(w)s GROUP BY status"
-        assert connection.execute("SHOW statement_timeout").fetchone()[0] == HOT_TIMEOUT
+        assert connection.execute("SHOW statement_timeout").fetchone()[0] == SETTINGS["statement_timeout"]
         connection.execute(END_FIRST, workflow)
         assert dict(connection.execute(counted, workflow)) == {"failed": 1, "canceled": LEVELS + 99}
         connection.execute(

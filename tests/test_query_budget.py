@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from calls import ROUTES, prepared_call
 
-from torc_server.database import Connection
+from torc_server.connections import Connection
 
 BUDGET = {
     0: "system.ping system.get_version",

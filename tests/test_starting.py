@@ -7,13 +7,16 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import psycopg
 import pytest
-from support import BINARIES, Server, clean_environment, listens, wait_for
+from psycopg.conninfo import make_conninfo
+from support import BINARIES, PREFIX, Server, clean_environment, listens, wait_for
 
 from torc_server import embedded, gunicorn_conf
 
@@ -52,6 +55,14 @@ def own_server(session_folder):
         yield server.wait_until_it_listens()
     finally:
         server.stop()
+
+
+@pytest.fixture
+def new_name(database):
+    """The name of a database that the test makes; dropped afterwards."""
+    name = f"torc_test_{uuid.uuid4().hex[:8]}"
+    yield name
+    database.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def create_workflow(client, name="kept"):
@@ -93,6 +104,17 @@ def test_a_database_that_does_not_answer_is_refused(folder):
     assert "Connection refused" in said
 
 
+def test_a_database_that_is_not_in_utf8_is_refused(folder, new_name, database):
+    database.execute(
+        f"CREATE DATABASE {new_name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc"
+    )
+    url = make_conninfo(database.info.dsn, dbname=new_name)
+    said = refused(run(folder, "--port=0", f"--database-url={url}"))
+    assert "the database has the encoding LATIN1" in said and "createdb -E UTF8" in said
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT to_regnamespace('torc')").fetchone() == (None,)
+
+
 def test_a_data_folder_that_cannot_be_had_is_refused(folder):
     (folder / "file").touch()
     assert "cannot use the data folder" in refused(run(folder, "--port=0", f"--data-dir={folder / 'file' / 'data'}"))
@@ -115,6 +137,65 @@ def test_the_embedded_database_has_a_connection_for_each_thread_and_keeps_what_i
     assert settings["fsync"] == settings["synchronous_commit"] == settings["full_page_writes"] == "on"
     assert settings["listen_addresses"] == ""
     assert settings["idle_in_transaction_session_timeout"] != "0"
+
+
+# What libpq takes from the environment, and what would keep us from the embedded PostgreSQL
+SHELL = {
+    "PGSERVICE": "work", "PGHOSTADDR": "192.0.2.1", "PGHOST": "192.0.2.1", "PGPORT": "1", "PGUSER": "me",
+    "PGDATABASE": "mine", "PGOPTIONS": "-c no_such_setting=1", "PGCLIENTENCODING": "LATIN1", "PGSSLMODE": "verify-full",
+    "PGREQUIREAUTH": "scram-sha-256", "PGCHANNELBINDING": "require", "PGTARGETSESSIONATTRS": "standby",
+    "PGGSSENCMODE": "require", "PGCONNECT_TIMEOUT": "x",
+}  # fmt: skip
+
+
+def test_the_shells_variables_for_libpq_do_not_reach_the_embedded_postgresql(start_server, folder):
+    server = start_server(environment=SHELL)
+    workflow = create_workflow(server.client, "€")
+    killed = postmaster(server)
+    os.kill(killed, signal.SIGKILL)  # a worker starts it again
+
+    def answers_again():
+        return server.client.get(f"/workflows/{workflow}", status=None).status_code == 200 and (
+            postmaster(server) not in (None, killed)
+        )
+
+    wait_for(answers_again, timeout=30)
+    command = [BINARIES / "torc-server", "migrate", "--status", f"--data-dir={server.data_dir}"]
+    result = subprocess.run(command, env=clean_environment(folder, SHELL), cwd=folder, capture_output=True, text=True)
+    assert "the newest" in result.stdout, result.stderr
+    url = f"{server.url}{PREFIX}/workflows/{workflow}/events/stream"
+    with urllib.request.urlopen(url, timeout=20) as stream:
+        assert stream.readline() == b": listening\n"
+
+
+@pytest.mark.parametrize("name", ["a,b", "it's", 'say "x"', "back\\slash", "50%", "eq=ual", "ü €"])
+def test_a_data_folder_may_have_any_name(folder, name):
+    state = folder / name
+    try:
+        with psycopg.connect(embedded.start(state, tie=True)) as connection:
+            assert connection.execute("SHOW data_directory").fetchone() == (str(state / "data"),)
+        with psycopg.connect(embedded.start(state)) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        embedded.stop(state)
+
+
+def test_a_postgresql_that_lets_nobody_in_is_told_with_its_reason_within_10_s(folder):
+    state = folder / "data"
+    embedded.start(state, tie=True)
+    with psycopg.connect(embedded.conninfo(state), autocommit=True) as connection:
+        connection.execute("CREATE ROLE other SUPERUSER LOGIN")
+    hba = state / "data" / "pg_hba.conf"
+    hba.write_text("local all other trust\n")
+    embedded.stop(state)
+    started = time.monotonic()
+    try:
+        for _ in range(2):  # the second one attaches
+            with pytest.raises(embedded.EmbeddedError, match="refuses us: .*pg_hba.conf"):
+                embedded.start(state, tie=True)
+        assert time.monotonic() - started < 20
+    finally:
+        embedded.stop(state)
 
 
 def test_ctrl_c_stops_postgresql_too_and_starting_again_finds_the_data(start_server, folder):

@@ -34,8 +34,10 @@ def create_app(settings, conninfo, restart=None):
     auth.init_app(app)
 
     # State
-    app.extensions["database"] = database = Database(conninfo, restart)
-    app.extensions["presence"] = Presence(conninfo)
+    app.extensions["database"] = database = Database(
+        conninfo, restart, settings.listen_database_url, settings.all_threads
+    )
+    app.extensions["presence"] = Presence(settings.listen_database_url or conninfo)
     app.extensions["accounts"] = (
         Accounts(settings.auth_file, settings.credential_cache_ttl_secs, settings.threads)
         if settings.auth_file

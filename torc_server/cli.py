@@ -18,7 +18,7 @@ import click
 import psycopg
 from click.core import ParameterSource
 
-from torc_server import __version__, embedded, gunicorn_conf, migrations
+from torc_server import __version__, connections, embedded, gunicorn_conf, migrations
 from torc_server.htpasswd import HtpasswdError
 from torc_server.htpasswd_commands import htpasswd_group
 from torc_server.presence import Presence
@@ -46,7 +46,9 @@ def main():
         sys.exit(cli.main(arguments, "torc-server", standalone_mode=False, default_map=defaults, obj=found))
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
-    except (SettingsError, HtpasswdError, embedded.EmbeddedError, migrations.MigrationError) as error:
+    except (
+        SettingsError, HtpasswdError, embedded.EmbeddedError, migrations.MigrationError, connections.PoolerError
+    ) as error:  # fmt: skip
         _fail(error)
     except psycopg.errors.LockNotAvailable as error:
         _fail(f"the database is too busy to migrate ({_one_line(error)}); stop its servers, or try again")
@@ -105,12 +107,18 @@ def database_options(command):
         "database_url", "-d", "--database", "--database-url", metavar="URL", callback=_database_url,
         help="PostgreSQL URL (14 or newer). Without it: a PostgreSQL of its own in the data folder.",
     )
+    listen = option(
+        "listen_database_url", "--listen-database-url", metavar="URL", callback=_database_url,
+        show_default="the database URL",
+        help="PostgreSQL's own address, where the database URL leads to a pooler that gives each transaction another "
+        "session: for event streams and migrations, which need a session.",
+    )
     folder = option(
         "data_dir", "--data-dir", type=click.Path(path_type=Path), default=default_data_dir,
         show_default="~/.local/share/torc, for root /var/lib/torc; inside a checkout the one of `make serve`",
         help="Where the PostgreSQL of its own keeps its data.",
     )
-    return url(folder(command))
+    return url(listen(folder(command)))
 
 
 RUN_OPTIONS = (
@@ -255,7 +263,7 @@ def config(context, **values):
 def _toml(name, value):
     if value is None:
         return f"# {name} ="
-    if name == "database_url":
+    if name in ("database_url", "listen_database_url"):
         value = _without_password(value)
     value = str(value) if isinstance(value, Path) else value
     return f"{name} = {json.dumps(value, ensure_ascii=False)}"  # what TOML writes as JSON does
@@ -281,11 +289,14 @@ def serve(settings):
     _warn_of_foreign_variable()
     if settings.enforce_access_control and not settings.auth_file:
         say("Warning: access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
-    with _listen(settings) as listener, _database(settings) as (conninfo, restart), _presence(conninfo):
-        _bring_up_to_date(settings, conninfo)
-        _synchronize_admins(settings, conninfo)
-        _check_connections(settings, conninfo)
-        _run_gunicorn(settings, listener, conninfo, restart)
+    with _listen(settings) as listener, _database(settings) as (conninfo, restart):
+        session = connections.complete(settings.listen_database_url or conninfo)
+        _check_database(conninfo, session)
+        with _presence(session):
+            _bring_up_to_date(settings, session)
+            _synchronize_admins(settings, conninfo)
+            _check_connections(settings, conninfo)
+            _run_gunicorn(settings, listener, conninfo, restart)
 
 
 @cli.command()
@@ -297,7 +308,7 @@ def serve(settings):
     help="Only print the version; nothing is made or started. Exit code 0: current, 3: it must be migrated, "
     "4: it does not answer, 1: it is too new for this release.",
 )  # fmt: skip
-def migrate(database_url, data_dir, to, yes, status):
+def migrate(database_url, listen_database_url, data_dir, to, yes, status):
     """Bring the database to the newest schema.
 
     A downgrade is refused while servers are connected, and without --yes if it deletes data.
@@ -305,10 +316,12 @@ def migrate(database_url, data_dir, to, yes, status):
     if status and (to is not None or yes):
         raise click.UsageError("--status cannot be combined with --to or --yes")
     _warn_of_foreign_variable()
-    settings = Settings(database_url=database_url, data_dir=data_dir)
+    settings = Settings(database_url=database_url, listen_database_url=listen_database_url, data_dir=data_dir)
     if status:
         sys.exit(_print_status(settings))
     with _database(settings, attach=True) as (conninfo, _):
+        conninfo = connections.complete(listen_database_url or conninfo)
+        _check_database(conninfo, conninfo)
         for line in migrations.migrate(conninfo, to, lose_data=yes):
             click.echo(line)
         click.echo(_describe(migrations.status(conninfo)))
@@ -317,7 +330,8 @@ def migrate(database_url, data_dir, to, yes, status):
 def _print_status(settings):
     """Print where the database is and at which version; return the exit code that `migrate --status` promises."""
     try:
-        found = migrations.status(settings.database_url or _conninfo_of_running(settings.data_dir))
+        url = settings.listen_database_url or settings.database_url or _conninfo_of_running(settings.data_dir)
+        found = migrations.status(connections.complete(url))
     except psycopg.OperationalError as error:
         _fail(f"the database does not answer: {_one_line(error)}", NO_ANSWER)
     click.echo(_describe(found))
@@ -334,6 +348,7 @@ def _conninfo_of_running(data_dir):
     say(f"The data folder is {state}")
     if not embedded.is_running(state):
         _fail(f"PostgreSQL on {state} is not running; `torc-server run` starts and migrates it", NO_ANSWER)
+    embedded.forget_environment()
     return embedded.conninfo(state)
 
 
@@ -363,7 +378,7 @@ def _database(settings, attach=False):
     attach: if another torc-server owns the data folder, use its PostgreSQL instead of refusing.
     """
     if settings.database_url:
-        yield settings.database_url, None
+        yield connections.complete(settings.database_url), None
         return
     state = embedded.reachable_folder(settings.data_dir)
     if state != settings.data_dir.expanduser().resolve():
@@ -382,12 +397,9 @@ def _database(settings, attach=False):
     master = os.getpid()
 
     def restart():
-        """Called by a worker whose connection failed: start PostgreSQL again, unless the whole server is ending."""
+        """Called by a worker whose database is away: start PostgreSQL again, unless the whole server is ending."""
         if os.getppid() == master:
-            try:
-                embedded.start(state, options, timeout=30)
-            except embedded.EmbeddedError as error:  # the request is answered 503, the next one tries again
-                log.error("%s", error)
+            embedded.start(state, options, timeout=30)
 
     try:
         yield embedded.start(state, options, tie=True), restart
@@ -408,6 +420,21 @@ def _presence(conninfo):
     finally:
         if os.getpid() == master:  # a forked worker has the same socket and would end the master's session
             connection.close()
+
+
+def _check_database(conninfo, session):
+    """Refuse a database that is not in UTF-8, and poolers that cannot serve us. `session`: the conninfo for whatever
+    needs a session."""
+    encoding = connections.encoding(session)
+    if encoding != "UTF8":
+        raise SettingsError(f"the database has the encoding {encoding}; make one with: createdb -E UTF8 -T template0 …")
+    if connections.is_pooled_by_transaction(session):
+        raise SettingsError(
+            "the pooler at the database URL gives each transaction another session; "
+            "event streams and migrations need one: give PostgreSQL's own address with --listen-database-url"
+        )
+    if session != conninfo:
+        connections.is_pooled_by_transaction(conninfo)
 
 
 def _bring_up_to_date(settings, conninfo):

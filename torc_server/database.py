@@ -1,234 +1,424 @@
-"""Connections to PostgreSQL, opened when they are needed; what is retried; which errors are whose fault."""
+"""The connections of a process to PostgreSQL; what is tried again; what happens while the database is away."""
 
-import functools
+import contextlib
 import logging
-import os
 import random
-import re
-import select
-import sys
 import threading
 import time
 
 import psycopg
+from flask import has_request_context, request
 from psycopg import errors as pg
-from psycopg.adapt import PyFormat, Transformer
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import TransactionStatus
 
-from torc_server import __version__
-from torc_server.errors import ApiError
+from torc_server import connections
+from torc_server.connections import HOT_SECONDS, SESSION
+from torc_server.database_errors import LOST, api_error, is_lost, is_useless
+from torc_server.errors import ApiError, Later
 
 log = logging.getLogger("torc_server")
 
-HOT_TIMEOUT = "15s"  # of a statement; calls that walk a whole workflow get LONG_TIMEOUT, see repository.long_value()
-LONG_TIMEOUT = "10min"
-CONNECT_SECONDS = 5.0  # how long a request waits for a database that is away or recovering
-LOOK_AFTER = 0.5  # seconds of idleness after which a connection is looked at before it is used
+LONG_SECONDS = 600
+LONG_TIMEOUT = f"{LONG_SECONDS}s"
+CONNECT_SECONDS = 5.0  # how long after it was lost some requests still wait for the database
 ATTEMPTS = 10  # of a statement that deadlocks or cannot be serialized; the client never sees that
+PROBE_EVERY = 0.2  # seconds between two attempts to reach a database that is away
+SAY_EVERY = 60.0  # seconds between two lines in the log about the same trouble
+CANCEL_SECONDS = 5.0
 
-# A second of the same key is a conflict (409), but in these it is an id that stands twice in a list of the request.
-_LISTS = {
-    "job_depends_on_key": "depends_on_job_ids",
-    "job_input_file_key": "input_file_ids",
-    "job_output_file_key": "output_file_ids",
-    "job_input_user_data_key": "input_user_data_ids",
-    "job_output_user_data_key": "output_user_data_ids",
-}
+WATCH_EVERY = 0.5  # seconds
+SUSPECT_AFTER = 1.0  # seconds that a statement takes before the database is asked whether it still answers
+ANSWER_SECONDS = 3.0  # that it has for that
+WORN_AFTER = 1.0  # seconds of a long call, after which its connection is closed: PostgreSQL keeps the memory it took
+GRACE_SECONDS = 15.0  # after a statement's timeout, until its connection is cut
 
-# Columns of which the request knows another name.
-_NAMES = {"active_compute_node_id": "compute_node_id", "executed_by": "compute_node_id"}
-
-
-class Connection(psycopg.Connection):
-    """A connection with a short way to one value."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.last_used = time.monotonic()  # when it was last given back
-        self.statement_names = {}  # text of a statement: the name it is prepared under on this connection
-        self.transformer = Transformer(self)
-
-    def first(self, text, params):
-        """Return what execute(text, params).fetchone()[0] would, or None without a row. Raises psycopg.Error.
-
-        The statement is prepared when it is first sent, its parameters have the types that the statement gives them.
-        psycopg's cursor needs 50 µs for what is here one call of libpq: this saves a tenth of a small request's CPU.
-        """
-        sent, names = _numbered(text)
-        name = self.statement_names.get(text)
-        if name is None:
-            name = b"torc_%d" % len(self.statement_names)
-            self._check(self.pgconn.prepare(name, sent), ExecStatus.COMMAND_OK)
-            self.statement_names[text] = name
-        values = self.transformer.dump_sequence([params[name] for name in names], [PyFormat.TEXT] * len(names))
-        result = self._check(self.pgconn.exec_prepared(name, values), ExecStatus.TUPLES_OK)
-        self.transformer.set_pgresult(result)
-        return self.transformer.load_row(0, tuple)[0] if result.ntuples else None
-
-    def _check(self, result, wanted):
-        if result.status == wanted:
-            return result
-        if self.closed:  # then the result knows no SQLSTATE
-            raise psycopg.OperationalError(result.error_message.decode(errors="replace"))
-        raise pg.error_from_result(result)
-
-
-@functools.cache
-def _numbered(text):
-    """A statement with %(name)s parameters as PostgreSQL takes it, with $1, $2, …: (bytes, the names in that order)."""
-    names = []
-
-    def number(match):
-        if match[0] == "%%":
-            return "%"
-        if match[1] not in names:
-            names.append(match[1])
-        return f"${names.index(match[1]) + 1}"
-
-    return re.sub(r"%%|%\((\w+)\)s", number, text).encode(), names
+QUEUE_MS = 2000  # that a thread waits for a workflow's lock, in PostgreSQL's queue
+BRIEF_MS = 20  # the same for a lock that is mostly free by then, before the request goes to wait without a thread
 
 
 class Database:
     """The connections of this process, in autocommit: a transaction around each request cuts 12.3k statements/s to
     4.2k/s, and psycopg's pool costs a small read a quarter of its speed. There are never more than threads.
 
-    restart: called when the database does not answer; brings the embedded PostgreSQL back, if that is what we run on.
+    A database that cannot be reached, or does not answer, is away: one thread tries to reach it. In the first
+    CONNECT_SECONDS half of the threads at most wait for it; all other requests get 503 at once.
+
+    restart: called while the database is away; brings the embedded PostgreSQL back, if that is what we run on. What it
+    raises is logged, once a minute.
+    listen_conninfo: for connections that LISTEN, where `conninfo` leads to a pooler.
+    threads: how many call run() at the same time.
     """
 
-    def __init__(self, conninfo, restart=None):
+    def __init__(self, conninfo, restart=None, listen_conninfo=None, threads=8):
         self.conninfo = conninfo
+        self.listen_conninfo = listen_conninfo or conninfo
         self._restart = restart
+        self._threads = threads
         # The one used last is the next: few are busy, and those find their caches warm, here and in PostgreSQL.
         self._free = []
         self._connections = set()
+        self._running = {}  # thread: _Call
         self._lock = threading.Lock()
+        self._away = None
+        self._watching = None
+        self._places = threading.BoundedSemaphore(max(1, threads // 2))  # for threads that wait
+        self._pooled = {}  # conninfo: whether a pooler in between gives each transaction another session
+        self._said = float("-inf")  # when a lost connection was last logged
 
     def open(self):
-        """Start afresh in this process; connections are made when they are needed."""
-        self.__init__(self.conninfo, self._restart)
+        """Forget the connections of the process that we were forked from; watch that the database answers. Connections
+        are made when they are needed."""
+        self.__init__(self.conninfo, self._restart, self.listen_conninfo, self._threads)
+        self._watching = threading.Event()
+        threading.Thread(target=self._watch, args=(self._watching,), daemon=True, name="database-watch").start()
 
     def close(self):
         """Close all connections of this process."""
+        if self._watching:
+            self._watching.set()
         with self._lock:
+            if self._away:
+                self._away.ended.set()
+                self._away = None
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
+            self._free.clear()
 
-    def run(self, work):
-        """Return work(connection), tried again after a deadlock or a serialization failure. Raises ApiError."""
+    def run(self, work, seconds=HOT_SECONDS):
+        """Return work(connection), run again if nothing of it was done: after a deadlock, a serialization failure, or
+        on a connection that has become useless. Raises ApiError; Later, if the request may wait without a thread.
+
+        work: sends one statement, or one transaction, and nothing else.
+        seconds: the statement timeout. A connection that gives no answer after it is cut.
+        """
+        replaced = False
         for attempt in range(ATTEMPTS):
             try:
-                connection = self._take()
-                try:
-                    return work(connection)
-                finally:
-                    connection.last_used = time.monotonic()
-                    self._free.append(connection)
+                return self._run_once(work, seconds)
             except (pg.SerializationFailure, pg.DeadlockDetected) as error:
                 log.info("attempt %s failed, trying again: %s", attempt + 1, error.diag.message_primary)
                 time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 5)))
+            except pg.LockNotAvailable as error:
+                if error.diag.message_detail not in ("shared", "exclusive"):  # it has waited in PostgreSQL
+                    raise api_error(error) from error
+                return self._wait_for_lock(work, seconds, error)
             except psycopg.Error as error:
-                raise api_error(error) from error
+                if replaced or not is_useless(error):
+                    raise api_error(error) from error
+                replaced = True
         message = "The database connection met too many conflicts with other changes; try again"
         raise ApiError(503, message, {"Retry-After": "1"})
 
+    def _run_once(self, work, seconds):
+        connection = self._take()
+        thread = threading.get_ident()
+        outer = self._running.get(thread)
+        call = self._running[thread] = _Call(connection, time.monotonic(), seconds)
+        usable = False
+        try:
+            answer = work(connection)
+            usable = not connection.worn
+            if seconds > HOT_SECONDS and time.monotonic() - call.since > WORN_AFTER:
+                usable = False
+            return answer
+        except psycopg.Error as error:
+            usable = self._can_be_used_after(error, connection)
+            raise
+        finally:
+            if outer is None:
+                del self._running[thread]
+            else:
+                self._running[thread] = outer
+            if call.canceled is not None and not _is_settled(call):
+                usable = False
+            if usable:
+                self._free.append(connection)
+            else:
+                self._discard(connection)
+
+    # Locks of workflows: functions only try to take them, unless they are told to wait
+
+    def _wait_for_lock(self, work, seconds, error):
+        """Run the work again so that it waits for the lock, in its thread.
+
+        With a worker that runs a request again (torc.wait_until says how long) half of the threads at most wait at the
+        same time; all other calls raise Later. An exclusive lock must be queued for: between calls that share the
+        workflow an attempt may fail for ever. A shared one is waited for briefly, and queued for near the end.
+        """
+        until = request.environ.get("torc.wait_until") if has_request_context() else None
+        if until is None:
+            return self.run(_waiting(work, QUEUE_MS), seconds)
+        left = until - time.monotonic()
+        if left <= 0:
+            raise api_error(error) from error
+        queues = error.diag.message_detail == "exclusive" or left < QUEUE_MS / 1000 / 2
+        if self._places.acquire(blocking=False):
+            try:
+                return self.run(_waiting(work, QUEUE_MS if queues else BRIEF_MS), seconds)
+            except ApiError as refused:
+                if queues or not isinstance(refused.__cause__, pg.LockNotAvailable):
+                    raise
+            finally:
+                self._places.release()
+        raise Later(random.uniform(0.02, 0.1)) from error
+
+    # Connections
+
+    def connect(self, listen=False):
+        """Return a new connection, the caller's own to close; listen: one that can LISTEN.
+
+        Raises psycopg.OperationalError when the database is away for longer than CONNECT_SECONDS.
+        """
+        conninfo = self.listen_conninfo if listen else self.conninfo
+        end = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                return self._open(conninfo)
+            except psycopg.OperationalError as error:
+                if time.monotonic() > end:
+                    raise
+                if conninfo == self.conninfo and self._is_away_after(error):
+                    self._lose(error)
+            time.sleep(PROBE_EVERY)
+
     def _take(self):
         while True:
+            if away := self._away:
+                self._wait_for(away)
             try:
                 connection = self._free.pop()
             except IndexError:
-                break
-            # The look gives up the GIL, 8 % of a busy thread's time: only where the server had time to hang up.
-            idle = time.monotonic() - connection.last_used
-            if not (connection.closed or idle > LOOK_AFTER and _is_dead(connection)):
+                if connection := self._connect():
+                    return connection
+                continue
+            if connection.is_alive():
                 return connection
-            connection.close()
-            with self._lock:
-                self._connections.discard(connection)
-        connection = self.connect()
+            self._say_lost("the server has closed it")
+            self._discard(connection)
+            self._discard_idle(only_dead=True)
+
+    def _connect(self):
+        """Return a new connection, or None after the database was found away."""
+        started = time.monotonic()
+        try:
+            connection = self._open(self.conninfo)
+        except psycopg.OperationalError as error:
+            if self._is_away_after(error):
+                self._lose(error, started)
+                return None
+            self._say_lost(error)  # it is not away, but has no connection left for us
+            message = "No further connection to the database could be opened; try again"
+            raise ApiError(503, message, {"Retry-After": "1"}) from error
         with self._lock:
             self._connections.add(connection)
         return connection
 
-    def connect(self):
-        """Return a new connection, the caller's own to close. Raises psycopg.OperationalError after CONNECT_SECONDS."""
-        end = time.monotonic() + CONNECT_SECONDS
-        while True:
+    def _open(self, conninfo):
+        def is_pooled():
+            if conninfo not in self._pooled:
+                try:
+                    self._pooled[conninfo] = connections.is_pooled_by_transaction(conninfo)
+                except connections.PoolerError as error:
+                    raise psycopg.OperationalError(str(error)) from error
+            return self._pooled[conninfo]
+
+        return connections.connect(conninfo, is_pooled)
+
+    def _can_be_used_after(self, error, connection):
+        if connection.closed or is_lost(error) or is_useless(error):
+            self._say_lost(error)
+            self._discard_idle(only_dead=True)
+            return False
+        return not connection.worn and connection.pgconn.transaction_status == TransactionStatus.IDLE
+
+    def _is_away_after(self, error):
+        """Whether no connection could be opened because the database is away; it may just have too many."""
+        with self._lock:
+            others = list(self._connections)
+        return isinstance(error, pg.ConnectionTimeout) or all(connection.is_hung_up() for connection in others)
+
+    def _discard(self, connection):
+        with self._lock:
+            self._connections.discard(connection)
+        connection.close()
+
+    def _discard_idle(self, only_dead=False):
+        """Close the idle connections; where one was lost, the others may be."""
+        idle = []
+        with contextlib.suppress(IndexError):
+            while True:
+                idle.append(self._free.pop())
+        for connection in reversed(idle):
+            if only_dead and connection.is_alive():
+                self._free.append(connection)
+            else:
+                self._discard(connection)
+
+    def _say_lost(self, error):
+        now = time.monotonic()
+        if not self._away and now - self._said > SAY_EVERY:
+            self._said = now
+            log.warning("lost a connection to the database: %s", _one_line(error))
+        else:
+            log.debug("lost a connection to the database: %s", _one_line(error))
+
+    # A database that is away
+
+    def _lose(self, error, since=None):
+        """The database is away, `since` (monotonic) or now: close what is idle, have one thread reach it again."""
+        with self._lock:
+            if self._away:
+                return
+            self._away = away = _Away(since or time.monotonic())
+        log.warning("the database is away: %s", _one_line(error))
+        self._discard_idle()
+        threading.Thread(target=self._reach, args=(away,), daemon=True, name="database-reach").start()
+
+    def _reach(self, away):
+        """Try to reach the database until it is back."""
+        said = time.monotonic()
+        while not away.ended.is_set():
             try:
-                # psycopg prepares nothing itself: it would deallocate all statements, ours too, after each rollback
-                connection = Connection.connect(
-                    self.conninfo, autocommit=True, connect_timeout=5, prepare_threshold=None
-                )
-                connection.execute(
-                    f"SET statement_timeout = '{HOT_TIMEOUT}';"
-                    "SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'; SET jit = off;"
-                    "SET enable_seqscan = off"  # plans are kept: one made on an empty database must serve the full one
-                )
-                # What record_ro_crate() says about this server
-                connection.execute(
-                    "SELECT set_config('torc.version', %s, false), set_config('torc.program', %s, false)",
-                    [__version__, os.path.abspath(sys.argv[0])],
-                )
-                break
-            except psycopg.OperationalError as error:
-                if time.monotonic() > end:
-                    raise
-                log.warning("no connection to the database, trying again: %s", str(error).strip())
                 if self._restart:
                     self._restart()
-                time.sleep(0.1)
-        return connection
+                connection = self._open(self.conninfo)
+                break
+            except Exception as error:  # noqa: BLE001 (whatever it is: if this thread ended, nobody would try again)
+                if time.monotonic() - said > SAY_EVERY:
+                    said = time.monotonic()
+                    log.warning("the database is still away, after %.0f s: %s", said - away.since, _one_line(error))
+            away.ended.wait(PROBE_EVERY)
+        else:
+            return
+        with self._lock:
+            if self._away is not away:  # closed meanwhile
+                connection.close()
+                return
+            self._connections.add(connection)
+            self._free.append(connection)
+            self._away = None
+        away.back.set()
+        log.warning("the database is back, after %.1f s", time.monotonic() - away.since)
 
+    def _wait_for(self, away):
+        """Wait for the database if it is away for a short time only and few wait. Raises ApiError 503."""
+        if away.left() > 0 and self._places.acquire(blocking=False):
+            try:
+                if away.back.wait(away.left()):
+                    return
+            finally:
+                self._places.release()
+        raise ApiError(503, LOST, {"Retry-After": "1"})
 
-def _is_dead(connection):
-    """Whether the server has hung up: an idle connection has nothing to read but the end. No round trip (2 µs)."""
-    if connection.closed:
+    def _watch(self, ended):
+        """Find out that a database has stopped without closing its connections, as a frozen machine does."""
+        while not ended.wait(WATCH_EVERY):
+            now = time.monotonic()
+            calls = [call for call in self._running.copy().values() if now - call.since > SUSPECT_AFTER]
+            for call in calls:
+                if now - call.since > call.seconds + GRACE_SECONDS:
+                    call.connection.cut()
+            if calls and not self._away and not self._answers():
+                since = min(call.since for call in calls)
+                self._lose(f"it has not answered for {time.monotonic() - since:.0f} s", since)
+                for call in self._running.copy().values():
+                    call.connection.cut()
+
+    def _answers(self):
+        with contextlib.suppress(IndexError):
+            connection = self._free.pop()
+            if connection.answers(ANSWER_SECONDS):
+                self._free.append(connection)
+                return True
+            self._discard(connection)
+        try:
+            self._open(self.conninfo).close()
+        except pg.ConnectionTimeout:
+            return False
+        except psycopg.Error:  # it answers no; what it has closed is found without us
+            pass
         return True
-    readable, _, _ = select.select([connection.fileno()], [], [], 0)
-    if not readable:
+
+    # Calls whose client is gone
+
+    def cancel(self, thread, is_meant=lambda: True):
+        """Cancel the statement that `thread` (its threading.get_ident()) is running now; return whether there is one.
+
+        It does not wait. No later statement is hit: the thread does not go on before the cancellation has reached
+        PostgreSQL. is_meant: asked while the thread cannot go on to another request, whether this is the one to cancel.
+        """
+        call = self._running.get(thread)
+        if call is None or call.canceled is not None:
+            return call is not None
+        call.canceled = canceled = threading.Event()
+        if self._running.get(thread) is not call or not is_meant():  # it may have ended before it could see the event
+            canceled.set()
+            return False
+        threading.Thread(target=_cancel, args=(call,), daemon=True, name="database-cancel").start()
+        return True
+
+
+def _waiting(work, milliseconds):
+    """The work in a transaction in which locks are waited for."""
+
+    def waiting(connection):
+        with connection.transaction():
+            connection.execute(SESSION.wait_for_locks.sql, {"milliseconds": str(milliseconds)})
+            return work(connection)
+
+    return waiting
+
+
+class _Call:
+    """What a thread is doing: on which connection, since when (monotonic), its statement timeout in seconds; canceled
+    is an Event once somebody cancels it, set when PostgreSQL has been told."""
+
+    __slots__ = ("connection", "since", "seconds", "canceled")
+
+    def __init__(self, connection, since, seconds):
+        self.connection = connection
+        self.since = since
+        self.seconds = seconds
+        self.canceled = None
+
+
+class _Away:
+    """A time without the database: since when (monotonic), the Events that it is back and that nobody tries now."""
+
+    def __init__(self, since):
+        self.since = since
+        self.back = threading.Event()
+        self.ended = threading.Event()
+
+    def left(self):
+        """For how many seconds requests may still wait."""
+        return max(0, self.since + CONNECT_SECONDS - time.monotonic())
+
+
+def _cancel(call):
+    log.debug("canceling a statement because its client is gone")
+    try:
+        call.connection.cancel_safe(timeout=CANCEL_SECONDS)
+    except psycopg.Error as error:
+        log.debug("a statement could not be canceled: %s", _one_line(error))
+    finally:
+        call.canceled.set()
+
+
+def _is_settled(call):
+    """Wait until the cancellation of a call has reached PostgreSQL and hits nothing more; false if that is unknown."""
+    if not call.canceled.wait(2 * CANCEL_SECONDS):
         return False
-    try:  # a notice, or the end
-        connection.pgconn.consume_input()
-    except psycopg.OperationalError:
-        return True
-    return connection.closed or connection.pgconn.status != ConnStatus.OK
+    try:
+        with contextlib.suppress(pg.QueryCanceled):  # it came after the statement had ended
+            call.connection.execute(SESSION.backend_pid.sql)
+    except psycopg.Error:
+        return False
+    return True
 
 
-def api_error(error):
-    """The ApiError for an error of the database: our own SQLSTATEs carry their HTTP status; the rest is by class."""
-    state = error.sqlstate or ""
-    if state.startswith("TC"):
-        extra = psycopg.types.json.json.loads(error.diag.message_detail or "{}")
-        return ApiError(int(state[2:]), error.diag.message_primary, **extra)
-    if isinstance(error, pg.ForeignKeyViolation):
-        return _unknown_id(error.diag)
-    if isinstance(error, pg.UniqueViolation):
-        return _stored_already(error.diag)
-    if state.startswith("54"):  # program limits, such as the 2,700 bytes of a key: sent again, it fails again
-        return ApiError(422, "The request holds a text that is too long, or JSON that is too deep, to be stored")
-    if isinstance(error, pg.QueryCanceled):
-        return ApiError(503, "The database connection took too long for this call; try again", {"Retry-After": "5"})
-    if isinstance(error, (psycopg.OperationalError, pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow)):
-        log.warning("lost the database: %s", str(error).strip())
-        return ApiError(503, "The connection to the database was lost; try again", {"Retry-After": "1"})
-    if isinstance(error, pg.DataError):
-        # Validation lets only storable values through; should one slip, it is still the request's, and nothing changed.
-        log.warning("the database refused a value: %s", error)
-        return ApiError(422, "The request holds a value that cannot be stored")
-    raise error
-
-
-def _unknown_id(diag):
-    field = diag.constraint_name.removeprefix(f"{diag.table_name}_").removesuffix("_fkey")
-    field = _NAMES.get(field, field)
-    if field == "workflow_id":  # deleted after the statement had found it
-        return ApiError(404, "Workflow not found: it has just been deleted")
-    return ApiError(422, f"{field}: there is no such row", field=field)
-
-
-def _stored_already(diag):
-    if field := _LISTS.get(diag.constraint_name):
-        return ApiError(422, f"{field}: an id stands twice in the list", field=field)
-    columns = diag.constraint_name.removeprefix(f"{diag.table_name}_").removesuffix("_key")
-    columns = re.sub("(_id|_name)_", r"\1, ", columns)
-    return ApiError(409, f"There is one with the same {columns} already", field=columns)
+def _one_line(error):
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -27,7 +27,9 @@ import psycopg
 
 SUPERUSER = DATABASE = "torc"
 ACCOUNT = "torc-postgres"
+SEPARATORS = ',"\\\n'  # in lists of folders and hosts
 ROOTS_FOLDER = Path("/var/lib/torc")
+PATIENCE = 5  # seconds
 LOG_LIMIT = 10 * 1024 * 1024
 
 # Durability is never relaxed: an answered request survives kill -9 of anything.
@@ -74,11 +76,16 @@ def start(state, settings=None, tie=False, timeout=300):
 
     settings: {name: text} for PostgreSQL's command line; whoever attaches to a running one gets what is set there.
     tie: it ends (cleanly) when the process of the calling thread ends, however it ends.
-    Raises EmbeddedError when it does not answer within `timeout` seconds or cannot be started.
+    Raises EmbeddedError when it cannot be started, or does not answer within `timeout` seconds while it starts or
+    recovers, or refuses us for PATIENCE.
+
+    Forgets the PG* variables (see forget_environment).
     """
+    forget_environment()
     state = Path(state).resolve()
     _make_folder(state)
     end = time.monotonic() + timeout
+    refused = _Refusal()
     while True:
         lock = _lock_of_server(state)
         if lock is not None:
@@ -90,9 +97,17 @@ def start(state, settings=None, tie=False, timeout=300):
             psycopg.connect(conninfo(state), connect_timeout=5).close()
             return conninfo(state)
         except psycopg.OperationalError as error:  # it starts, recovers or stops just now
+            if refused.lasts(error):
+                raise EmbeddedError(f"PostgreSQL in {state} refuses us: {_one_line(error)}") from error
             if time.monotonic() > end:
                 raise EmbeddedError(f"PostgreSQL in {state} does not answer: {_one_line(error)}") from error
         time.sleep(0.1)
+
+
+def forget_environment():
+    """Remove the PG* variables of this process: libpq would use them for what a conninfo leaves open."""
+    for name in _environment_of_libpq():
+        del os.environ[name]
 
 
 def stop(state, timeout=60):
@@ -193,16 +208,37 @@ def _start(state, settings, tie, end, lock):
             start_new_session=True,  # Ctrl-C in a terminal reaches us, and we stop PostgreSQL last
         )
     _children.append(server)
+    refused = _Refusal()
     while True:
         try:
             _create_database(state)
             return conninfo(state)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
+            if refused.lasts(error):
+                raise EmbeddedError(f"PostgreSQL in {state} refuses us: {_one_line(error)}") from error
             if server.poll() is not None or time.monotonic() > end:
                 tail = log.read_bytes()[-500:].decode(errors="replace").strip().splitlines()
                 reason = tail[-1] if tail else _one_line(error)
                 raise EmbeddedError(f"PostgreSQL did not start: {reason} (more in {log})") from error
         time.sleep(0.05)
+
+
+class _Refusal:
+    """Tells a PostgreSQL that will not let us in from one that starts or recovers, which may take minutes."""
+
+    def __init__(self):
+        self._since = None
+
+    def lasts(self, error):
+        """Whether the errors of connecting have been refusals for PATIENCE."""
+        text = str(error)
+        answered = "FATAL:" in text or "Permission denied" in text
+        if not answered or "the database system is" in text:  # starting up, in recovery mode, shutting down …
+            self._since = None
+            return False
+        now = time.monotonic()
+        self._since = self._since or now
+        return now - self._since > PATIENCE
 
 
 def _create_database(state):
@@ -257,7 +293,8 @@ def _remove_stale_pid_file(data):
 
 def _socket_folder(state):
     folder = state / "run"
-    if len(os.fsencode(folder / ".s.PGSQL.5432")) <= 100:  # the kernel allows 108 bytes
+    fits = len(os.fsencode(folder / ".s.PGSQL.5432")) <= 100  # the kernel allows 108 bytes
+    if fits and not set(str(folder)) & set(SEPARATORS):
         return folder
     name = f"torc-{os.geteuid()}-{hashlib.sha256(os.fsencode(state)).hexdigest()[:12]}"
     return Path("/run" if os.geteuid() == 0 else tempfile.gettempdir()) / name
@@ -350,7 +387,11 @@ def _copy_binaries(package, copy):
 
 
 def _environment():
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {name: value for name, value in os.environ.items() if name not in _environment_of_libpq()}
+
+
+def _environment_of_libpq():
+    return [name for name in os.environ if name.startswith("PG")]
 
 
 def _run(command, uid, gid):

@@ -42,8 +42,11 @@ class ApiError(Exception):
 
 
 class Later(Exception):
-    """The request waits for something. Whoever called the application shall run it again after `delay` seconds, and
-    meanwhile keep no thread for it."""
+    """The request waits for something; nothing of it was done. Whoever called the application shall run it again after
+    `delay` seconds, and meanwhile keep no thread for it.
+
+    It leaves the application as an exception, and only for a server that says that it does so (see Database.run).
+    """
 
     def __init__(self, delay):
         super().__init__(f"run the request again after {delay} s")
@@ -62,6 +65,23 @@ def init_app(app):
     app.register_error_handler(ApiError, ApiError.response)
     app.register_error_handler(HTTPException, _from_framework)
     app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Later, _pass_on)
+    app.handle_exception = _unless_later(app.handle_exception)
+
+
+def _pass_on(error):
+    raise error
+
+
+def _unless_later(handle_exception):
+    """Flask's last resort, which makes a 500 of whatever an error handler raises, but not of Later."""
+
+    def handle(error):
+        if isinstance(error, Later):
+            raise error
+        return handle_exception(error)
+
+    return handle
 
 
 def _from_framework(error):

@@ -9,7 +9,7 @@ import aiosql
 from flask import current_app
 
 from torc_server.auth import caller
-from torc_server.database import LONG_TIMEOUT
+from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
 from torc_server.errors import ApiError
 from torc_server.migrations import sql_folder
 from torc_server.spool import Spool
@@ -49,7 +49,7 @@ def long_value(statement, **params):
         _close_if_grown(connection, found, *params.values())
         return found
 
-    return _database().run(work)
+    return _database().run(work, LONG_SECONDS)
 
 
 def _close_if_grown(connection, *values):
@@ -99,7 +99,7 @@ def spool(statement, write, order_by=None, **params):
         _close_if_grown(connection, longest)
         return file
 
-    return _database().run(work)
+    return _database().run(work, LONG_SECONDS)
 
 
 def spool_pieces(statement, pieces, write, **params):

@@ -63,6 +63,7 @@ class Settings:
     answer_timeout_secs: int = 30  # without progress
     keepalive_secs: int = 75
     database_url: str | None = None  # None: the embedded PostgreSQL in data_dir
+    listen_database_url: str | None = None  # for connections that need a session of their own; None: database_url
     data_dir: Path = field(default_factory=default_data_dir)
     log_level: str = "info"
     completion_check_interval_secs: float = 30.0  # accepted and unused: dependents are released at once

@@ -164,7 +164,7 @@ class Streams:
         had_connection = False
         while True:
             try:
-                with self._database.connect() as connection:
+                with self._database.connect(listen=True) as connection:
                     connection.execute(sql.event_stream.name_connection.sql)
                     if had_connection:
                         self._register(connection)

@@ -232,9 +232,12 @@ class Worker(BaseWorker):
 
     def _cancel_abandoned(self, now):
         """Cancel the statements of requests whose clients have hung up."""
-        for thread, (connection, since) in list(self._running.items()):
+        for thread, request in list(self._running.items()):
+            connection, since = request
             if now - since > TICK and connection.is_gone():
-                self.wsgi.extensions["database"].cancel(thread)
+                self.wsgi.extensions["database"].cancel(
+                    thread, lambda thread=thread, request=request: self._running.get(thread) is request
+                )
 
     # Threads
 

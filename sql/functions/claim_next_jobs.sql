@@ -47,7 +47,7 @@ BEGIN
     IF p_caller.enforced THEN
         PERFORM torc.share_workflow(p_workflow_id, p_caller);
     ELSE
-        PERFORM pg_advisory_xact_lock_shared(p_workflow_id);
+        PERFORM torc.take_shared_lock(p_workflow_id);
     END IF;
     SELECT NOT is_canceled AND (
         SELECT true

@@ -72,7 +72,7 @@ DECLARE
 BEGIN
     PERFORM torc.authorize_side_effects(v_workflow_ids, p_caller);
     FOREACH v_workflow_id IN ARRAY v_workflow_ids LOOP
-        PERFORM pg_advisory_xact_lock(v_workflow_id);
+        PERFORM torc.take_exclusive_lock(v_workflow_id);
     END LOOP;
     PERFORM id FROM torc.resource_requirements WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
     IF EXISTS (

@@ -3,6 +3,9 @@
 --   2. for claims by resources, the workflow's claim lock (key: the complement of the id);
 --   3. the job's own row, then dependents by id, then action rows by id.
 -- Each is a statement of its own: work in the statement that waited would see the state from before the wait.
+-- A workflow's lock is only tried while torc.try_locks is on, and is waited for, up to lock_timeout, otherwise: whoever
+-- does not get it raises 55P03 with DETAIL shared or exclusive, having done nothing, and what asks again or waits is
+-- decided outside. (An attempt costs 2 µs more than lock itself.)
 -- All of them check existence and access after the wait; they raise TC404 and TC403. Under access control they check
 -- before, too: an outsider neither waits for a lock nor makes others wait behind him.
 
@@ -15,7 +18,7 @@ BEGIN
     IF p_caller.enforced THEN
         PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     END IF;
-    PERFORM pg_advisory_xact_lock_shared(p_workflow_id);
+    PERFORM torc.take_shared_lock(p_workflow_id);
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
 END
 $$;
@@ -29,8 +32,35 @@ BEGIN
     IF p_caller.enforced THEN
         PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     END IF;
-    PERFORM pg_advisory_xact_lock(p_workflow_id);
+    PERFORM torc.take_exclusive_lock(p_workflow_id);
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+END
+$$;
+
+-- The locks themselves. Raise 55P03.
+CREATE OR REPLACE FUNCTION torc.take_shared_lock(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF coalesce(current_setting('torc.try_locks', true), '') <> 'on' THEN
+        PERFORM pg_advisory_xact_lock_shared(p_workflow_id);
+    ELSIF NOT pg_try_advisory_xact_lock_shared(p_workflow_id) THEN
+        RAISE lock_not_available USING MESSAGE = 'the workflow is locked', DETAIL = 'shared';
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION torc.take_exclusive_lock(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF coalesce(current_setting('torc.try_locks', true), '') <> 'on' THEN
+        PERFORM pg_advisory_xact_lock(p_workflow_id);
+    ELSIF NOT pg_try_advisory_xact_lock(p_workflow_id) THEN
+        RAISE lock_not_available USING MESSAGE = 'the workflow is locked', DETAIL = 'exclusive';
+    END IF;
 END
 $$;
 
@@ -45,7 +75,7 @@ BEGIN
     IF p_caller.enforced THEN
         PERFORM torc.share_workflow(v_workflow_id, p_caller);
     ELSE
-        PERFORM pg_advisory_xact_lock_shared(v_workflow_id);
+        PERFORM torc.take_shared_lock(v_workflow_id);
     END IF;
     RETURN v_workflow_id;
 END

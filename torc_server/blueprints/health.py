@@ -4,6 +4,7 @@ import psycopg
 from flask import Blueprint, current_app
 
 from torc_server import migrations, wire
+from torc_server.connections import SESSION
 from torc_server.errors import ApiError
 
 blueprint = Blueprint("health", __name__)
@@ -17,11 +18,17 @@ def healthz():
 
 @blueprint.get("/readyz")
 def readyz():
-    """Say that the database answers and has the schema of this release; else 503."""
+    """Say that the database answers, takes changes and has the schema of this release; else 503."""
     try:
-        current = current_app.extensions["database"].run(migrations.is_current)
+        current, writable = current_app.extensions["database"].run(_ask)
     except psycopg.Error as error:
         raise ApiError(503, "The database connection cannot be used; the log says why") from error
     if not current:
         raise ApiError(503, "The database does not have the schema of this release")
+    if not writable:
+        raise ApiError(503, "The connection leads to a database that is read only at the moment")
     return wire.json_value({"status": "ok"})
+
+
+def _ask(connection):
+    return migrations.is_current(connection), connection.execute(SESSION.is_writable.sql).fetchone()[0]
