@@ -142,7 +142,7 @@ def test_requests_sent_at_once_are_answered_one_after_the_other(impatient, conne
 def test_beyond_the_limit_the_oldest_idle_connection_is_closed_and_without_one_a_new_one_is_503(
     start_server, fresh_database_url
 ):
-    server = start_server(database_url=fresh_database_url, workers=1, max_connections=20)
+    server = start_server(database_url=fresh_database_url, workers=1, max_connections=20, head_timeout_secs=60)
     whole = HALF_HEAD.replace(b"X-Half", b"X-Whole: 1\r\n\r\n")
     with contextlib.ExitStack() as stack:
 
@@ -203,3 +203,11 @@ def test_the_deadlines_are_settings_with_the_documented_defaults():
         "handshake_timeout_secs": 10, "head_timeout_secs": 10, "body_timeout_secs": 30, "answer_timeout_secs": 30,
         "keepalive_secs": 75,
     }  # fmt: skip
+
+
+def test_an_unknown_transfer_encoding_is_501_and_says_so(impatient, connect):
+    (sock,) = connect(1, f"POST {PREFIX}/workflows HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: braille\r\n\r\n".encode())
+    answer = b"".join(iter(lambda: sock.recv(1000), b""))
+    assert answer.startswith(b"HTTP/1.1 501 ")
+    assert b"braille" in answer
+    assert b"The server failed" not in answer

@@ -1,9 +1,11 @@
 """The application for any WSGI server: `gunicorn 'torc_server.wsgi:app'`, with any worker class.
 
 It is configured by the environment (TORC_DATABASE_URL and the other TORC_<OPTION>) and the TOML files, as
-`torc-server run` is. It brings no PostgreSQL of its own and does not migrate: type `torc-server migrate` first.
-`--worker-class torc_server.worker.Worker` makes waiting clients and event streams cost no threads.
+`torc-server run` is. It brings no PostgreSQL and does not migrate: type `torc-server migrate` first. With
+`--worker-class torc_server.worker.Worker` waiting clients and event streams take no threads.
 """
+
+import os
 
 from torc_server.app import create_app
 from torc_server.cli import settings_of_environment
@@ -17,4 +19,13 @@ def _create_app():
     return create_app(settings, settings.database_url)
 
 
+def _open():
+    """Begin in this process with connections and threads of its own."""
+    for name in ("database", "presence", "accounts"):
+        if app.extensions[name]:
+            app.extensions[name].open()
+
+
 app = _create_app()
+_open()
+os.register_at_fork(after_in_child=_open)  # a server that loads the application before it forks
