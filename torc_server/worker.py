@@ -324,18 +324,28 @@ class Worker(BaseWorker):
         finally:
             with contextlib.suppress(OSError, ValueError):  # closed: the worker stops
                 self._waiting.watch_again(listener.fileno())
-        if len(self._connections) >= self._most_connections and not self._drop_idle():
-            self._refuse_connection(sock)
+        try:
+            connection = self._new_connection(sock, address, listener.getsockname())
+        except OSError:  # the client is gone
+            sock.close()
             return
+        with self._lock:
+            self._connections.add(connection)
+            are_too_many = len(self._connections) > self._most_connections
+        if are_too_many and not self._drop_idle():
+            self._refuse_connection(connection)
+        else:
+            self._advance(connection)
+
+    def _new_connection(self, sock, address, server_address):
         sock.setblocking(False)
         self._find_dead(sock)
         if self._tls:
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         reader = RequestReader(self.cfg, address, self._body_limit)
-        connection = ClientConnection(sock, address, listener.getsockname(), reader)
+        connection = ClientConnection(sock, address, server_address, reader)
         connection.deadline = time.monotonic() + self._seconds[connection.waits_for]
-        self._connections.add(connection)
-        self._advance(connection)
+        return connection
 
     def _find_dead(self, sock):
         """Have the kernel end the connection of a client whose machine is gone."""
@@ -356,11 +366,12 @@ class Worker(BaseWorker):
             self._close(connection)
         return bool(dropped)
 
-    def _refuse_connection(self, sock):
+    def _refuse_connection(self, connection):
         error = ApiError(503, "This server has too many connections; try again", {"Retry-After": "1"})
-        with sock, contextlib.suppress(OSError):
-            if not self._tls:
-                sock.send(as_bytes(error))
+        if not self._tls:  # a handshake would take as much as a request
+            with contextlib.suppress(OSError):
+                connection.sock.send(as_bytes(error))
+        self._close(connection)
 
     def _advance(self, connection, step=None):
         """Go on with a connection, beginning with `step`, until it waits or belongs to another thread."""
