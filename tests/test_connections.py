@@ -21,6 +21,7 @@ from torc_server.connections import SETTINGS, Connection
 from torc_server.database import LONG_SECONDS, Database
 from torc_server.database_errors import api_error
 from torc_server.errors import ApiError, Later
+from torc_server.repository import GROWN
 from torc_server.settings import Settings
 
 ONE = "SELECT %(one)s::int"
@@ -182,21 +183,16 @@ def test_a_plan_whose_tables_have_changed_is_no_error(pool, database):
         database.execute("DROP TABLE public.changing")
 
 
-@pytest.mark.parametrize("text", ["8" * (connections.LARGE + 1), "8"])
-def test_a_connection_is_closed_after_a_large_value_in_either_direction(pool, text):
-    large = len(text) > connections.LARGE
-
-    def sent(connection):
-        connection.first("SELECT length(%(text)s)", {"text": text})
-        return connection
-
-    def received(connection):
-        connection.first("SELECT repeat('8', %(count)s)", {"count": len(text)})
-        return connection
-
-    assert pool.run(sent).closed == large
-    assert pool.run(received).closed == large
-    assert pool.run(one) == 1
+@pytest.mark.parametrize("size", [GROWN + 1, 8])
+def test_a_connection_is_closed_after_a_long_value_in_either_direction(app, client, size):
+    pool = app.extensions["database"]
+    workflow = client.post("/workflows", json={"name": "w", "user": "u", "description": "8" * size}).json["id"]
+    used = pool.run(lambda connection: connection)
+    client.put(f"/workflows/{workflow}", json={"name": "w", "user": "u", "description": "9" * size})
+    assert used.closed == (size > GROWN)
+    used = pool.run(lambda connection: connection)
+    client.get(f"/workflows/{workflow}")
+    assert used.closed == (size > GROWN)
 
 
 def test_a_connection_is_closed_after_a_long_call_because_its_memory_may_have_grown(pool):

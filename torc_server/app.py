@@ -35,7 +35,7 @@ def create_app(settings, conninfo, restart=None):
 
     # State
     app.extensions["database"] = database = Database(
-        conninfo, restart, settings.listen_database_url, settings.all_threads
+        conninfo, restart, settings.listen_database_url, settings.threads
     )
     app.extensions["presence"] = Presence(settings.listen_database_url or conninfo)
     app.extensions["accounts"] = (

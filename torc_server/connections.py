@@ -29,7 +29,6 @@ SESSION = aiosql.from_path(sql_folder() / "queries" / "session.sql", "psycopg")
 
 HOT_SECONDS = 15  # of a statement; calls that walk a whole workflow get LONG_TIMEOUT, see repository.long_value()
 CONNECT_SECONDS = 5  # for one attempt to open a connection
-LARGE = 4 << 20  # bytes sent or received at once, after which a connection is closed: libpq and PostgreSQL keep buffers
 
 # What each statement of ours runs under. Plans are kept: one made on an empty database must serve the full one.
 SETTINGS = {
@@ -61,7 +60,7 @@ class PoolerError(ValueError):
 class Connection(psycopg.Connection):
     """A connection with a short way to one value.
 
-    worn: close it after use; first() sets it after LARGE bytes, and so does code that moves as many in another way.
+    worn: close it after use; set when its buffers have grown, or its session has ended.
     pooled: the next transaction may run in another session.
     """
 
@@ -96,15 +95,7 @@ class Connection(psycopg.Connection):
         values = self.transformer.dump_sequence([params[name] for name in names], [PyFormat.TEXT] * len(names))
         result = self._check(self.pgconn.exec_prepared(name, values), ExecStatus.TUPLES_OK)
         self.transformer.set_pgresult(result)
-        for value in values:
-            if value and len(value) > LARGE:
-                self.worn = True
-        if not result.ntuples:
-            return None
-        value = self.transformer.load_row(0, tuple)[0]
-        if type(value) is str and len(value) > LARGE:
-            self.worn = True
-        return value
+        return self.transformer.load_row(0, tuple)[0] if result.ntuples else None
 
     def _check(self, result, wanted):
         if result.status == wanted:

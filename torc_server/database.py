@@ -38,7 +38,7 @@ BRIEF_MS = 20  # the same for a lock that is mostly free by then, before the req
 
 class Database:
     """The connections of this process, in autocommit: a transaction around each request cuts 12.3k statements/s to
-    4.2k/s, and psycopg's pool costs a small read a quarter of its speed. There are never more than threads.
+    4.2k/s, and psycopg's pool costs a small read a quarter of its speed. There are no more than calls at a time.
 
     A database that cannot be reached, or does not answer, is away: one thread tries to reach it. In the first
     CONNECT_SECONDS half of the threads at most wait for it; all other requests get 503 at once.
@@ -46,7 +46,7 @@ class Database:
     restart: called while the database is away; brings the embedded PostgreSQL back, if that is what we run on. What it
     raises is logged, once a minute.
     listen_conninfo: for connections that LISTEN, where `conninfo` leads to a pooler.
-    threads: how many call run() at the same time.
+    threads: how many serve small requests; half as many calls may wait at the same time.
     """
 
     def __init__(self, conninfo, restart=None, listen_conninfo=None, threads=8):

@@ -53,9 +53,9 @@ def long_value(statement, **params):
 
 
 def _close_if_grown(connection, *values):
-    """Close a connection that has carried a long value."""
+    """Have a connection closed after use that has carried a long value."""
     if any(type(value) is str and len(value) > GROWN for value in values):
-        connection.close()
+        connection.worn = True
 
 
 def row_json(statement, table, row_id, read=value, **params):
@@ -122,7 +122,7 @@ def spool_pieces(statement, pieces, write, **params):
         _close_if_grown(connection, longest)
         return file
 
-    return _database().run(work)
+    return _database().run(work, LONG_SECONDS)
 
 
 @contextmanager
