@@ -323,7 +323,7 @@ def test_a_stream_ends_when_its_caller_loses_access(start_server, fresh_database
     alice, bob = ("alice", "long enough"), ("bob", "long enough")
     workflow = server.client.post("/workflows", json={"name": "w", "user": "alice"}, user=alice).json["id"]
     group = server.client.post("/access_groups", json={"name": "g"}, user=alice).json["id"]
-    member = {"user_name": "bob", "role": "member"}
+    member = {"user_name": "bob", "role": "member", "group_id": group}
     server.client.post(f"/access_groups/{group}/members", json=member, user=alice)
     server.client.post(f"/workflows/{workflow}/access_groups/{group}", user=alice)
     streams = [

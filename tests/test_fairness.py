@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 
+import psutil
 import psycopg
 import pytest
 from support import PREFIX, HttpClient, wait_for
@@ -100,6 +101,26 @@ def test_calls_that_walk_a_locked_workflow_wait_for_it_and_keep_no_small_call_wa
     assert statuses == [200] * 10
     assert median < 0.5
     assert longest < 3
+
+
+def test_health_and_ping_answer_at_once_while_all_threads_wait_for_a_frozen_database(start_server):
+    server = start_server(workers=1, threads=2)
+    workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
+    postgres = [p for p in psutil.Process(server.process.pid).children(recursive=True) if p.name() == "postgres"]
+    for process in postgres:
+        process.suspend()
+    try:
+        with busy(8, lambda: HttpClient(server.url).get(f"/workflows/{workflow}", status=None).status_code) as statuses:
+            time.sleep(0.5)
+            client = HttpClient(server.url)
+            started = time.monotonic()
+            client.get("/healthz", prefix="")
+            client.get("/ping")
+            assert time.monotonic() - started < 1
+            wait_for(lambda: 503 in statuses, timeout=30)
+    finally:
+        for process in postgres:
+            process.resume()
 
 
 def test_a_call_whose_client_is_gone_is_canceled_in_the_database(server, database):

@@ -38,7 +38,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
 from torc_server.errors import OWN_FAULT, ApiError, Later
-from torc_server.lanes import LANES
+from torc_server.lanes import AT_ONCE, LANES
 from torc_server.memory import return_free_blocks
 from torc_server.request_reader import RequestReader
 from torc_server.streams import Subscription
@@ -276,6 +276,8 @@ class Worker(BaseWorker):
     def _run_or_queue(self, connection):
         """Run a whole request in this thread, if it is a small one and a thread is left; return whether it is
         answered."""
+        if connection.lane == AT_ONCE:
+            return self._serve(connection)
         if connection.lane is not None:
             self._lane_queues[connection.lane].put(connection)
             return False

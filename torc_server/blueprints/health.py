@@ -6,11 +6,13 @@ from flask import Blueprint, current_app
 from torc_server import migrations, wire
 from torc_server.connections import SESSION
 from torc_server.errors import ApiError
+from torc_server.lanes import AT_ONCE, lane
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
+@lane(AT_ONCE)
 def healthz():
     """Say that the process answers."""
     return wire.json_value({"status": "ok"})

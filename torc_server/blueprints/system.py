@@ -5,6 +5,7 @@ import importlib.metadata
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.lanes import AT_ONCE, lane
 from torc_server.schemas.system import PingResponse, VersionResponse
 
 API_VERSION = "0.12.0"  # of the HTTP contract; clients refuse another major version
@@ -14,6 +15,7 @@ blueprint = Blueprint("system", __name__)
 
 @blueprint.get("/ping")
 @wire.answers(PingResponse)
+@lane(AT_ONCE)
 def ping():
     """Say that the server answers.
 
