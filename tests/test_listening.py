@@ -47,7 +47,8 @@ def test_host_none_opens_no_port(start_server, database_url, path):
     wait_for(lambda: f"serves unix:{path}" in server.log.read_text(), timeout=30, what="the server")
     UnixClient(path).get("/ping")
     listening = [c for c in open(f"/proc/{server.process.pid}/net/tcp") if c.split()[3] == "0A"]
-    sockets = {os.readlink(f"/proc/{server.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.process.pid}/fd")}
+    folder = f"/proc/{server.process.pid}/fd"
+    sockets = {os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
     assert not [line for line in listening if f"socket:[{line.split()[9]}]" in sockets]
 
 
@@ -80,7 +81,7 @@ def test_the_socket_of_a_killed_server_is_taken_over_and_that_of_a_living_one_an
         ({"socket": "x", "socket_mode": "rw"}, "--socket-mode: 'rw' is not a file mode such as 0660"),
         ({"socket": "x", "socket_group": "nobody-has-it"}, "cannot listen on the unix socket x:"),
         ({"socket": "/" + "x" * 108}, "is longer than the 107 bytes that Linux allows"),
-        ({"socket": "/no/such/folder/torc.sock"}, "cannot listen on the unix socket /no/such/folder/torc.sock: No such"),
+        ({"socket": "/no/such/torc.sock"}, "cannot listen on the unix socket /no/such/torc.sock: No such"),
     ],
 )
 def test_a_socket_that_cannot_be_made_is_one_line(folder, database_url, options, reason):

@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -23,7 +24,9 @@ from torc_server import __version__, connections, embedded, gunicorn_conf, liste
 from torc_server.htpasswd import HtpasswdError
 from torc_server.htpasswd_commands import htpasswd_group
 from torc_server.master import RESTART_ONLY
+from torc_server.nginx_config import nginx_config_command
 from torc_server.presence import Presence
+from torc_server.service import install_command, service_group
 from torc_server.settings import (
     LOG_LEVELS,
     Settings,
@@ -78,6 +81,7 @@ def option(*names, **arguments):
 
 
 cli.add_command(htpasswd_group)
+cli.add_command(nginx_config_command)
 
 
 class NameList(click.ParamType):
@@ -259,6 +263,10 @@ def run(check=False, **values):
     serve(settings)
 
 
+install_command(run_options, lambda: run.params)
+cli.add_command(service_group)
+
+
 def settings_of_environment():
     """Return the Settings that `torc-server run` without options has. Raises SettingsError, click.ClickException."""
     found = read_config_files()
@@ -270,9 +278,13 @@ def settings_of_environment():
 
 @cli.command()
 @run_options
+@click.option("--template", is_flag=True, help="Print a file with all settings, explained and commented out.")
 @click.pass_context
-def config(context, **values):
+def config(context, template=False, **values):
     """Print the settings that `run` would use, as a TOML file, and where each comes from. Takes the options of run."""
+    if template:
+        click.echo(_template())
+        return
     settings = Settings(**values)
     settings.check()
     click.echo("[server]")
@@ -282,13 +294,35 @@ def config(context, **values):
         click.echo(f"# ignored, because there is no such setting: {key}")
 
 
+def _template():
+    """A TOML file that explains each setting, in the order of the help, with its default."""
+    lines = [
+        "# Settings of torc-server, with their defaults: ./torc.toml, ~/.config/torc/config.toml or",
+        "# /etc/torc/config.toml. Made by `torc-server config --template`.",
+        "[server]",
+    ]
+    for parameter in run.params:
+        if parameter.name not in {field.name for field in dataclasses.fields(Settings)}:
+            continue
+        shown = parameter.show_default if isinstance(parameter.show_default, str) else None
+        told = [parameter.help or f"One of {', '.join(parameter.type.choices)}."] + [f"Default: {shown}."] * bool(shown)
+        default = getattr(Settings(), parameter.name) if shown is None else None
+        setting = "= …" if default is None else f"= {_as_toml(default)}"
+        lines += ["", *textwrap.wrap(" ".join(told), 98, initial_indent="# ", subsequent_indent="# ")]
+        lines.append(f"# {parameter.name} {setting}")
+    return "\n".join(lines)
+
+
+def _as_toml(value):
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)  # TOML writes it alike
+
+
 def _toml(name, value):
     if value is None:
         return f"# {name} ="
     if name in ("database_url", "listen_database_url"):
         value = _without_password(value)
-    value = str(value) if isinstance(value, Path) else value
-    return f"{name} = {json.dumps(value, ensure_ascii=False)}"  # what TOML writes as JSON does
+    return f"{name} = {_as_toml(value)}"
 
 
 def _without_password(url):

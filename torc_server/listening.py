@@ -1,7 +1,7 @@
 """The sockets on which the server listens: TCP, a unix socket, or those that it was started with.
 
-Sockets are passed as systemd does it (sd_listen_fds(3)): descriptors from 3 on, LISTEN_FDS says how many, LISTEN_PID for
-whom. A reload passes them to the next program in the same way, so they are never closed in between.
+Sockets are passed as systemd does it (sd_listen_fds(3)): descriptors from 3 on, LISTEN_FDS says how many, LISTEN_PID
+for whom. A reload passes them to the next program in the same way, so they are never closed in between.
 """
 
 import os
