@@ -5,7 +5,6 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -295,64 +294,3 @@ def test_the_compose_file_starts_servers_whose_connections_the_database_allows()
 def test_the_settings_in_the_containerfile_are_settings():
     text = (DEPLOY / "container/Containerfile").read_text()
     assert {name.lower() for name in re.findall(r"TORC_(\w+)=", text)} - {"admin_users"} <= vars(Settings()).keys()
-
-
-def _can_make_a_clean_root():
-    tried = ["unshare", "--mount", "--pid", "--fork", "true"]
-    return os.geteuid() == 0 and shutil.which("unshare") and subprocess.run(tried, capture_output=True).returncode == 0
-
-
-@pytest.mark.long
-@pytest.mark.skipif(not _can_make_a_clean_root(), reason="no root that may mount")
-def test_the_steps_of_the_containerfile_give_a_server_in_a_clean_root(tmp_path_factory):
-    """Without a builder: the RUN and COPY lines in a root that has only this machine's programs, and the CMD as its
-    user; pip must reach a registry."""
-    root = tmp_path_factory.mktemp("root")
-    text = re.sub(r"\\\n", " ", (DEPLOY / "container/Containerfile").read_text())
-    steps = re.findall(r"^RUN (.*)$", text, re.M)
-    environment = dict(re.findall(r"(\w+)=(\S+)", re.search(r"^ENV (.*)$", text, re.M)[1]))
-    assert len(steps) == 4
-    program = root / "program"
-    program.write_text(CLEAN_ROOT.format(root=root, source=ROOT, python=Path(sys.base_prefix), steps="\n".join(steps)))
-    environment |= {"TORC_REQUIRE_AUTH": "false", "TORC_AUTH_FILE": "", "TORC_PORT": "0"}
-    settings = " ".join(f"{name}={value}" for name, value in environment.items() if name != "PATH")
-    program.write_text(program.read_text().replace("SETTINGS", settings))
-    done = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-eu", program],
-        capture_output=True, text=True, timeout=500, env={"PATH": os.environ["PATH"], **_proxies()},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    assert "TORC_SERVER_PORT=" in done.stdout
-    assert "Stopping PostgreSQL" in done.stderr
-
-
-def _proxies():
-    return {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy") or k.startswith(("PIP_", "SSL_"))}
-
-
-CLEAN_ROOT = """
-mkdir -p {root}/r; mount -t tmpfs -o mode=0755 tmpfs {root}/r; cd {root}/r
-for each in usr bin sbin lib lib64 etc dev; do
-    [ -e /$each ] || continue
-    mkdir -p $each
-    case $each in
-    etc) cp -a /etc/. etc/ ;;
-    *) mount --rbind /$each $each ;;
-    esac
-done
-mkdir -p proc tmp var/lib root opt src .{python}
-mount -t proc proc proc; chmod 1777 tmp
-mount --rbind {python} .{python}
-cp -r {source}/torc_server {source}/sql {source}/setup.cfg {source}/setup.py {source}/pyproject.toml \
-    {source}/MANIFEST.in {source}/README.md {source}/LICENSE {source}/CHANGELOG.md src/
-ln -sf {python}/bin/python3 opt/python3
-chroot . /bin/sh -eu <<'STEPS'
-export PATH={python}/bin:$PATH
-id torc >/dev/null 2>&1 && userdel torc
-{steps}
-chmod 0755 / /root /opt 2>/dev/null || true
-cd /data
-setpriv --reuid 1001 --regid 0 --clear-groups env HOME=/data SETTINGS \
-    timeout -s TERM 20 /opt/torc/venv/bin/torc-server run || [ $? = 124 ]
-STEPS
-"""
