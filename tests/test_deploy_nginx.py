@@ -111,6 +111,11 @@ def test_what_nginx_could_not_use_is_refused(options, reason):
         nginx_config(Settings(), **{"server_name": "_", **options})
 
 
+def test_a_port_that_nobody_knows_is_refused():
+    with pytest.raises(SettingsError, match="set a port or a socket"):
+        nginx_config(Settings(port=0), "_")
+
+
 # Errors
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from torc_server.settings import NO_TCP, SettingsError
+from torc_server.settings import SettingsError
 
 TEMPLATES = Path(__file__).parent / "ops_templates"
 READ_SECS = 620  # the database ends the longest statements after ten minutes (database.LONG_TIMEOUT)
@@ -70,7 +70,9 @@ def nginx_config(
 def _own_address(settings):
     if settings.socket:
         return f"unix:{settings.socket.absolute()}"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", NO_TCP: ""}.get(settings.host, settings.host)
+    if not settings.port:
+        raise SettingsError("with port 0 nobody knows where the server will listen: set a port or a socket")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host else host
     return f"{'https://' if settings.https else ''}{host}:{settings.port}"
 
