@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 from nginx import NGINX, Nginx, ProxyClient, free_port
-from support import BINARIES, PREFIX, clean_environment, wait_for
+from support import BINARIES, PREFIX, Server, clean_environment, wait_for
 
 from torc_server.nginx_config import ERRORS, nginx_config
 from torc_server.settings import Settings, SettingsError
@@ -40,18 +40,19 @@ def certificate(authority, folder):
     return folder / "cert.pem", folder / "key.pem"
 
 
-@pytest.fixture
-def served(start_server, fresh_database_url, folder):
+@pytest.fixture(scope="module")
+def served(module_database_url, session_folder):
     """A server on a unix socket, and its Settings."""
-    path = folder / "torc.sock"
-    options = {"socket": path, "max_request_body_mb": 1, "keepalive_secs": 20}
-    server = start_server(database_url=fresh_database_url, **options)
-    return server, Settings(**options)
+    folder = session_folder / "behind-nginx"
+    options = {"socket": folder / "torc.sock", "max_request_body_mb": 1, "keepalive_secs": 20}
+    server = Server(folder, database_url=module_database_url, **options).wait_until_it_listens()
+    yield server, Settings(**options)
+    server.stop()
 
 
-@pytest.fixture
-def nginx(served, folder):
-    with Nginx(folder / "nginx", served[1]) as nginx:
+@pytest.fixture(scope="module")
+def nginx(served, session_folder):
+    with Nginx(session_folder / "nginx", served[1]) as nginx:
         yield nginx
 
 
@@ -59,15 +60,15 @@ def make_workflow(client, **more):
     return client.post("/workflows", json={"name": "w", "user": "u", **more}).json["id"]
 
 
-def test_the_api_is_served_over_a_unix_socket_on_kept_connections(nginx, folder):
+def test_the_api_is_served_over_a_unix_socket_on_kept_connections(nginx, served):
     client = ProxyClient(nginx.url)
     workflow = make_workflow(client)
     for _ in range(20):
         assert client.get(f"/workflows/{workflow}").json["name"] == "w"
     client.put(f"/workflows/{workflow}", json={"name": "v", "user": "u"})
     assert client.delete(f"/workflows/{workflow}").json["id"] == workflow
-    line = (nginx.folder / "access.log").read_text().splitlines()[0]
-    assert re.search(rf'"POST {PREFIX}/workflows HTTP/1.1" 200 .* unix:{folder}/torc.sock 200 ', line)
+    line = f'"GET {PREFIX}/workflows/{workflow} HTTP/1.1" 200 .* unix:{served[1].socket} 200 '
+    assert len(re.findall(line, (nginx.folder / "access.log").read_text())) == 20
 
 
 def test_sizes_and_timeouts_are_those_of_the_settings():
