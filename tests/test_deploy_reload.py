@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def reload(server, times=1):
-    """Send SIGHUP; return the line that it wrote."""
+    """Send SIGHUP; return the line that it wrote. The connection of server.client is closed: its worker will end."""
+    server.client.close()
     before = len(reports(server))
     for _ in range(times):
         server.process.send_signal(signal.SIGHUP)
