@@ -5,7 +5,7 @@ FAST := not clients and not long and not slow
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate test test-fast test-long test-oldest lint openapi openapi-check clients clients-test bench clean
+.PHONY: help .venv serve migrate test test-fast test-long test-oldest lint openapi openapi-check deploy-files clients clients-test bench clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ openapi: .venv/installed ## write openapi/openapi.yaml, the description of the i
 
 openapi-check: .venv/installed ## check that openapi/openapi.yaml is what the code says
 	bash openapi/sync_openapi.sh check
+
+deploy-files: .venv/installed ## write the files of deploy/ that are made from the settings
+	@.venv/bin/python tests/deploy_files.py
 
 clients: .venv/clients ## make the Python, Rust and Julia clients in build/clients from openapi/openapi.yaml
 	@bash openapi/sync_openapi.sh clients

@@ -73,10 +73,13 @@ class Client:
         if params:
             path += "?" + urlencode({k: _query_value(v) for k, v in params.items()}, doseq=True)
         response = self._send(method, prefix + path, body, headers)
-        check_answer(method, prefix + path, response)
+        self._check(method, prefix + path, response)
         if status is not None and response.status_code != status:
             raise AssertionError(f"{method} {path}: {response.status_code}, not {status}: {response.text[:2000]}")
         return response
+
+    def _check(self, method, target, response):
+        check_answer(method, target, response)
 
 
 def basic(name, password):
@@ -184,7 +187,7 @@ class Server:
 
     def wait_for_workers(self, count, without=()):
         """Wait until there are that many, none of them `without`: seen in one look, since one may end between two."""
-        wait_for(lambda: len(now := self.workers()) == count and not {*now} & {*without}, what="the workers")
+        wait_for(lambda: len(now := self.workers()) == count and not {*now} & {*without}, 30, "the workers")
 
     def stop(self, how=signal.SIGTERM, timeout=40):
         """Send the signal, wait for the end, check that nothing listens; return the exit code."""

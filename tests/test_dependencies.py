@@ -8,7 +8,16 @@ the module that uses it; the last part may be an attribute that the class sets o
     click.ParamType.envvar_list_splitter                       cli
     click.core.ParameterSource.DEFAULT_MAP                     cli
     flask.Flask.ensure_sync                                    app
-    gunicorn.app.base.BaseApplication.reload                   gunicorn_conf
+    gunicorn.arbiter.Arbiter.LISTENERS                         master
+    gunicorn.arbiter.Arbiter.WORKERS                           master
+    gunicorn.arbiter.Arbiter.murder_workers                    master
+    gunicorn.arbiter.Arbiter.num_workers                       master
+    gunicorn.arbiter.Arbiter.reload                            master
+    gunicorn.arbiter.Arbiter.spawn_worker                      master
+    gunicorn.arbiter.Arbiter.start                             master
+    gunicorn.arbiter.Arbiter.stop                              master
+    gunicorn.arbiter.Arbiter.systemd                           master
+    gunicorn.arbiter.Arbiter.timeout                           master
     gunicorn.config.Config.settings                            worker
     gunicorn.http.body.Body                                    request_reader
     gunicorn.http.body.Body.failed                             request_reader
@@ -27,6 +36,7 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.http.wsgi.Response.should_close                   worker
     gunicorn.http.wsgi.create                                  worker
     gunicorn.sock.ssl_context                                  worker
+    gunicorn.systemd.sd_notify                                 master
     gunicorn.workers.base.Worker.PIPE                          worker
     gunicorn.workers.base.Worker.handle_error                  worker
     gunicorn.workers.base.Worker.load_wsgi                     worker

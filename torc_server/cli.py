@@ -10,18 +10,23 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import sys
+import textwrap
 from pathlib import Path
 
 import click
 import psycopg
 from click.core import ParameterSource
 
-from torc_server import __version__, connections, embedded, gunicorn_conf, migrations
+from torc_server import __version__, connections, embedded, gunicorn_conf, listening, master, migrations
 from torc_server.htpasswd import HtpasswdError
 from torc_server.htpasswd_commands import htpasswd_group
+from torc_server.master import RESTART_ONLY
+from torc_server.nginx_config import nginx_config_command
 from torc_server.presence import Presence
+from torc_server.service import install_command, service_group
 from torc_server.settings import (
     LOG_LEVELS,
     Settings,
@@ -76,6 +81,7 @@ def option(*names, **arguments):
 
 
 cli.add_command(htpasswd_group)
+cli.add_command(nginx_config_command)
 
 
 class NameList(click.ParamType):
@@ -122,8 +128,18 @@ def database_options(command):
 
 
 RUN_OPTIONS = (
-    option("host", "-H", "--host", "-u", "--url", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all."),
+    option(
+        "host", "-H", "--host", "-u", "--url", default="127.0.0.1",
+        help="Address to listen on; 0.0.0.0 for all; none for the unix socket only.",
+    ),
     option("port", "-p", "--port", default=8080, type=click.IntRange(0, 65535), help="0 picks a free one."),
+    option(
+        "socket", "--socket", type=click.Path(path_type=Path), metavar="PATH",
+        help="A unix socket to listen on as well, for a proxy on this machine, whose X-Forwarded-… are believed there. "
+        "It never speaks TLS.",
+    ),
+    option("socket_mode", "--socket-mode", default="0660", metavar="MODE", help="Who may connect to the unix socket."),
+    option("socket_group", "--socket-group", metavar="GROUP", help="Group of the unix socket, that of nginx say."),
     option(
         "workers", "--workers", default=default_workers, type=click.IntRange(1), show_default="cores, at least 2",
         help="Processes.",
@@ -229,28 +245,46 @@ def run_options(command):
 
 @cli.command()
 @run_options
-def run(**values):
-    """Serve until stopped: SIGTERM lets running requests finish, SIGHUP restarts the workers one by one."""
+@click.option("--check", is_flag=True, help="Start nothing; find out whether a start or a reload would fail, and why.")
+def run(check=False, **values):
+    """Serve until stopped.
+
+    SIGTERM lets running requests finish. SIGHUP takes up the settings files, certificates and code without losing a
+    request, and says what changed and what needs a restart.
+    """
     settings = Settings(**values)
     settings.check()
+    if check:
+        _check_start(settings)
+        say("The settings and the database are fine")
+        return
     for key in click.get_current_context().obj.unknown:
         say(f"Warning: there is no setting {key}")
     serve(settings)
 
 
+install_command(run_options, lambda: run.params)
+cli.add_command(service_group)
+
+
 def settings_of_environment():
     """Return the Settings that `torc-server run` without options has. Raises SettingsError, click.ClickException."""
     found = read_config_files()
-    settings = Settings(**run.make_context("torc-server", [], default_map=found.values).params)
+    values = run.make_context("torc-server", [], default_map=found.values).params
+    settings = Settings(**{name: value for name, value in values.items() if name != "check"})
     settings.check()
     return settings
 
 
 @cli.command()
 @run_options
+@click.option("--template", is_flag=True, help="Print a file with all settings, explained and commented out.")
 @click.pass_context
-def config(context, **values):
+def config(context, template=False, **values):
     """Print the settings that `run` would use, as a TOML file, and where each comes from. Takes the options of run."""
+    if template:
+        click.echo(_template())
+        return
     settings = Settings(**values)
     settings.check()
     click.echo("[server]")
@@ -260,13 +294,35 @@ def config(context, **values):
         click.echo(f"# ignored, because there is no such setting: {key}")
 
 
+def _template():
+    """A TOML file that explains each setting, in the order of the help, with its default."""
+    lines = [
+        "# Settings of torc-server, with their defaults: ./torc.toml, ~/.config/torc/config.toml or",
+        "# /etc/torc/config.toml. Made by `torc-server config --template`.",
+        "[server]",
+    ]
+    for parameter in run.params:
+        if parameter.name not in {field.name for field in dataclasses.fields(Settings)}:
+            continue
+        shown = parameter.show_default if isinstance(parameter.show_default, str) else None
+        told = [parameter.help or f"One of {', '.join(parameter.type.choices)}."] + [f"Default: {shown}."] * bool(shown)
+        default = getattr(Settings(), parameter.name) if shown is None else None
+        setting = "= …" if default is None else f"= {_as_toml(default)}"
+        lines += ["", *textwrap.wrap(" ".join(told), 98, initial_indent="# ", subsequent_indent="# ")]
+        lines.append(f"# {parameter.name} {setting}")
+    return "\n".join(lines)
+
+
+def _as_toml(value):
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)  # TOML writes it alike
+
+
 def _toml(name, value):
     if value is None:
         return f"# {name} ="
     if name in ("database_url", "listen_database_url"):
         value = _without_password(value)
-    value = str(value) if isinstance(value, Path) else value
-    return f"{name} = {json.dumps(value, ensure_ascii=False)}"  # what TOML writes as JSON does
+    return f"{name} = {_as_toml(value)}"
 
 
 def _without_password(url):
@@ -289,14 +345,56 @@ def serve(settings):
     _warn_of_foreign_variable()
     if settings.enforce_access_control and not settings.auth_file:
         say("Warning: access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
-    with _listen(settings) as listener, _database(settings) as (conninfo, restart):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # until it can be served; the default would end us
+    before = master.former_state()
+    wanted = settings
+    if before:
+        settings = _as_before(settings, before["settings"])
+    with _listeners(settings) as (listeners, passed), _database(settings) as (conninfo, restart):
         session = connections.complete(settings.listen_database_url or conninfo)
         _check_database(conninfo, session)
         with _presence(session):
             _bring_up_to_date(settings, session)
             _synchronize_admins(settings, conninfo)
             _check_connections(settings, conninfo)
-            _run_gunicorn(settings, listener, conninfo, restart)
+            state = master.current_state(settings, before["passed"] if before else passed)
+            if before:
+                say(master.describe_changes(before, state, wanted))
+            _run_gunicorn(settings, listeners, conninfo, restart, before["workers"] if before else [], state)
+
+
+def _as_before(settings, former):
+    """The settings, but for those that a reload cannot change."""
+    paths = {"socket", "data_dir"}
+    kept = {name: Path(former[name]) if name in paths and former[name] else former[name] for name in RESTART_ONLY}
+    return dataclasses.replace(settings, **kept)
+
+
+@contextlib.contextmanager
+def _listeners(settings):
+    """Give (listening sockets, whether they were passed to us). What has not been detached at the end is closed."""
+    listeners, passed = listening.listen(settings)
+    try:
+        yield listeners, passed
+    finally:
+        if not passed:
+            listening.remove([each for each in listeners if each.fileno() != -1])
+
+
+def _check_start(settings):
+    """Find what would keep a server from starting, or from being reloaded, beyond the settings: the application, and
+    the database if it runs. Raises what `run` would raise."""
+    from torc_server.app import create_app
+
+    create_app(settings, settings.database_url or "")
+    running = settings.listen_database_url or settings.database_url
+    if not running and embedded.has_database(settings.data_dir):
+        state = embedded.reachable_folder(settings.data_dir)
+        running = embedded.conninfo(state) if embedded.is_running(state) else None
+    if running:
+        found = migrations.status(running)
+        if found.version and not found.current:
+            raise migrations.MigrationError(_describe(found))
 
 
 @cli.command()
@@ -384,6 +482,8 @@ def _database(settings, attach=False):
     if state != settings.data_dir.expanduser().resolve():
         say(f"PostgreSQL's account cannot reach {settings.data_dir.resolve()}: the data folder is {state}")
     owner = embedded.own(state)
+    if owner is not None:
+        os.set_inheritable(owner.fileno(), True)  # the lock lasts through a reload, which costs one descriptor
     if owner is None and attach:
         say(f"The data folder is {state}; its PostgreSQL is running")
         yield embedded.start(state), None
@@ -394,17 +494,17 @@ def _database(settings, attach=False):
         )
     say(f"Starting PostgreSQL on {state}")
     options = {"max_connections": str(settings.connections + SPARE_CONNECTIONS)}
-    master = os.getpid()
+    main_process = os.getpid()
 
     def restart():
         """Called by a worker whose database is away: start PostgreSQL again, unless the whole server is ending."""
-        if os.getppid() == master:
+        if os.getppid() == main_process:
             embedded.start(state, options, timeout=30)
 
     try:
         yield embedded.start(state, options, tie=True), restart
     finally:
-        if os.getpid() == master:  # a forked worker leaves through here too
+        if os.getpid() == main_process:  # a forked worker leaves through here too
             say("Stopping PostgreSQL")
             embedded.stop(state)
             owner.close()
@@ -414,11 +514,11 @@ def _database(settings, attach=False):
 def _presence(conninfo):
     """Show that a server is connected from before the check of the version: its workers show it only later."""
     connection = Presence(conninfo).connect()
-    master = os.getpid()
+    main_process = os.getpid()
     try:
         yield
     finally:
-        if os.getpid() == master:  # a forked worker has the same socket and would end the master's session
+        if os.getpid() == main_process:  # a forked worker has the same socket and would end the master's session
             connection.close()
 
 
@@ -469,36 +569,30 @@ def _check_connections(settings, conninfo):
         )
 
 
-def _listen(settings):
-    """The listening socket: bound before anything is started, so that a busy port is told at once."""
-    address = (settings.host, settings.port)
-    try:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = min(found, key=lambda f: f[0] != socket.AF_INET)  # localhost: 127.0.0.1 before ::1
-        listener = socket.create_server(address, family=family, backlog=2048)
-    except OSError as error:
-        where = f"{settings.host}, port {settings.port}"
-        raise SettingsError(f"cannot listen on {where}: {error.strerror}; choose others with --host, --port") from error
-    # Connections inherit it when they are made. Those made while we still start would take 40 ms more for each answer.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def _run_gunicorn(settings, listener, conninfo, restart):
+def _run_gunicorn(settings, listeners, conninfo, restart, former, state):
     from torc_server.app import create_app  # not needed to migrate
 
-    port = listener.getsockname()[1]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    url = f"{'https' if settings.https else 'http'}://{host}:{port}"
+    port = listening.port(listeners)
+    where = [] if port is None else [_url(settings, port)]
+    where += [f"unix:{each.getsockname()}" for each in listeners if each.family == socket.AF_UNIX]
 
     def when_ready(server):
-        print(f"TORC_SERVER_PORT={port}", flush=True)
-        say(f"torc-server {__version__} serves {url} ({settings.workers} workers with {settings.threads} threads)")
-        say(f"Try: curl {url}/torc-service/v1/ping")
+        if port is not None and not former:
+            print(f"TORC_SERVER_PORT={port}", flush=True)
+        threads = f"{settings.workers} workers with {settings.threads} threads"
+        say(f"torc-server {__version__} serves {' and '.join(where)} ({threads})")
+        master.notify(f"STATUS=serves {' and '.join(where)}")
+        if port is not None and not former:
+            say(f"Try: curl {where[0]}/torc-service/v1/ping")
 
     gunicorn_conf.allow_open_files(settings.max_connections)
-    options = gunicorn_conf.options(settings, listener.detach(), when_ready)
-    gunicorn_conf.Server(options, lambda: create_app(settings, conninfo, restart=restart)).run()
+    options = gunicorn_conf.options(settings, [each.detach() for each in listeners], when_ready)
+    gunicorn_conf.Server(options, lambda: create_app(settings, conninfo, restart=restart), former, state).run()
+
+
+def _url(settings, port):
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"{'https' if settings.https else 'http'}://{host}:{port}"
 
 
 def _set_up_logging(settings):

@@ -7,6 +7,7 @@ import signal
 
 from gunicorn.app.base import BaseApplication
 
+from torc_server.master import Master
 from torc_server.memory import return_large_blocks
 from torc_server.proxies import networks
 from torc_server.worker import SPARE_FILES, Worker
@@ -18,12 +19,15 @@ _LOG_LEVELS = {"error": "error", "warn": "warning", "warning": "warning", "info"
 
 
 class Server(BaseApplication):
-    """The application under gunicorn. `load` makes the Flask app, in the master and again at a reload (SIGHUP)."""
+    """The application under gunicorn. `load` makes the Flask app, in the master; `former` are the workers and `state`
+    what else a reload tells the next program (see master)."""
 
-    def __init__(self, options, load):
+    def __init__(self, options, load, former=(), state=None):
         os.environ.pop("SCRIPT_NAME", None)  # gunicorn would answer 500 to every path that does not begin with it
         self.options = options
         self.load = load
+        self._former = former
+        self._state = state
         super().__init__()
 
     def load_config(self):
@@ -31,20 +35,16 @@ class Server(BaseApplication):
             if name in self.cfg.settings:  # some are newer than the oldest gunicorn that we run with
                 self.cfg.set(name, value)
 
-    def reload(self):
-        try:
-            self.callable = self.load()
-        except Exception:
-            log.exception("the application cannot be loaded again; the workers keep the one they have")
-        super().reload()
+    def run(self):
+        Master(self, self._former, self._state).run()
 
 
-def options(settings, listener, when_ready):
-    """The gunicorn options for Settings; `listener` is the descriptor of a listening socket."""
+def options(settings, listeners, when_ready):
+    """The gunicorn options for Settings; `listeners` are descriptors of listening sockets."""
     tls = {"certfile": settings.tls_cert, "keyfile": settings.tls_key} if settings.https else {}
     return {
         **{name: str(path) for name, path in tls.items()},
-        "bind": f"fd://{listener}",
+        "bind": [f"fd://{number}" for number in listeners],
         "worker_class": Worker,
         "workers": settings.workers,
         "threads": settings.threads,

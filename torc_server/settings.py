@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import os
+import re
 import ssl
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -19,6 +20,8 @@ from torc_server.names import host_name, parse_origin
 CONFIG_FILES = ("torc.toml", "~/.config/torc/config.toml", "/etc/torc/config.toml")
 CHECKOUT = Path(__file__).resolve().parent.parent  # of an editable install, as `make` makes it
 LOG_LEVELS = ("error", "warn", "warning", "info", "debug", "trace")
+NO_TCP = "none"  # as host: listen on the unix socket only
+MAX_SOCKET_PATH = 107  # bytes
 _ALIASES = {"url": "host", "database": "database_url"}
 
 
@@ -54,6 +57,9 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    socket: Path | None = None  # a unix socket, beside the port
+    socket_mode: str = "0660"
+    socket_group: str | None = None  # None: the group of the process
     workers: int = field(default_factory=default_workers)
     threads: int = 4
     max_connections: int = 4000  # of clients, of one process
@@ -111,6 +117,7 @@ class Settings:
             except htpasswd.HtpasswdError as error:
                 raise SettingsError(f"cannot use the password file {self.auth_file}: {error}") from error
         self._check_names()
+        self._check_socket()
         if "anonymous" in self.admin_users:
             raise SettingsError("anonymous is nobody and cannot be an administrator")
         if self.https:
@@ -131,6 +138,14 @@ class Settings:
         for text in self.allowed_hosts:
             if text != "*" and not host_name(text):
                 raise SettingsError(f"--allowed-host: {text!r} is not a host name or address without a port, nor *")
+
+    def _check_socket(self):
+        if self.host == NO_TCP and not self.socket:
+            raise SettingsError("--host none, which opens no port, needs a unix socket: --socket")
+        if self.socket and len(os.fsencode(self.socket)) > MAX_SOCKET_PATH:
+            raise SettingsError(f"--socket: {self.socket} is longer than the {MAX_SOCKET_PATH} bytes that Linux allows")
+        if not re.fullmatch(r"0?[0-7]{3}", self.socket_mode):
+            raise SettingsError(f"--socket-mode: {self.socket_mode!r} is not a file mode such as 0660")
 
     def _check_tls(self):
         if not (self.tls_cert and self.tls_key):

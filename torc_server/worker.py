@@ -342,7 +342,7 @@ class Worker(BaseWorker):
     def _new_connection(self, sock, address, server_address):
         sock.setblocking(False)
         self._find_dead(sock)
-        if self._tls:
+        if self._tls and sock.family != socket.AF_UNIX:
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         reader = RequestReader(self.cfg, address, self._body_limit)
         connection = ClientConnection(sock, address, server_address, reader)

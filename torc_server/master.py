@@ -1,0 +1,157 @@
+"""gunicorn's master process as a service: it tells systemd how it is, and a reload (SIGHUP) executes it again.
+
+A reload starts the same command line in the same process: settings files, certificates, packages and code are read as
+at a start, while the workers serve. The listening sockets stay open; the process id and an embedded PostgreSQL stay
+the same. Once the new workers run, those of before finish their requests and end. What would fail is found before, by
+`torc-server run --check` with the same arguments: then nothing changes.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.systemd import sd_notify
+
+from torc_server import __version__, listening
+
+log = logging.getLogger("torc_server")
+
+STATE = "TORC_RELOAD_STATE"  # the descriptor of what one program tells the next one; no setting
+CHECK_SECS = 30
+SIGNALS_THAT_WAIT = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)  # until the next program can handle them
+# A reload keeps these: they belong to what stays open.
+RESTART_ONLY = ("host", "port", "socket", "socket_mode", "socket_group", "database_url", "data_dir")
+
+
+class FormerWorker:
+    """A worker that was forked before the reload, as gunicorn's bookkeeping needs it: it is told to stop, awaited, and
+    killed when it takes too long."""
+
+    aborted = False
+
+    def __init__(self, pid, age, killed_at):
+        self.pid = pid
+        self.age = age
+        self.tmp = self
+        self._killed_at = killed_at
+
+    def last_update(self):
+        return self._killed_at
+
+    def close(self):
+        pass
+
+
+class Master(Arbiter):
+    """The arbiter of a Server; `former` are the process ids of the workers from before a reload."""
+
+    def __init__(self, app, former, says_what_is_open):
+        super().__init__(app)
+        self._former = former
+        self._state = says_what_is_open
+
+    def start(self):
+        super().start()
+        self.systemd = self._state["passed"]  # then it is systemd's to remove a socket file
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS_THAT_WAIT)
+        latest = time.monotonic() + self.cfg.graceful_timeout + 10 - self.timeout
+        self.WORKERS.update((pid, FormerWorker(pid, i - 1000, latest)) for i, pid in enumerate(self._former))
+        for _ in self._former and range(self.num_workers):
+            self.spawn_worker()
+
+    def murder_workers(self):
+        super().murder_workers()
+        notify("WATCHDOG=1")
+
+    def stop(self, graceful=True):
+        notify("STOPPING=1")
+        super().stop(graceful)
+
+    def reload(self):
+        """Become the same program again; stay what it is if that would fail."""
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        problem = find_problem()
+        if problem:
+            log.error("not reloaded, everything stays as it is: %s", problem)
+            notify("READY=1")
+            return
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_THAT_WAIT)  # the default would end the program that starts
+        listening.pass_on([each.fileno() for each in self.LISTENERS])
+        state = os.memfd_create("torc-server reload", 0)
+        os.write(state, json.dumps({**self._state, "workers": list(self.WORKERS)}).encode())
+        os.environ[STATE] = str(state)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def find_problem():
+    """What would keep this program from starting again: one line, None if there is nothing."""
+    command = [sys.executable, *sys.orig_argv[1:], *(["run"] if len(sys.argv) == 1 else []), "--check"]
+    try:
+        tried = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=CHECK_SECS, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{command[-1]}: {error}"
+    lines = tried.stderr.strip().splitlines() or [f"it ended with {tried.returncode}"]
+    return lines[-1].removeprefix("torc-server: ") if tried.returncode else None
+
+
+def former_state():
+    """What the program of before the reload left for this one, None at a start."""
+    if STATE not in os.environ:
+        return None
+    with open(int(os.environ.pop(STATE)), "rb") as file:
+        file.seek(0)
+        return json.load(file)
+
+
+def current_state(settings, passed):
+    """What the next program is to know: settings, version, and digests of the files that are read at a start."""
+    files = {"certificates": [settings.tls_cert, settings.tls_key], "code": _code()}
+    return {
+        "settings": {name: _plain(value) for name, value in vars(settings).items()},
+        "version": __version__,
+        "passed": passed,
+        **{name: _digest(filter(None, paths)) for name, paths in files.items()},
+    }
+
+
+def describe_changes(old, new, wanted):
+    """One line: what a reload changed from state `old` to `new`, and what of the `wanted` settings needs a restart."""
+    changed = sorted(name for name, value in new["settings"].items() if old["settings"].get(name, value) != value)
+    changed += [name for name in ("certificates", "code") if old[name] != new[name]]
+    if old["version"] != new["version"]:
+        changed.append(f"version {old['version']} to {new['version']}")
+    waits = [name for name in RESTART_ONLY if _plain(getattr(wanted, name)) != new["settings"][name]]
+    told = f"Reloaded; changed: {', '.join(changed) or 'nothing'}"
+    return f"{told}; needs a restart: {', '.join(waits)}" if waits else told
+
+
+def notify(state):
+    """Tell systemd (sd_notify(3)); nothing without it."""
+    sd_notify(state, log)
+
+
+def _plain(value):
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _code():
+    package = Path(__file__).parent
+    return [*sorted(package.rglob("*.py")), *sorted(package.rglob("*.sql"))]
+
+
+def _digest(paths):
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(Path(path).read_bytes())
+    return found.hexdigest()

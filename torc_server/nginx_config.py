@@ -1,0 +1,104 @@
+"""The configuration of nginx in front of the server, made from the server's settings so that both stay in step."""
+
+import json
+import re
+from pathlib import Path
+
+import click
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from torc_server.settings import SettingsError
+
+TEMPLATES = Path(__file__).parent / "ops_templates"
+READ_SECS = 620  # the database ends the longest statements after ten minutes (database.LONG_TIMEOUT)
+
+ERRORS = {
+    400: ("BadRequest", "nginx: the request cannot be read"),
+    413: ("PayloadTooLarge", "The body is larger than this server takes (setting max_request_body_mb)"),
+    414: ("BadRequest", "nginx: the URL is too long"),
+    494: ("BadRequest", "nginx: the headers are too large (setting limit_request_field_size)"),
+    500: ("InternalServerError", "nginx failed; its log says why"),
+    502: ("ServiceUnavailable", "nginx: the connection to the server failed; try again"),
+    503: ("ServiceUnavailable", "nginx: no connection to the server; try again"),
+    504: ("ServiceUnavailable", "nginx: the connection to the server has timed out; try again"),
+}
+
+
+def render(template, **values):
+    """Return the text of a template for operations."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=False,  # none of it is HTML
+    )  # fmt: skip
+    return environment.get_template(template).render(**values)
+
+
+def nginx_config(
+    settings, server_name, listen=443, bind="", prefix="", certificate=None, certificate_key=None, upstreams=(),
+    upstream_ca=None, upstream_name=None, access_log="/var/log/nginx/torc-server.log",
+):  # fmt: skip
+    """Return the configuration for Settings; without upstreams nginx connects to the socket or port of the settings.
+
+    Raises SettingsError for what nginx could not use.
+    """
+    upstreams = upstreams or [_own_address(settings)]
+    tls_to_server = {address.startswith("https://") for address in upstreams}
+    if len(tls_to_server) > 1:
+        raise SettingsError("--upstream: either all or none with https://")
+    tls_to_server = tls_to_server.pop()
+    if tls_to_server and not (upstream_ca and upstream_name):
+        raise SettingsError("an upstream with https:// needs --upstream-ca and --upstream-name")
+    if bool(certificate) != bool(certificate_key):
+        raise SettingsError("--certificate and --certificate-key belong together")
+    for text in (server_name, bind, certificate, certificate_key, upstream_ca, upstream_name, access_log, *upstreams):
+        if text and re.search(r"[\s;{}\"'$#\\]", str(text)):
+            raise SettingsError(f"{text!r} has a character that nginx would not take as it is")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", prefix):
+        raise SettingsError(f"--prefix: {prefix!r} is not a path such as /torc")
+    errors = {code: json.dumps({"error": {"error": kind, "message": text}}) for code, (kind, text) in ERRORS.items()}
+    addresses = [address.removeprefix("https://").removeprefix("http://") for address in upstreams]
+    scheme = "https" if tls_to_server else "http"
+    return render(
+        "nginx.conf.j2", settings=settings, server_name=server_name, listen=listen, bind=bind and f"{bind}:",
+        prefix=prefix, certificate=certificate, certificate_key=certificate_key, upstreams=addresses,
+        sockets=all(address.startswith("unix:") for address in addresses), tls_to_server=tls_to_server,
+        upstream_ca=upstream_ca, upstream_name=upstream_name, access_log=access_log, errors=errors,
+        proxy_pass=f"{scheme}://torc_server{'$torc_server_uri' if prefix else ''}", read_timeout=READ_SECS,
+    )  # fmt: skip
+
+
+def _own_address(settings):
+    if settings.socket:
+        return f"unix:{settings.socket.absolute()}"
+    if not settings.port:
+        raise SettingsError("with port 0 nobody knows where the server will listen: set a port or a socket")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{'https://' if settings.https else ''}{host}:{settings.port}"
+
+
+@click.command("nginx-config")
+@click.option("--server-name", default="_", show_default=True, help="Name by which clients call nginx; _ for any.")
+@click.option("--listen", type=click.IntRange(1, 65535), help="Port.  [default: 443 with a certificate, else 80]")
+@click.option("--bind", default="", help="Address to listen on.  [default: all of IPv4 and IPv6]")
+@click.option("--prefix", default="", metavar="/PATH", help="Serve below this path.")
+@click.option("--certificate", metavar="FILE", help="Certificate chain for TLS, PEM.")
+@click.option("--certificate-key", metavar="FILE", help="Private key for TLS, PEM.")
+@click.option(
+    "--upstream", "upstreams", multiple=True, metavar="ADDRESS",
+    help="A server: host:port, https://host:port or unix:/path. Repeatable.  [default: the socket or port of the "
+    "settings]",
+)  # fmt: skip
+@click.option("--upstream-ca", metavar="FILE", help="Authority of the servers' certificates, for https://.")
+@click.option("--upstream-name", metavar="NAME", help="Name in the servers' certificates, for https://.")
+@click.option("--access-log", default="/var/log/nginx/torc-server.log", show_default=True, metavar="FILE")
+def nginx_config_command(listen, certificate, **options):
+    """Print a configuration of nginx that fits the settings: sizes, timeouts, headers, errors.
+
+    The settings are those that `torc-server run` has without options here: environment and files.
+    """
+    from torc_server.cli import settings_of_environment
+
+    listen = listen or (443 if certificate else 80)
+    text = nginx_config(settings_of_environment(), listen=listen, certificate=certificate, **options)
+    click.echo(text, nl=False)
