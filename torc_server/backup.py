@@ -48,8 +48,8 @@ def backup(conninfo, path):
         raise BackupError(f"cannot write {new}: {error.strerror}") from error
     try:
         with open(descriptor, "wb") as file:
-            _run("pg_dump", conninfo, *DUMP, stdout=file)
-            file.flush()
+            # By name: to its stdout it appends the table of contents a second time
+            _run("pg_dump", conninfo, *DUMP, f"--file={new}")
             os.fsync(file.fileno())
         contents = read_back(new)
         new.rename(path)
@@ -97,12 +97,17 @@ def restore(conninfo, path, replace=False):
         migrations.exclude_servers(connection)
         stored = migrations.stored_rows(connection)
         if stored and not replace:
-            held = ", ".join(f"{count:,} rows of {table}" for table, count in list(stored.items())[:3])
-            raise BackupError(f"the database is not empty ({held}, …): --replace deletes what it holds")
+            raise BackupError(f"the database is not empty ({held(stored)}): --replace deletes what it holds")
         _replay(conninfo, path)
         connection.execute("ANALYZE")
     migrations.migrate(conninfo)
     return contents
+
+
+def held(rows):
+    """What {table: rows} holds, for a person."""
+    names = {"workflow": "workflows", "job": "jobs", "result": "results", "event": "events"}
+    return ", ".join(f"{rows.get(table, 0):,} {name}" for table, name in names.items())
 
 
 def _replay(conninfo, path):
@@ -144,10 +149,10 @@ def _reading(path):
             raise BackupError(f"{path} is no whole backup: {_reason(errors.read())}")
 
 
-def _run(name, conninfo, *arguments, stdout):
+def _run(name, conninfo, *arguments):
     program = postgres_programs.find(name, conninfo)
     environment = postgres_programs.environment(conninfo)
-    result = subprocess.run([program, *arguments], env=environment, stdout=stdout, stderr=subprocess.PIPE)
+    result = subprocess.run([program, *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True)
     if result.returncode:
         raise BackupError(f"{name} failed: {_reason(result.stderr)}")
 

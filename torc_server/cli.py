@@ -25,6 +25,7 @@ from click.core import ParameterSource
 
 from torc_server import __version__, connections, embedded, gunicorn_conf, migrations, postgres_programs
 from torc_server.backup import backup as write_backup
+from torc_server.backup import held
 from torc_server.backup import restore as restore_backup
 from torc_server.htpasswd import HtpasswdError
 from torc_server.htpasswd_commands import htpasswd_group
@@ -374,7 +375,7 @@ def backup(database_url, data_dir, file):
     is read back whole before it gets its name; an older FILE is replaced only then.
     """
     with _database(Settings(database_url=database_url, data_dir=data_dir), attach=True) as (conninfo, _):
-        click.echo(f"{file} holds {_contents(write_backup(conninfo, file).rows)}")
+        click.echo(f"{file} holds {held(write_backup(conninfo, file).rows)}")
 
 
 @cli.command()
@@ -387,13 +388,7 @@ def restore(database_url, data_dir, file, replace):
     All or nothing. It is refused while servers are connected, and, without --replace, if the database holds data.
     """
     with _database(Settings(database_url=database_url, data_dir=data_dir), attach=True) as (conninfo, _):
-        click.echo(f"Restored {_contents(restore_backup(conninfo, file, replace).rows)}")
-
-
-def _contents(rows):
-    """What {table: rows} holds, for a person."""
-    tables = {"workflow": "workflows", "job": "jobs", "result": "results", "event": "events"}
-    return ", ".join(f"{rows.get(table, 0):,} {name}" for table, name in tables.items())
+        click.echo(f"Restored {held(restore_backup(conninfo, file, replace).rows)}")
 
 
 class Age(click.ParamType):
@@ -498,7 +493,7 @@ def import_database(database_url, data_dir, file, keep_ids, after):
     with contextlib.closing(source), _database(settings, attach=True) as (conninfo, _):
         _bring_up_to_date(settings, conninfo)
         summary = move_in(source, conninfo, _import_progress, keep_ids, after)
-    click.echo(f"Imported {_contents(summary.rows)} of torc {source.version}, {_ids_of(summary)}")
+    click.echo(f"Imported {held(summary.rows)} of torc {source.version}, {_ids_of(summary)}")
     for what, count in sorted(summary.left_out.items()):
         if count:
             click.echo(f"Left out: {what} ({count:,})")
