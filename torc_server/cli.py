@@ -318,20 +318,17 @@ def serve(settings):
     help="Only print the version; nothing is made or started. Exit code 0: current, 3: it must be migrated, "
     "4: it does not answer, 1: it is too new for this release.",
 )  # fmt: skip
-def migrate(database_url, listen_database_url, data_dir, to, yes, status):
+def migrate(to, yes, status, **where):
     """Bring the database to the newest schema.
 
     A downgrade is refused while servers are connected, and without --yes if it deletes data.
     """
     if status and (to is not None or yes):
         raise click.UsageError("--status cannot be combined with --to or --yes")
-    _warn_of_foreign_variable()
-    settings = Settings(database_url=database_url, listen_database_url=listen_database_url, data_dir=data_dir)
     if status:
-        sys.exit(_print_status(settings))
-    with _database(settings, attach=True) as (conninfo, _):
-        conninfo = connections.complete(listen_database_url or conninfo)
-        _check_database(conninfo, conninfo)
+        _warn_of_foreign_variable()
+        sys.exit(_print_status(Settings(**where)))
+    with _session(where) as conninfo:
         for line in migrations.migrate(conninfo, to, lose_data=yes):
             click.echo(line)
         click.echo(_describe(migrations.status(conninfo)))
@@ -368,13 +365,13 @@ FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @cli.command()
 @database_options
 @FILE
-def backup(database_url, data_dir, file):
+def backup(file, **where):
     """Write all data to FILE, while the server serves.
 
     It is one file in the custom format of PostgreSQL's pg_dump, and holds what was committed when the backup began. It
     is read back whole before it gets its name; an older FILE is replaced only then.
     """
-    with _database(Settings(database_url=database_url, data_dir=data_dir), attach=True) as (conninfo, _):
+    with _session(where) as conninfo:
         click.echo(f"{file} holds {held(write_backup(conninfo, file).rows)}")
 
 
@@ -382,12 +379,12 @@ def backup(database_url, data_dir, file):
 @database_options
 @FILE
 @click.option("--replace", is_flag=True, help="Also if the database holds workflows: they are deleted.")
-def restore(database_url, data_dir, file, replace):
+def restore(file, replace, **where):
     """Put the backup FILE into the database, and bring it to the schema of this release.
 
     All or nothing. It is refused while servers are connected, and, without --replace, if the database holds data.
     """
-    with _database(Settings(database_url=database_url, data_dir=data_dir), attach=True) as (conninfo, _):
+    with _session(where) as conninfo:
         click.echo(f"Restored {held(restore_backup(conninfo, file, replace).rows)}")
 
 
@@ -414,14 +411,14 @@ class Age(click.ParamType):
 @click.option("--results", is_flag=True, help="Delete old results of earlier runs that have a newer one, likewise.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def prune_database(database_url, data_dir, older_than, archived_only, events, results, dry_run, yes):
+def prune_database(older_than, archived_only, events, results, dry_run, yes, **where):
     """Delete what is old: workflows that are complete, canceled or archived, in which nothing has happened for AGE.
 
     Workflows with pending or running jobs or active compute nodes are never deleted. The server may serve meanwhile.
     """
     from torc_server import prune  # not needed to migrate
 
-    with _database(Settings(database_url=database_url, data_dir=data_dir), attach=True) as (conninfo, _):
+    with _session(where) as conninfo:
         _refuse_other_schema(conninfo)
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute("SET timezone = 'UTC'; SET statement_timeout = 0")
@@ -481,17 +478,15 @@ def _progress_bar(label, **arguments):
     help="Keep the ids of FILE, or give new ones. Without either: keep them if the database holds no workflows.",
 )  # fmt: skip
 @click.option("--after", type=int, default=0, metavar="ID", help="Only workflows with ids above ID, of FILE.")
-def import_database(database_url, data_dir, file, keep_ids, after):
+def import_database(file, keep_ids, after, **where):
     """Import all workflows from FILE, the SQLite database of torc's own server, version 0.22.2 or 1.0.0.
 
     FILE is only read. Each workflow is imported in one transaction; the server may serve meanwhile.
     """
     from torc_server.moving_in import Source, move_in  # not needed to migrate
 
-    source = Source(file)
-    settings = Settings(database_url=database_url, data_dir=data_dir)
-    with contextlib.closing(source), _database(settings, attach=True) as (conninfo, _):
-        _bring_up_to_date(settings, conninfo)
+    with contextlib.closing(Source(file)) as source, _session(where) as conninfo:
+        _bring_up_to_date(Settings(**where), conninfo)
         summary = move_in(source, conninfo, _import_progress, keep_ids, after)
     click.echo(f"Imported {held(summary.rows)} of torc {source.version}, {_ids_of(summary)}")
     for what, count in sorted(summary.left_out.items()):
@@ -512,12 +507,12 @@ def _ids_of(summary):
 @database_options
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run_program(database_url, data_dir, program, arguments):
+def run_program(program, arguments, **where):
     """Run a PROGRAM of PostgreSQL, such as psql or pg_basebackup, on the database.
 
     It finds the one that fits the database, also that of the embedded PostgreSQL, and tells it where the database is.
     """
-    with _database(Settings(database_url=database_url, data_dir=data_dir), attach=True) as (conninfo, _):
+    with _session(where) as conninfo:
         command = [postgres_programs.find(program, conninfo), *arguments]
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the program
         code = subprocess.run(command, env=postgres_programs.environment(conninfo)).returncode
@@ -586,6 +581,18 @@ def _database(settings, attach=False):
             say("Stopping PostgreSQL")
             embedded.stop(state)
             owner.close()
+
+
+@contextlib.contextmanager
+def _session(where):
+    """Give the conninfo of a session with the database, for a command that works on its data; the PostgreSQL of a
+    running server is used. where: the values of database_options()."""
+    _warn_of_foreign_variable()
+    settings = Settings(**where)
+    with _database(settings, attach=True) as (conninfo, _):
+        session = connections.complete(settings.listen_database_url or conninfo)
+        _check_database(session, session)
+        yield session
 
 
 @contextlib.contextmanager
