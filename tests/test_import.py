@@ -244,10 +244,7 @@ def test_an_imported_workflow_goes_on(source, target, folder):
 
 
 def test_new_rows_do_not_get_an_id_that_the_source_ever_used(source, target, folder):
-    connection = sqlite3.connect(source)
-    connection.execute("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'job'")  # later jobs were deleted
-    connection.commit()
-    connection.close()
+    change(source, "UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'job'")  # later jobs were deleted
     torc_server(folder, "import", source, "-d", target.url)
     job = target.client.post("/jobs", json={"workflow_id": 3, "name": "j", "command": "c"}).json["id"]
     assert job > 5000
@@ -328,13 +325,35 @@ def test_what_has_no_place_here_is_said(target, folder):
     assert "Left out: jobs of actions that do not exist (1)" in result.stdout
 
 
-def test_a_workflow_that_cannot_be_imported_is_named_and_nothing_of_it_is_stored(source, target, folder):
+def change(source, statement):
     connection = sqlite3.connect(source)
-    connection.execute("UPDATE workflow SET timestamp = 'yesterday evening' WHERE id = 5")
+    connection.execute(statement)
     connection.commit()
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("UPDATE job SET status = 11 WHERE id = 115", "11 is no status of a job"),
+        ("UPDATE workflow_action SET action_config = '{' WHERE id = 83", ""),
+        ("UPDATE job SET priority = 'high' WHERE id = 115", ""),
+        ("UPDATE event SET timestamp = 'late' WHERE id = 72", "late"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_in_one_line_and_nothing_is_stored(statement, reason, target, folder):
+    source = make(folder, "0.22.2")
+    change(source, statement)
     result = torc_server(folder, "import", source, "-d", target.url, code=1)
-    assert "workflow 5: " in result.stderr and "--after 5" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "workflow 3: " in result.stderr and reason in result.stderr
+    assert target.items("/workflows") == []
+
+
+def test_a_workflow_that_cannot_be_imported_is_named_and_nothing_of_it_is_stored(source, target, folder):
+    change(source, "UPDATE workflow SET timestamp = 'yesterday evening' WHERE id = 5")
+    result = torc_server(folder, "import", source, "-d", target.url, code=1)
+    assert "workflow 5: " in result.stderr and "--after 5 --keep-ids" in result.stderr
     assert [workflow["id"] for workflow in target.items("/workflows")] == [3]
     result = torc_server(folder, "import", source, "-d", target.url, "--keep-ids", code=1)
     assert "workflow 3: " in result.stderr and "--new-ids" in result.stderr

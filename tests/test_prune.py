@@ -1,10 +1,13 @@
 """`torc-server prune`: what is old goes, what lives stays, and nobody waits."""
 
+import contextlib
+import os
+import subprocess
 from datetime import timedelta
 
 import psycopg
 import pytest
-from support import MemoryClient
+from support import BINARIES, MemoryClient, clean_environment
 from test_import import Target, torc_server
 from workflow import Workflow
 
@@ -165,6 +168,25 @@ def test_while_a_workflow_is_being_deleted_others_are_worked_on(make, target, da
         client = MemoryClient(target.app)
         claimed = client.post(f"{other.path}/claim_next_jobs", params={"limit": 1}).json["jobs"]
         assert [job["id"] for job in claimed] == [other.first]
+
+
+def test_on_a_terminal_it_asks_and_shows_its_progress(make, target, folder):
+    make(), make()
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [BINARIES / "torc-server", "prune", "-d", target.url, "--older-than", "90d"],
+        cwd=folder, env=clean_environment(folder), stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(ours, b"y\n")
+    shown = b""
+    with contextlib.suppress(OSError):  # the end, on Linux
+        while part := os.read(ours, 1000):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 0
+    assert b"Delete this? [y/N]" in shown and b"100%" in shown
+    assert left(target) == []
 
 
 @pytest.mark.parametrize("text", ["90", "d", "-1d", "0d", "1.5d", "90 d", "999999d", ""])

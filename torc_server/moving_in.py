@@ -141,6 +141,7 @@ class _Import:
             raise ImportRefused(
                 f"workflow {workflow_id}: {reason}; nothing of it is stored, those before it are "
                 f"({before[0]['workflow']}); continue behind it with --after {workflow_id}"
+                + (" --keep-ids" if self.summary.keep_ids else "")
             ) from error
 
     def _groups(self):
@@ -294,6 +295,8 @@ class _Import:
         return self._ids["local_scheduler" if kind == "local" else "slurm_scheduler"].get(there, there)
 
     def _at_least(self, least, value, what):
+        if not isinstance(value, int):
+            raise ValueError(f"{what}: {value!r} is no number")
         if value < least:
             self.summary.left_out[f"{what} below {least}, now {least}"] += 1
         return max(value, least)
@@ -358,10 +361,16 @@ def _converted(value, type_name):
     if type_name == "boolean":
         return value not in (0, "0", "false")
     if type_name == "torc.job_status":
-        return JOB_STATUSES[value]
+        return _status(value)
     if type_name == "jsonb":
         return _json(value)
     return _text(value) if isinstance(value, str) else value
+
+
+def _status(number):
+    if number not in range(len(JOB_STATUSES)):
+        raise ValueError(f"{number} is no status of a job")
+    return JOB_STATUSES[number]
 
 
 def _text(text):
