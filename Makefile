@@ -1,11 +1,12 @@
 # Needs only python3 (3.11 to 3.13) with its venv module, and make.
 PYTHON ?= python3
 export TORC_DATA_DIR ?= ./.torc
+FILE ?= backups/torc-$(shell date +%F).dump
 FAST := not clients and not long and not slow
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate test test-fast test-long test-oldest lint openapi openapi-check deploy-files clients clients-test bench clean
+.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest lint openapi openapi-check deploy-files clients clients-test bench clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -22,6 +23,12 @@ serve: .venv/installed ## run the server on http://127.0.0.1:8080 (TORC_PORT=…
 
 migrate: .venv/installed ## bring the database to the newest schema (TORC_DATABASE_URL=… for another than the embedded one)
 	@.venv/bin/torc-server migrate
+
+backup: .venv/installed ## write all data to FILE=…, while the server serves (default: a file with today's date in backups/)
+	@mkdir -p $(dir $(FILE)) && .venv/bin/torc-server backup $(FILE)
+
+restore: .venv/installed ## put the backup FILE=… into an empty database, in no server's use
+	@.venv/bin/torc-server restore $(FILE)
 
 test: .venv/browser ## all tests (TORC_TEST_DATABASE_URL=… to use a server of yours)
 	.venv/bin/pytest --numprocesses logical --dist worksteal tests

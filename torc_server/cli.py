@@ -1,4 +1,5 @@
-"""The command `torc-server`: run (what it does without a command), migrate, config, htpasswd.
+"""The command `torc-server`: run (what it does without a command), migrate, config, htpasswd, backup, restore, prune,
+import, pg.
 
 stdout carries TORC_SERVER_PORT=<port> and nothing else while serving; whatever people read goes to stderr. What cannot
 be done is one line and a non-zero exit.
@@ -12,15 +13,30 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import textwrap
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import click
 import psycopg
 from click.core import ParameterSource
 
-from torc_server import __version__, connections, embedded, gunicorn_conf, listening, master, migrations
+from torc_server import (
+    __version__,
+    connections,
+    embedded,
+    gunicorn_conf,
+    listening,
+    master,
+    migrations,
+    postgres_programs,
+)
+from torc_server.backup import backup as write_backup
+from torc_server.backup import held
+from torc_server.backup import restore as restore_backup
 from torc_server.htpasswd import HtpasswdError
 from torc_server.htpasswd_commands import htpasswd_group
 from torc_server.master import RESTART_ONLY
@@ -39,6 +55,8 @@ from torc_server.settings import (
 
 log = logging.getLogger("torc_server")
 SPARE_CONNECTIONS = 20  # of the embedded PostgreSQL: for psql, a backup, a migration
+DATABASE_COMMANDS = ("migrate", "backup", "restore", "prune", "import", "pg")
+SHOWN_WORKFLOWS = 20  # of those that `prune` would delete
 MUST_BE_MIGRATED, NO_ANSWER = 3, 4  # exit codes of `migrate --status`
 
 
@@ -46,7 +64,7 @@ def main():
     """Entry point. `torc-server` alone means `torc-server run`, as existing launchers expect."""
     try:
         found = read_config_files()
-        defaults = dict.fromkeys(("run", "migrate", "config"), found.values)
+        defaults = dict.fromkeys(("run", "config", *DATABASE_COMMANDS), found.values)
         arguments = sys.argv[1:] or ["run"]
         sys.exit(cli.main(arguments, "torc-server", standalone_mode=False, default_map=defaults, obj=found))
     except click.ClickException as error:
@@ -406,20 +424,17 @@ def _check_start(settings):
     help="Only print the version; nothing is made or started. Exit code 0: current, 3: it must be migrated, "
     "4: it does not answer, 1: it is too new for this release.",
 )  # fmt: skip
-def migrate(database_url, listen_database_url, data_dir, to, yes, status):
+def migrate(to, yes, status, **where):
     """Bring the database to the newest schema.
 
     A downgrade is refused while servers are connected, and without --yes if it deletes data.
     """
     if status and (to is not None or yes):
         raise click.UsageError("--status cannot be combined with --to or --yes")
-    _warn_of_foreign_variable()
-    settings = Settings(database_url=database_url, listen_database_url=listen_database_url, data_dir=data_dir)
     if status:
-        sys.exit(_print_status(settings))
-    with _database(settings, attach=True) as (conninfo, _):
-        conninfo = connections.complete(listen_database_url or conninfo)
-        _check_database(conninfo, conninfo)
+        _warn_of_foreign_variable()
+        sys.exit(_print_status(Settings(**where)))
+    with _session(where) as conninfo:
         for line in migrations.migrate(conninfo, to, lose_data=yes):
             click.echo(line)
         click.echo(_describe(migrations.status(conninfo)))
@@ -448,6 +463,172 @@ def _conninfo_of_running(data_dir):
         _fail(f"PostgreSQL on {state} is not running; `torc-server run` starts and migrates it", NO_ANSWER)
     embedded.forget_environment()
     return embedded.conninfo(state)
+
+
+FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@cli.command()
+@database_options
+@FILE
+def backup(file, **where):
+    """Write all data to FILE, while the server serves.
+
+    It is one file in the custom format of PostgreSQL's pg_dump, and holds what was committed when the backup began. It
+    is read back whole before it gets its name; an older FILE is replaced only then.
+    """
+    with _session(where) as conninfo:
+        click.echo(f"{file} holds {held(write_backup(conninfo, file).rows)}")
+
+
+@cli.command()
+@database_options
+@FILE
+@click.option("--replace", is_flag=True, help="Also if the database holds workflows: they are deleted.")
+def restore(file, replace, **where):
+    """Put the backup FILE into the database, and bring it to the schema of this release.
+
+    All or nothing. It is refused while servers are connected, and, without --replace, if the database holds data.
+    """
+    with _session(where) as conninfo:
+        click.echo(f"Restored {held(restore_backup(conninfo, file, replace).rows)}")
+
+
+class Age(click.ParamType):
+    """A number of hours, days or weeks, such as 90d; a timedelta."""
+
+    name = "age"
+    units = {"h": "hours", "d": "days", "w": "weeks"}
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", value)
+        if not match:
+            self.fail("is no number of hours, days or weeks, such as 12h, 90d or 8w", param, ctx)
+        return timedelta(**{self.units[match[2]]: int(match[1])})
+
+
+@cli.command("prune")
+@database_options
+@click.option("--older-than", required=True, type=Age(), metavar="AGE", help="Such as 90d; also h (hours), w (weeks).")
+@click.option("--archived-only", is_flag=True, help="Only of archived workflows.")
+@click.option("--events", is_flag=True, help="Delete old events, and keep the workflows.")
+@click.option("--results", is_flag=True, help="Delete old results of earlier runs that have a newer one, likewise.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def prune_database(older_than, archived_only, events, results, dry_run, yes, **where):
+    """Delete what is old: workflows that are complete, canceled or archived, in which nothing has happened for AGE.
+
+    Workflows with pending or running jobs or active compute nodes are never deleted. The server may serve meanwhile.
+    """
+    from torc_server import prune  # not needed to migrate
+
+    with _session(where) as conninfo:
+        _refuse_other_schema(conninfo)
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("SET timezone = 'UTC'; SET statement_timeout = 0")
+            plan = prune.plan(connection, older_than, archived_only, events, results)
+            _print_plan(plan)
+            if dry_run or not plan.steps:
+                return
+            if not yes:
+                _confirm("Delete this?")
+            _print_deleted(connection, plan)
+
+
+def _print_plan(plan):
+    for number, name, jobs, results, events in plan.workflows[:SHOWN_WORKFLOWS]:
+        click.echo(f"workflow {number} ({name}): {jobs:,} jobs, {results:,} results, {events:,} events")
+    if len(plan.workflows) > SHOWN_WORKFLOWS:
+        click.echo(f"and {len(plan.workflows) - SHOWN_WORKFLOWS:,} more")
+    counts = {
+        "workflows": len(plan.workflows),
+        "events": sum(rows for _, rows in plan.events),
+        "results": sum(rows for _, rows in plan.results),
+    }
+    old = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "nothing"
+    click.echo(f"Older than {plan.before:%Y-%m-%d %H:%M} UTC: {old}")
+
+
+def _print_deleted(connection, plan):
+    from torc_server.prune import carry_out
+
+    done = Counter()
+    with _progress_bar("Deleting", length=plan.steps) as bar:
+        for what, count in carry_out(connection, plan):
+            done[what] += count
+            bar.update(count)
+    skipped = done.pop("skipped", 0)
+    click.echo(f"Deleted {', '.join(f'{count:,} {what}s' for what, count in done.items()) or 'nothing'}")
+    if skipped:
+        click.echo(f"{skipped:,} workflows were in use, and were left")
+
+
+def _confirm(question):
+    if not sys.stdin.isatty():
+        _fail("nothing has been deleted: repeat the command with --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def _progress_bar(label, **arguments):
+    """On a terminal; elsewhere nothing is shown."""
+    return click.progressbar(label=label, file=sys.stderr, hidden=not sys.stderr.isatty(), **arguments)
+
+
+@cli.command("import")
+@database_options
+@FILE
+@click.option(
+    "--keep-ids/--new-ids", default=None,
+    help="Keep the ids of FILE, or give new ones. Without either: keep them if the database holds no workflows.",
+)  # fmt: skip
+@click.option("--after", type=int, default=0, metavar="ID", help="Only workflows with ids above ID, of FILE.")
+def import_database(file, keep_ids, after, **where):
+    """Import all workflows from FILE, the SQLite database of torc's own server, version 0.22.2 or 1.0.0.
+
+    FILE is only read. Each workflow is imported in one transaction; the server may serve meanwhile.
+    """
+    from torc_server.moving_in import Source, move_in  # not needed to migrate
+
+    with contextlib.closing(Source(file)) as source, _session(where) as conninfo:
+        _bring_up_to_date(Settings(**where), conninfo)
+        summary = move_in(source, conninfo, _import_progress, keep_ids, after)
+    click.echo(f"Imported {held(summary.rows)} of torc {source.version}, {_ids_of(summary)}")
+    for what, count in sorted(summary.left_out.items()):
+        if count:
+            click.echo(f"Left out: {what} ({count:,})")
+
+
+def _import_progress(workflow_ids):
+    with _progress_bar("Importing", iterable=workflow_ids) as bar:
+        yield from bar
+
+
+def _ids_of(summary):
+    return "with their ids" if summary.keep_ids else "with new ids"
+
+
+@cli.command("pg", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@database_options
+@click.argument("program")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run_program(program, arguments, **where):
+    """Run a PROGRAM of PostgreSQL, such as psql or pg_basebackup, on the database.
+
+    It finds the one that fits the database, also that of the embedded PostgreSQL, and tells it where the database is.
+    """
+    with _session(where) as conninfo:
+        command = [postgres_programs.find(program, conninfo), *arguments]
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the program
+        code = subprocess.run(command, env=postgres_programs.environment(conninfo)).returncode
+    sys.exit(code)
+
+
+def _refuse_other_schema(conninfo):
+    found = migrations.status(conninfo)
+    if not found.current:
+        raise migrations.MigrationError(_describe(found))
 
 
 @cli.command("openapi")
@@ -508,6 +689,18 @@ def _database(settings, attach=False):
             say("Stopping PostgreSQL")
             embedded.stop(state)
             owner.close()
+
+
+@contextlib.contextmanager
+def _session(where):
+    """Give the conninfo of a session with the database, for a command that works on its data; the PostgreSQL of a
+    running server is used. where: the values of database_options()."""
+    _warn_of_foreign_variable()
+    settings = Settings(**where)
+    with _database(settings, attach=True) as (conninfo, _):
+        session = connections.complete(settings.listen_database_url or conninfo)
+        _check_database(session, session)
+        yield session
 
 
 @contextlib.contextmanager

@@ -79,6 +79,17 @@ def migrate(conninfo, to=None, lose_data=False):
     return done
 
 
+def versions():
+    """The versions of the schema that this release knows."""
+    return sorted(_migrations())
+
+
+def stored_rows(connection):
+    """{table: rows} of the tables that hold some; not of those that every database has from its first start."""
+    counts = {table: count[""] for table, count in _contents(connection).items() if count[""]}
+    return {table: count for table, count in counts.items() if table not in ("access_group", "user_group_membership")}
+
+
 def share_with_servers(connection):
     """Whether the connection now holds the lock of a server; false while a downgrade holds it."""
     return connection.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", SERVERS).fetchone()[0]
@@ -132,7 +143,7 @@ def _create_schema(connection):
 
 def _go_down(connection, version, target, lose_data):
     """Roll back from `version` to `target` in one transaction, which shows what is lost before it is committed."""
-    _exclude_servers(connection)
+    exclude_servers(connection)
     with connection.transaction():
         before = _contents(connection)
         done = [_roll_back(connection, each) for each in range(version, target, -1)]
@@ -145,7 +156,7 @@ def _go_down(connection, version, target, lose_data):
     return done + [f"deleted {each}" for each in lost]
 
 
-def _exclude_servers(connection):
+def exclude_servers(connection):
     """Keep servers away until the connection is closed. Raises MigrationError, which names those that are connected."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not connection.execute("SELECT pg_try_advisory_lock(%s, %s)", SERVERS).fetchone()[0]:

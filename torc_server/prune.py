@@ -1,0 +1,57 @@
+"""Retention: deletes old workflows, or only old events or results of them, in transactions that make no claim wait."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from torc_server.repository import sql
+
+BATCH_ROWS = 5000  # deleted in one transaction, about 50 ms
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is old: `workflows` are (id, name, jobs, results, events), `events`, `results` are (workflow id, rows)."""
+
+    before: datetime
+    archived_only: bool
+    workflows: list
+    events: list
+    results: list
+
+    @property
+    def steps(self):
+        """How many workflows and rows there are to delete."""
+        return len(self.workflows) + sum(rows for _, rows in self.events + self.results)
+
+
+def plan(connection, age, archived_only=False, events=False, results=False):
+    """Return the Plan for what is older than the timedelta `age`: workflows, or, with events or results, these."""
+    parameters = {"before": datetime.now(UTC) - age, "archived_only": archived_only}
+
+    def found(statement, wanted):
+        return connection.execute(statement.sql, parameters).fetchall() if wanted else []
+
+    return Plan(
+        **parameters,
+        workflows=found(sql.prune.workflows, not (events or results)),
+        events=found(sql.prune.events, events),
+        results=found(sql.prune.results, results),
+    )
+
+
+def carry_out(connection, plan):
+    """Delete, on a connection in autocommit, yielding (what, number) after each transaction: "workflow", "event",
+    "result", or "skipped" for a workflow that is in use just now or came to life again."""
+    for workflow_id, *_ in plan.workflows:
+        parameters = {"workflow_id": workflow_id, "before": plan.before, "archived_only": plan.archived_only}
+        deleted = connection.execute(sql.prune.workflow.sql, parameters).fetchone()[0]
+        yield ("workflow" if deleted else "skipped"), 1
+    for workflow_id, _ in plan.events:
+        parameters = {"workflow_id": workflow_id, "before": plan.before, "limit": BATCH_ROWS}
+        while count := connection.execute(sql.prune.event_batch.sql, parameters).fetchone()[0]:
+            yield "event", count
+    for workflow_id, _ in plan.results:
+        parameters = {"workflow_id": workflow_id, "before": plan.before, "after_id": 0, "limit": BATCH_ROWS}
+        while (batch := connection.execute(sql.prune.result_batch.sql, parameters).fetchone())[0]:
+            parameters["after_id"] = batch[1]
+            yield "result", batch[0]
