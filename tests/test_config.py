@@ -120,7 +120,7 @@ def test_a_broken_variable_is_one_line_that_names_it(config, variable):
 def test_a_setting_that_nobody_knows_is_told(config, monkeypatch):
     toml = "[server]\nrequire_auht = true\n"
     assert "# ignored, because there is no such setting: require_auht in torc.toml" in config(torc_toml=toml)[1]
-    monkeypatch.setattr(cli, "serve", lambda found: None)
+    monkeypatch.setattr(cli, "serve", lambda found: cli.warn_of_unknown_settings())
     assert config(command="run", torc_toml=toml)[2] == "Warning: there is no setting require_auht in torc.toml\n"
 
 

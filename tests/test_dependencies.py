@@ -19,6 +19,8 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.arbiter.Arbiter.systemd                           master
     gunicorn.arbiter.Arbiter.timeout                           master
     gunicorn.config.Config.settings                            worker
+    gunicorn.glogging.Logger.error_log                         logs
+    gunicorn.glogging.Logger.setup                             logs
     gunicorn.http.body.Body                                    request_reader
     gunicorn.http.body.Body.failed                             request_reader
     gunicorn.http.body.Body.reader                             request_reader
@@ -44,6 +46,8 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.workers.base.Worker.sockets                       worker
     marshmallow.Schema._declared_fields                        openapi, schemas.common, wire
     marshmallow.Schema._hooks                                  schemas.exact
+    prometheus_client.multiprocess.mark_process_dead           metrics
+    prometheus_client.values.MultiProcessValue                 metrics
     psycopg.adapt.Transformer.dump_sequence                    database
     psycopg.adapt.Transformer.load_row                         database
     psycopg.adapt.Transformer.set_pgresult                     database

@@ -246,7 +246,7 @@ def test_a_worker_told_to_stop_before_gunicorn_has_made_it_ready_hears_it(number
     opened = SimpleNamespace(open=lambda: None)
     extensions = {"database": opened, "presence": opened, "accounts": None, "streams": SimpleNamespace()}
     server = SimpleNamespace(app=SimpleNamespace(wsgi=lambda: SimpleNamespace(extensions=extensions)))
-    worker = SimpleNamespace(alive=True)
+    worker = SimpleNamespace(alive=True, slot=0)
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGQUIT)}
     try:
         gunicorn_conf.post_fork(server, worker)

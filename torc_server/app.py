@@ -4,11 +4,13 @@ from functools import partial
 
 from flask import Flask
 
-from torc_server import auth, browsers, errors, proxies, wire
+from torc_server import auth, browsers, errors, observer, proxies, wire
 from torc_server.accounts import Accounts
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.database import Database
+from torc_server.database_metrics import DatabaseMetrics
 from torc_server.lanes import Lanes
+from torc_server.metrics import Metrics
 from torc_server.presence import Presence
 from torc_server.streams import Streams
 from torc_server.throttle import Throttle
@@ -27,6 +29,7 @@ def create_app(settings, conninfo, restart=None):
     app.ensure_sync = lambda function: function  # no view is a coroutine; Flask looks four times a request
 
     # What every request passes through
+    observer.init_app(app)
     errors.init_app(app)
     wire.init_app(app)
     proxies.init_app(app)
@@ -34,9 +37,11 @@ def create_app(settings, conninfo, restart=None):
     auth.init_app(app)
 
     # State
+    app.extensions["metrics"] = Metrics()
     app.extensions["database"] = database = Database(
         conninfo, restart, settings.listen_database_url, settings.threads
     )
+    app.extensions["database_metrics"] = DatabaseMetrics(database)
     app.extensions["presence"] = Presence(settings.listen_database_url or conninfo)
     app.extensions["accounts"] = (
         Accounts(settings.auth_file, settings.credential_cache_ttl_secs, settings.threads)
@@ -52,4 +57,5 @@ def create_app(settings, conninfo, restart=None):
     for blueprint in OUTSIDE_BASE_PATH:
         app.register_blueprint(blueprint)
     app.extensions["lanes"] = Lanes(app)
+    observer.wrap(app)
     return app

@@ -13,6 +13,7 @@ from torc_server.proxies import client_address, networks
 log = logging.getLogger("torc_server")
 
 ANONYMOUS = "anonymous"  # also an account of that name is nobody
+LOCAL_BLUEPRINT = "metrics"  # its route answers this machine without credentials, unless the setting metrics is "all"
 OPEN_BLUEPRINT = "health"  # its routes answer without credentials, whatever the settings
 
 
@@ -31,6 +32,7 @@ def init_app(app):
     def identify_caller():
         accounts = app.extensions["accounts"]
         g.caller = Caller(_user_name(accounts, proxies) if accounts else ANONYMOUS, enforced)
+        request.environ["torc.user"] = g.caller.name  # for the access line
 
 
 def caller():
@@ -45,7 +47,9 @@ def has_user(app, name):
 
 
 def _user_name(accounts, proxies):
-    if request.blueprint == OPEN_BLUEPRINT:
+    if request.blueprint == OPEN_BLUEPRINT or (
+        request.blueprint == LOCAL_BLUEPRINT and current_app.settings.metrics == "local"
+    ):
         return ANONYMOUS
     credentials = basic_credentials(request.headers.get("Authorization", ""))
     if credentials is None:

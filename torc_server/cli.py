@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -27,12 +28,17 @@ from click.core import ParameterSource
 from torc_server import (
     __version__,
     connections,
+    daemon,
     embedded,
     gunicorn_conf,
     listening,
+    logs,
     master,
+    metrics,
     migrations,
+    observer,
     postgres_programs,
+    runtime,
 )
 from torc_server.backup import backup as write_backup
 from torc_server.backup import held
@@ -201,6 +207,41 @@ RUN_OPTIONS = (
         "max_small_body_mb", "--max-small-body-mb", default=16, type=click.IntRange(1),
         help="Size in MiB of the body of every other operation, and of one row within a bulk.",
     ),
+    option(
+        "log_format", "--log-format", default="plain", type=click.Choice(logs.FORMATS),
+        help="Of all lines: plain text, or a JSON object each.",
+    ),
+    option(
+        "log_dir", "--log-dir", type=click.Path(path_type=Path), metavar="FOLDER",
+        help="Write torc-server.log there too. It is rotated to .1, .2, … .5.",
+    ),
+    option(
+        "log_max_mb", "--log-max-mb", default=10, type=click.IntRange(0),
+        help="MiB at which the file is rotated; 0: never, as for logrotate.",
+    ),
+    option("json_logs", "--json-logs/--no-json-logs", default=False, help="Write the file as JSON, stderr as it is."),
+    option(
+        "access_log", "--access-log", default="errors", type=click.Choice(observer.ACCESS_LOGS),
+        help="Which answers are a line in the log: none, those of status 400 and more, all.",
+    ),
+    option(
+        "slow_statement_ms", "--slow-statement-ms", default=1000, type=click.IntRange(0),
+        help="Log the names of statements that take so many milliseconds; 0: of none.",
+    ),
+    option(
+        "metrics", "--metrics", default="local", type=click.Choice(metrics.ALLOWED),
+        help="Who may read GET /metrics: nobody; programs on this machine, without a password, that come through no "
+        "proxy; or everybody who may call the server.",
+    ),
+    option(
+        "daemon", "--daemon/--no-daemon", default=False,
+        help="Go on in the background once the server listens. Needs --log-dir for its log.",
+    ),
+    option(
+        "pid_file", "--pid-file", type=click.Path(path_type=Path), metavar="FILE",
+        show_default="with --daemon /var/run/torc-server.pid",
+        help="Holds the process id while the server runs; a second server with the same file is refused.",
+    ),
     option("max_streams", "--max-streams", default=200, type=click.IntRange(0), help="Open event streams per process."),
     option(
         "auth_file", "--auth-file", type=click.Path(path_type=Path), metavar="FILE",
@@ -276,8 +317,6 @@ def run(check=False, **values):
         _check_start(settings)
         say("The settings and the database are fine")
         return
-    for key in click.get_current_context().obj.unknown:
-        say(f"Warning: there is no setting {key}")
     serve(settings)
 
 
@@ -360,14 +399,25 @@ def _origin(context, name):
 def serve(settings):
     """Listen, have the database, bring it up to date, and run gunicorn until it is stopped."""
     _set_up_logging(settings)
+    warn_of_unknown_settings()
     _warn_of_foreign_variable()
     if settings.enforce_access_control and not settings.auth_file:
-        say("Warning: access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
+        warn("access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
+    if settings.daemon and not settings.log_dir:
+        warn("--daemon without --log-dir: once the server listens, nothing is logged")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # until it can be served; the default would end us
     before = master.former_state()
     wanted = settings
     if before:
         settings = _as_before(settings, before["settings"])
+    on_ready = daemon.go_to_background() if settings.daemon and not before else lambda: None
+    pid_file = settings.pid_file or (daemon.DEFAULT_PID_FILE if settings.daemon else None)
+    with daemon.pid_file(pid_file), runtime.folder(before and before["runtime"]) as folder:
+        metrics.share(folder)
+        _serve(settings, wanted, before, folder, on_ready)
+
+
+def _serve(settings, wanted, before, folder, on_ready):
     with _listeners(settings) as (listeners, passed), _database(settings) as (conninfo, restart):
         session = connections.complete(settings.listen_database_url or conninfo)
         _check_database(conninfo, session)
@@ -376,14 +426,16 @@ def serve(settings):
             _synchronize_admins(settings, conninfo)
             _check_connections(settings, conninfo)
             state = master.current_state(settings, before["passed"] if before else passed)
+            state["runtime"] = str(folder)
             if before:
                 say(master.describe_changes(before, state, wanted))
-            _run_gunicorn(settings, listeners, conninfo, restart, before["workers"] if before else [], state)
+            former = before["workers"] if before else {}
+            _run_gunicorn(settings, listeners, conninfo, restart, former, state, on_ready)
 
 
 def _as_before(settings, former):
     """The settings, but for those that a reload cannot change."""
-    paths = {"socket", "data_dir"}
+    paths = {"socket", "data_dir", "pid_file"}
     kept = {name: Path(former[name]) if name in paths and former[name] else former[name] for name in RESTART_ONLY}
     return dataclasses.replace(settings, **kept)
 
@@ -756,13 +808,13 @@ def _check_connections(settings, conninfo):
             "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
         ).fetchone()[0]
     if most < settings.connections:
-        say(
-            f"Warning: {settings.workers} workers with {settings.threads} threads may open {settings.connections} "
+        warn(
+            f"{settings.workers} workers with {settings.threads} threads may open {settings.connections} "
             f"connections, the database allows {most}: raise its max_connections, or lower --workers or --threads"
         )
 
 
-def _run_gunicorn(settings, listeners, conninfo, restart, former, state):
+def _run_gunicorn(settings, listeners, conninfo, restart, former, state, on_ready):
     from torc_server.app import create_app  # not needed to migrate
 
     port = listening.port(listeners)
@@ -777,6 +829,8 @@ def _run_gunicorn(settings, listeners, conninfo, restart, former, state):
         master.notify(f"STATUS=serves {' and '.join(where)}")
         if port is not None and not former:
             say(f"Try: curl {where[0]}/torc-service/v1/ping")
+        runtime.write(Path(state["runtime"]), _state(settings, where[0], conninfo))
+        on_ready()
 
     gunicorn_conf.allow_open_files(settings.max_connections)
     options = gunicorn_conf.options(settings, [each.detach() for each in listeners], when_ready)
@@ -788,23 +842,59 @@ def _url(settings, port):
     return f"{'https' if settings.https else 'http'}://{host}:{port}"
 
 
+def _state(settings, url, conninfo):
+    """What `torc-server status` tells about this server."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    values["database_url"] = values["database_url"] and _without_password(values["database_url"])
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "url": url,
+        "started": time.time(),
+        "database": _without_password(conninfo),
+        "settings": {name: str(value) if isinstance(value, Path) else value for name, value in values.items()},
+    }
+
+
 def _set_up_logging(settings):
-    level = {"warn": "WARNING", "trace": "DEBUG"}.get(settings.log_level, settings.log_level.upper())
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        logs.set_up(settings)
+    except OSError as error:
+        raise SettingsError(f"cannot log to {settings.log_dir}: {error.strerror}") from error
+
+
+def warn_of_unknown_settings():
+    """Name the keys of the configuration files that are no settings."""
+    for key in click.get_current_context().obj.unknown:
+        warn(f"there is no setting {key}")
 
 
 def _warn_of_foreign_variable():
     if os.environ.get("DATABASE_URL"):
-        say("Warning: the environment variable DATABASE_URL is ignored; torc-server takes TORC_DATABASE_URL")
+        warn("the environment variable DATABASE_URL is ignored; torc-server takes TORC_DATABASE_URL")
 
 
 def say(line):
-    """Tell a person what happens; on stderr, because stdout is for programs."""
-    click.echo(line, err=True)
+    """Tell a person what happens; on stderr, because stdout is for programs. A server logs it."""
+    if logs.is_set_up():
+        log.info("%s", line)
+    else:
+        click.echo(line, err=True)
+
+
+def warn(message):
+    """The same for what is likely to be a mistake."""
+    if logs.is_set_up():
+        log.warning("%s", message)
+    else:
+        click.echo(f"Warning: {message}", err=True)
 
 
 def _fail(message, code=1):
-    say(f"torc-server: {message}")
+    if logs.is_set_up():
+        logs.fail(message)
+    else:
+        click.echo(f"torc-server: {message}", err=True)
     sys.exit(code)
 
 

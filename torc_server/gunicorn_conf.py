@@ -7,6 +7,8 @@ import signal
 
 from gunicorn.app.base import BaseApplication
 
+from torc_server import metrics
+from torc_server.logs import GunicornLogger
 from torc_server.master import Master
 from torc_server.memory import return_large_blocks
 from torc_server.proxies import networks
@@ -59,8 +61,13 @@ def options(settings, listeners, when_ready):
         "secure_scheme_headers": {},
         "loglevel": _LOG_LEVELS.get(settings.log_level, "debug"),
         "control_socket_disable": True,  # gunicorn 25.1: a socket file in the home folder
+        "logger_class": GunicornLogger,
         "when_ready": when_ready,
+        "on_reload": on_reload,
+        "on_exit": on_exit,
+        "pre_fork": pre_fork,
         "post_fork": post_fork,
+        "child_exit": child_exit,
         "worker_exit": worker_exit,
     }
 
@@ -73,8 +80,25 @@ def allow_open_files(connections):
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
+def on_reload(server):
+    log.info("reloading: new workers start, then the old ones finish their requests and end")
+
+
+def on_exit(server):
+    log.info("stopped")
+
+
+def pre_fork(server, worker):
+    worker.slot = metrics.free_slot(each.slot for each in server.WORKERS.values())
+
+
+def child_exit(server, worker):
+    metrics.leave_slot(worker.slot)
+
+
 def post_fork(server, worker):
     return_large_blocks()
+    metrics.enter_slot(worker.slot)
 
     def stop(number, frame):
         worker.alive = False

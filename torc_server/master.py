@@ -27,7 +27,9 @@ STATE = "TORC_RELOAD_STATE"  # the descriptor of what one program tells the next
 CHECK_SECS = 30
 SIGNALS_THAT_WAIT = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)  # until the next program can handle them
 # A reload keeps these: they belong to what stays open.
-RESTART_ONLY = ("host", "port", "socket", "socket_mode", "socket_group", "database_url", "data_dir")
+RESTART_ONLY = (
+    "host", "port", "socket", "socket_mode", "socket_group", "database_url", "data_dir", "daemon", "pid_file",
+)  # fmt: skip
 
 
 class FormerWorker:
@@ -36,8 +38,9 @@ class FormerWorker:
 
     aborted = False
 
-    def __init__(self, pid, age, killed_at):
+    def __init__(self, pid, slot, age, killed_at):
         self.pid = pid
+        self.slot = slot  # in the metrics
         self.age = age
         self.tmp = self
         self._killed_at = killed_at
@@ -50,7 +53,7 @@ class FormerWorker:
 
 
 class Master(Arbiter):
-    """The arbiter of a Server; `former` are the process ids of the workers from before a reload."""
+    """The arbiter of a Server; `former`: {process id: slot} of the workers from before a reload."""
 
     def __init__(self, app, former, says_what_is_open):
         super().__init__(app)
@@ -62,7 +65,8 @@ class Master(Arbiter):
         self.systemd = self._state["passed"]  # then it is systemd's to remove a socket file
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS_THAT_WAIT)
         latest = time.monotonic() + self.cfg.graceful_timeout + 10 - self.timeout
-        self.WORKERS.update((pid, FormerWorker(pid, i - 1000, latest)) for i, pid in enumerate(self._former))
+        for age, (pid, slot) in enumerate(self._former.items(), -1000):
+            self.WORKERS[int(pid)] = FormerWorker(int(pid), slot, age, latest)
         for _ in self._former and range(self.num_workers):
             self.spawn_worker()
 
@@ -85,7 +89,8 @@ class Master(Arbiter):
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_THAT_WAIT)  # the default would end the program that starts
         listening.pass_on([each.fileno() for each in self.LISTENERS])
         state = os.memfd_create("torc-server reload", 0)
-        os.write(state, json.dumps({**self._state, "workers": list(self.WORKERS)}).encode())
+        workers = {pid: worker.slot for pid, worker in self.WORKERS.items()}
+        os.write(state, json.dumps({**self._state, "workers": workers}).encode())
         os.environ[STATE] = str(state)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

@@ -2,6 +2,8 @@
 `sql.<resource>.<name>`; what they call is in sql/functions. Every statement gets the caller
 as :caller (a name) and :enforced."""
 
+import logging
+import time
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
@@ -9,10 +11,13 @@ import aiosql
 from flask import current_app
 
 from torc_server.auth import caller
+from torc_server.connections import HOT_SECONDS
 from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
 from torc_server.errors import ApiError
 from torc_server.migrations import sql_folder
 from torc_server.spool import Spool
+
+log = logging.getLogger("torc_server")
 
 # Rows fetched at once into the spool. One may have 30 MB: a process holds about twice as much. (100,000 rows of 260
 # bytes: 200 at once take 30 ms of CPU, 4 take 54, 1 takes 125.)
@@ -35,7 +40,7 @@ def value(statement, **params):
         _close_if_grown(connection, found, *params.values())
         return found
 
-    return _database().run(work)
+    return _run(statement, work)
 
 
 def long_value(statement, **params):
@@ -49,7 +54,7 @@ def long_value(statement, **params):
         _close_if_grown(connection, found, *params.values())
         return found
 
-    return _database().run(work, LONG_SECONDS)
+    return _run(statement, work, LONG_SECONDS)
 
 
 def _close_if_grown(connection, *values):
@@ -99,7 +104,7 @@ def spool(statement, write, order_by=None, **params):
         _close_if_grown(connection, longest)
         return file
 
-    return _database().run(work, LONG_SECONDS)
+    return _run(statement, work, LONG_SECONDS)
 
 
 def spool_pieces(statement, pieces, write, **params):
@@ -122,7 +127,7 @@ def spool_pieces(statement, pieces, write, **params):
         _close_if_grown(connection, longest)
         return file
 
-    return _database().run(work, LONG_SECONDS)
+    return _run(statement, work, LONG_SECONDS)
 
 
 @contextmanager
@@ -148,6 +153,19 @@ def order_by(schema, sort_by, reverse):
     nulls = "" if column == "id" else (" NULLS LAST" if reverse else " NULLS FIRST")
     ties = [f", {tie} {direction}" for tie in schema.ties if tie != column]
     return f'"{column}" {direction}{nulls}{"".join(ties)}'
+
+
+def _run(statement, work, timeout=HOT_SECONDS):
+    """Run the work of a statement; log it by its name if it takes long, waits for locks and retries included."""
+    since = time.monotonic()
+    try:
+        return _database().run(work, timeout)
+    finally:
+        ms = round((time.monotonic() - since) * 1000)
+        slow_ms = current_app.settings.slow_statement_ms
+        if slow_ms and ms >= slow_ms:
+            fields = {"statement": statement.__name__, "ms": ms}
+            log.warning("slow statement %s: %s ms", statement.__name__, ms, extra={"fields": fields})
 
 
 def _database():

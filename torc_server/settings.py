@@ -22,6 +22,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent  # of an editable install, as 
 LOG_LEVELS = ("error", "warn", "warning", "info", "debug", "trace")
 NO_TCP = "none"  # as host: listen on the unix socket only
 MAX_SOCKET_PATH = 107  # bytes
+_LOGGING = ("log_dir", "json_logs")  # may also be in a section [logging], as torc's server has them
 _ALIASES = {"url": "host", "database": "database_url"}
 
 
@@ -72,6 +73,15 @@ class Settings:
     listen_database_url: str | None = None  # for connections that need a session of their own; None: database_url
     data_dir: Path = field(default_factory=default_data_dir)
     log_level: str = "info"
+    log_format: str = "plain"
+    log_dir: Path | None = None
+    log_max_mb: int = 10  # of the file in log_dir, before it is rotated; 0: never
+    json_logs: bool = False  # the file in log_dir; log_format is for stderr too
+    access_log: str = "errors"
+    slow_statement_ms: int = 1000  # 0: none is logged
+    metrics: str = "local"
+    daemon: bool = False
+    pid_file: Path | None = None
     completion_check_interval_secs: float = 30.0  # accepted and unused: dependents are released at once
     max_request_body_mb: int = 200  # of a bulk operation; also of the others, if it is less than the next
     max_small_body_mb: int = 16  # of every other operation, and of one row within a bulk
@@ -205,12 +215,14 @@ def _read_section(path):
     if not path.is_file():  # to read a FIFO would wait for ever
         raise SettingsError(f"cannot read the configuration file {path}: it is not a regular file")
     try:
-        section = tomllib.loads(path.read_text(encoding="utf-8")).get("server", {})
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: not TOML, not UTF-8
         raise SettingsError(f"cannot read the configuration file {path}: {error}") from error
-    if not isinstance(section, dict):
-        raise SettingsError(f"cannot read the configuration file {path}: [server] is not a section")
-    return section
+    for name in ("server", "logging"):
+        if not isinstance(found.get(name, {}), dict):
+            raise SettingsError(f"cannot read the configuration file {path}: [{name}] is not a section")
+    logging = {key: value for key, value in found.get("logging", {}).items() if key in _LOGGING}
+    return {**logging, **found.get("server", {})}
 
 
 def check_database_url(text):

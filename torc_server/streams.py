@@ -127,6 +127,11 @@ class Streams:
                     raise ApiError(503, "The connection to the database was lost; try again", {"Retry-After": "1"})
         return subscription
 
+    def count(self):
+        """How many streams are open."""
+        with self._lock:
+            return sum(map(len, self._open.values()))
+
     def leave(self, subscription):
         """Give a place back."""
         with self._lock:

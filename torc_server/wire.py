@@ -2,7 +2,6 @@
 
 import functools
 import json
-import time
 
 from flask import Response, request
 from gunicorn.http.errors import ParseException
@@ -120,10 +119,8 @@ class Envelope:
 
     @staticmethod
     def _headers(environ):
-        span_id = environ.get("HTTP_X_SPAN_ID", "")
-        printable = span_id.isascii() and span_id.isprintable() and span_id
         return [
-            ("X-Span-ID", span_id if printable else str(time.time_ns())),
+            ("X-Span-ID", environ["torc.span_id"]),
             ("X-Content-Type-Options", "nosniff"),
             ("X-Frame-Options", "DENY"),
         ]

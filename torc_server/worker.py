@@ -62,12 +62,13 @@ class RefusalAsJson:
     def __init__(self, outbox, reason):
         self._outbox = outbox
         self._reason = reason
+        self.status = 500
 
     def gettimeout(self):
         return 0.0  # nothing blocks here
 
     def sendall(self, html):
-        status = int(html.split(maxsplit=2)[1])
+        self.status = status = int(html.split(maxsplit=2)[1])
         is_ours = status >= 500 and status != 501  # Not Implemented: an unknown Transfer-Encoding
         self._outbox.sendall(as_bytes(ApiError(status, OWN_FAULT if is_ours else self._reason)))
 
@@ -161,6 +162,8 @@ class Worker(BaseWorker):
         super().load_wsgi()
         self._settings = self.wsgi.settings
         self._lanes = self.wsgi.extensions["lanes"]
+        self._metrics = self.wsgi.extensions["metrics"]
+        self._observer = self.wsgi.extensions["observer"]
         self._seconds = {
             "handshake": self._settings.handshake_timeout_secs,
             "head": self._settings.head_timeout_secs,
@@ -223,6 +226,18 @@ class Worker(BaseWorker):
             if self._closed >= TRIM_AFTER:
                 self._closed = 0
                 return_free_blocks()
+            self._tell_state()
+
+    def _tell_state(self):
+        self._metrics.set_state(
+            workers=1,
+            connections=len(self._connections),
+            streams=self.wsgi.extensions["streams"].count(),
+            threads=self._settings.all_threads,
+            threads_busy=len(self._running),
+            requests_queued=len(self._backlog) + sum(requests.qsize() for requests in self._lane_queues.values()),
+            requests_parked=len(self._parked),
+        )
 
     def _drop_late(self, now):
         for connection in self._waiting.all():
@@ -369,6 +384,7 @@ class Worker(BaseWorker):
         return bool(dropped)
 
     def _refuse_connection(self, connection):
+        self._metrics.count_refused_connection()
         error = ApiError(503, "This server has too many connections; try again", {"Retry-After": "1"})
         if not self._tls:  # a handshake would take as much as a request
             with contextlib.suppress(OSError):
@@ -444,7 +460,8 @@ class Worker(BaseWorker):
     def _begin_request(self, connection):
         request = connection.reader.request
         connection.lane = self._lanes.lane(request.method, request.path)
-        connection.wait_until = time.monotonic() + (LOCK_SECS if connection.lane is None else LANE_LOCK_SECS)
+        connection.received = time.monotonic()
+        connection.wait_until = connection.received + (LOCK_SECS if connection.lane is None else LANE_LOCK_SECS)
         return self._run_or_queue(connection)
 
     def _send(self, connection):
@@ -507,6 +524,7 @@ class Worker(BaseWorker):
         )
         connection.reader.fill(environ)
         environ["wsgi.multithread"] = True
+        environ["torc.received"] = connection.received
         environ["torc.wait_until"] = connection.wait_until
         if not (self.alive and connection.reader.ends_cleanly):
             response.force_close()
@@ -543,12 +561,15 @@ class Worker(BaseWorker):
         connection.outbox.close()
         client = RefusalAsJson(connection.outbox, f"The request cannot be read: {error}")
         self.handle_error(None, client, connection.address, error)
+        if isinstance(error, ParseException):  # the application has not seen it
+            self._observer.refuse(connection.address, client.status, str(error))
         connection.closes = True
         connection.waits_for = "reading"
         return True
 
     def _answer_error(self, connection, error):
         connection.outbox.sendall(as_bytes(error))
+        self._observer.refuse(connection.address, error.status, error.message)
         connection.closes = True
         connection.waits_for = "reading"
         return True

@@ -12,6 +12,7 @@ from torc_server.blueprints import (
     health,
     jobs,
     local_schedulers,
+    metrics,
     remote_workers,
     resource_requirements,
     results,
@@ -47,4 +48,4 @@ BLUEPRINTS = (
     ro_crate_entities.blueprint,
     access_groups.blueprint,
 )
-OUTSIDE_BASE_PATH = (health.blueprint, api_docs.blueprint)
+OUTSIDE_BASE_PATH = (health.blueprint, metrics.blueprint, api_docs.blueprint)

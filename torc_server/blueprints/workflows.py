@@ -2,7 +2,7 @@
 
 import json
 
-from flask import Blueprint
+from flask import Blueprint, current_app
 
 from torc_server import wire
 from torc_server.lanes import lane
@@ -244,7 +244,8 @@ def claim_next_jobs(id, query):
     dependencies. Any body is ignored.
     """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
-    return wire.json_text(value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit))
+    answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit)
+    return wire.json_text(current_app.extensions["metrics"].count_claim(answer))
 
 
 @blueprint.post("/workflows/<int64:id>/claim_jobs_based_on_resources/<int64:limit>")
@@ -266,15 +267,14 @@ def claim_jobs_based_on_resources(id, limit, query, body):
     What is claimed becomes pending, as with claim_next_jobs. A canceled workflow hands out nothing and says so in
     reason.
     """
-    return wire.json_text(
-        value(
-            sql.workflows.claim_jobs_based_on_resources,
-            workflow_id=id,
-            limit=limit,
-            strict=query["strict_scheduler_match"],
-            resources=json.dumps(body),
-        )
+    answer = value(
+        sql.workflows.claim_jobs_based_on_resources,
+        workflow_id=id,
+        limit=limit,
+        strict=query["strict_scheduler_match"],
+        resources=json.dumps(body),
     )
+    return wire.json_text(current_app.extensions["metrics"].count_claim(answer))
 
 
 @blueprint.get("/workflows/<int64:id>/is_complete")

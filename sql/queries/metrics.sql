@@ -1,0 +1,2 @@
+-- name: server_metrics()
+SELECT torc.server_metrics()::text;

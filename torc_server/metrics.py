@@ -1,0 +1,115 @@
+"""What a server counts, for Prometheus: in each process, and added up at GET /metrics.
+
+The processes of a server share a folder with one file for each of them and kind of metric (prometheus_client's
+multiprocess mode). The files are named by slots, not by process ids: a slot is taken by a worker when it is forked and
+given back when it has ended, and its successor goes on from its numbers. So counters never fall, and the folder does
+not grow however often workers are replaced.
+"""
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own variable
+ALLOWED = ("off", "local", "all")
+SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)  # 15: the timeout of small calls
+
+_slot = 0  # of this process; 0 is the master's
+
+
+def share(folder):
+    """Share the metrics of this process and its children in a folder. Call it before the first Metrics is made."""
+    os.environ[FOLDER] = str(folder)
+    values.ValueClass = values.MultiProcessValue(lambda: _slot)
+
+
+def free_slot(taken):
+    """The lowest slot that no worker has."""
+    taken = set(taken)
+    return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
+
+
+def enter_slot(slot):
+    """In the process of a worker: use its slot from now on."""
+    global _slot
+    _slot = slot
+
+
+def leave_slot(slot):
+    """The worker has ended: forget what it had at that moment; what it has counted stays."""
+    if FOLDER in os.environ:
+        multiprocess.mark_process_dead(slot)
+
+
+class Metrics:
+    """The metrics of this process. Labels have few values: a route is a template, never a path."""
+
+    def __init__(self):
+        self._registry = registry = CollectorRegistry()
+        self._requests = Histogram(
+            "torc_http_request_duration_seconds",
+            "Answers by route, method and status, and how long they took from the whole request on.",
+            ["route", "method", "status"], buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self._by_labels = {}  # labels() takes a lock and 1 µs
+        self._claims = Counter(
+            "torc_claims_total", "Calls that claim jobs, by whether they got any.", ["result"], registry=registry
+        )
+        self._with_jobs, self._empty = self._claims.labels("jobs"), self._claims.labels("empty")
+        self._jobs_claimed = Counter("torc_jobs_claimed_total", "Jobs that were claimed.", registry=registry)
+        self._refused = Counter(
+            "torc_connections_refused_total", "Connections for which the server had no room.", registry=registry
+        )
+        self._gauges = {
+            name: Gauge(f"torc_{name}", text, multiprocess_mode="livesum", registry=registry)
+            for name, text in {
+                "workers": "Processes that serve requests.",
+                "connections": "Open connections of clients.",
+                "streams": "Open event streams.",
+                "threads": "Threads that run requests.",
+                "threads_busy": "Threads that run a request now.",
+                "requests_queued": "Requests for which no thread is free.",
+                "requests_parked": "Requests that wait for a lock without a thread.",
+            }.items()
+        }
+
+    def observe(self, route, method, status, seconds):
+        """Count an answer."""
+        labels = route, method, status
+        histogram = self._by_labels.get(labels)
+        if histogram is None:
+            histogram = self._by_labels[labels] = self._requests.labels(*labels)
+        histogram.observe(seconds)
+
+    def count_claim(self, answer):
+        """Count a claim by the text of its answer, and return that.
+
+        Each job in it has this key once. In a text of a user its quotation marks would be escaped, or no colon follow.
+        """
+        count = answer.count('"supports_termination":') + answer.count('"supports_termination" :')
+        if count:
+            self._with_jobs.inc()
+            self._jobs_claimed.inc(count)
+        else:
+            self._empty.inc()
+        return answer
+
+    def count_refused_connection(self):
+        """Count a connection that was closed because there are too many."""
+        self._refused.inc()
+
+    def set_state(self, **numbers):
+        """Set what this process has at the moment: connections, streams, threads and so on."""
+        for name, number in numbers.items():
+            self._gauges[name].set(number)
+
+    def registry(self, *collectors):
+        """A registry with what all processes have counted, and with further collectors."""
+        registry = CollectorRegistry()
+        if folder := os.environ.get(FOLDER):
+            multiprocess.MultiProcessCollector(registry, folder)
+        else:
+            registry.register(self._registry)
+        for collector in collectors:
+            registry.register(collector)
+        return registry
