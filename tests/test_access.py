@@ -77,7 +77,7 @@ RULES = {
     "self": "access_groups.list_user_groups access_groups.check_workflow_access",
     "admin": """
         access_groups.create_access_group access_groups.list_access_groups access_groups.get_access_group
-        access_groups.delete_access_group access_groups.list_group_members
+        access_groups.delete_access_group access_groups.list_group_members admin.list_admin_audit_log
     """,
 }
 RULE_OF = {endpoint: rule for rule, endpoints in RULES.items() for endpoint in endpoints.split()}

@@ -65,7 +65,7 @@ BUDGET = {
         slurm_stats.list_slurm_stats
         ro_crate_entities.list_ro_crate_entities ro_crate_entities.delete_ro_crate_entities
         access_groups.list_access_groups access_groups.list_group_members access_groups.list_user_groups
-        access_groups.list_workflow_groups
+        access_groups.list_workflow_groups admin.list_admin_audit_log
     """,
 }
 STATEMENTS = {endpoint: count for count, endpoints in BUDGET.items() for endpoint in endpoints.split()}

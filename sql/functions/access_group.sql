@@ -37,6 +37,10 @@ DECLARE
 BEGIN
     PERFORM torc.authorize_admin(p_caller);
     INSERT INTO torc.access_group (name, description) VALUES (p_name, p_description) RETURNING * INTO v_new;
+    PERFORM torc.audit(
+        p_caller, 'create_access_group',
+        format('SELECT torc.create_access_group(%L, %L)', p_name, p_description), NULL, v_new.id
+    );
     RETURN torc.access_group_json(v_new);
 END
 $$;
@@ -68,6 +72,10 @@ BEGIN
         PERFORM torc.fail('TC403', 'Cannot delete system groups');
     END IF;
     DELETE FROM torc.access_group WHERE id = p_group_id;
+    PERFORM torc.audit(
+        p_caller, 'delete_access_group', format('SELECT torc.delete_access_group(%s)', p_group_id), NULL, p_group_id,
+        jsonb_build_object('name', v_old.name)
+    );
     RETURN torc.access_group_json(v_old);
 END
 $$;

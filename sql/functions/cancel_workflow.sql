@@ -12,6 +12,7 @@ AS $$
 DECLARE
     v_changes torc.status_change[];
     v_run_id bigint;
+    v_user text := coalesce(p_caller.name, current_user);
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     UPDATE torc.workflow_status
@@ -33,7 +34,7 @@ BEGIN
 
     SELECT array_agg(change) INTO v_changes FROM moved;
     PERFORM torc.publish_event(p_workflow_id, 'workflow_canceled', 'warning', jsonb_build_object(
-        'category', 'workflow', 'run_id', v_run_id
+        'category', 'workflow', 'run_id', v_run_id, 'user', v_user
     ));
     PERFORM torc.publish_changes(p_workflow_id, v_changes);
     PERFORM torc.settle_dependents(v_changes);
@@ -43,8 +44,13 @@ BEGIN
         'category', 'workflow_canceled',
         'message', format('Workflow %s (run_id=%s) was canceled', p_workflow_id, v_run_id),
         'workflow_id', p_workflow_id,
-        'run_id', v_run_id
+        'run_id', v_run_id,
+        'user', v_user
     ));
+    PERFORM torc.audit(
+        p_caller, 'cancel_workflow', format('SELECT torc.cancel_workflow(%s)', p_workflow_id), p_workflow_id, NULL,
+        jsonb_build_object('run_id', v_run_id), coalesce(cardinality(v_changes), 0)
+    );
     RETURN torc.workflow_status_json(p_workflow_id);
 END
 $$;

@@ -17,6 +17,11 @@ BEGIN
     IF NOT FOUND THEN  -- deleted while we waited
         PERFORM torc.fail('TC404', format('Job not found with ID: %s', p_job_id));
     END IF;
+    PERFORM torc.audit(
+        p_caller, 'delete_job',
+        format('SELECT torc.delete_job(%s)', p_job_id), (v_answer ->> 'workflow_id')::bigint, NULL,
+        jsonb_build_object('job_id', p_job_id)
+    );
     RETURN v_answer;
 END
 $$;
@@ -36,6 +41,6 @@ BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     DELETE FROM torc.job WHERE workflow_id = p_workflow_id;
     GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN v_count;
+    RETURN torc.audit_deletion(v_count, 'job', p_workflow_id, p_caller);
 END
 $$;

@@ -14,6 +14,10 @@ BEGIN
     END IF;
     PERFORM torc.authorize_workflow(v_old.workflow_id, p_caller);
     SELECT * INTO v_old FROM torc.delete_requirements_and_jobs(v_old.workflow_id, ARRAY[p_id], p_caller);
+    PERFORM torc.audit(
+        p_caller, 'delete_resource_requirement', format('SELECT torc.delete_resource_requirement(%s)', p_id),
+        v_old.workflow_id
+    ) WHERE v_old.id IS NOT NULL;
     RETURN CASE WHEN v_old.id IS NOT NULL THEN torc.resource_requirements_json(v_old) END;
 END
 $$;
@@ -25,14 +29,16 @@ RETURNS bigint
 LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan
 AS $$
+DECLARE
+    v_count bigint;
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
-    RETURN (
-        SELECT count(*)
-        FROM torc.delete_requirements_and_jobs(
-            p_workflow_id, ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id), p_caller
-        )
+    SELECT count(*)
+    INTO v_count
+    FROM torc.delete_requirements_and_jobs(
+        p_workflow_id, ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id), p_caller
     );
+    RETURN torc.audit_deletion(v_count, 'resource_requirements', p_workflow_id, p_caller);
 END
 $$;
 

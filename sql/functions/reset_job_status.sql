@@ -40,6 +40,11 @@ BEGIN
     PERFORM torc.store_user_action(p_workflow_id, p_caller, 'reset_job_status', jsonb_build_object(
         'workflow_id', p_workflow_id, 'failed_only', p_failed_only, 'updated_count', v_count
     ));
+    PERFORM torc.audit(
+        p_caller, 'reset_job_status',
+        format('SELECT torc.reset_job_status(%s, %s)', p_workflow_id, p_failed_only), p_workflow_id,
+        NULL, jsonb_build_object('failed_only', p_failed_only), v_count
+    );
     RETURN json_strip_nulls(json_build_object(
         'workflow_id', p_workflow_id,
         'updated_count', v_count,

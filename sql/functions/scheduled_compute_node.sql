@@ -84,7 +84,7 @@ BEGIN
 
     SELECT array_agg(id) INTO v_ids FROM deleted;
     PERFORM torc.deactivate_compute_nodes(p_workflow_id, v_ids);
-    RETURN coalesce(cardinality(v_ids), 0);
+    RETURN torc.audit_deletion(coalesce(cardinality(v_ids), 0), 'scheduled_compute_node', p_workflow_id, p_caller);
 END
 $$;
 

@@ -7,14 +7,24 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     v_group_id bigint;
+    v_removed bigint;
+    v_added bigint;
 BEGIN
     INSERT INTO torc.access_group AS access_group (name, description, is_system)
     VALUES ('admin', 'System administrators', true)
     ON CONFLICT (name) DO UPDATE SET is_system = true
     RETURNING id INTO v_group_id;
     DELETE FROM torc.user_group_membership WHERE group_id = v_group_id AND user_name <> ALL (p_user_names);
+    GET DIAGNOSTICS v_removed = ROW_COUNT;
     INSERT INTO torc.user_group_membership (user_name, group_id, role)
     SELECT DISTINCT user_name, v_group_id, 'admin' FROM unnest(p_user_names) AS user_name
     ON CONFLICT (user_name, group_id) DO NOTHING;
+    GET DIAGNOSTICS v_added = ROW_COUNT;
+    IF v_removed + v_added > 0 THEN
+        PERFORM torc.audit(
+            NULL, 'synchronize_admins', format('SELECT torc.synchronize_admins(%L)', p_user_names), NULL, v_group_id,
+            jsonb_build_object('user_names', p_user_names), v_removed + v_added
+        );
+    END IF;
 END
 $$;

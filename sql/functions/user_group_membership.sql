@@ -33,6 +33,11 @@ BEGIN
     INSERT INTO torc.user_group_membership (user_name, group_id, role)
     VALUES (p_user_name, p_group_id, p_role)
     RETURNING * INTO v_new;
+    PERFORM torc.audit(
+        p_caller, 'add_user_to_group',
+        format('SELECT torc.add_user_to_group(%s, %L, %L)', p_group_id, p_user_name, p_role), NULL,
+        p_group_id, jsonb_build_object('user_name', p_user_name, 'role', p_role)
+    );
     RETURN torc.user_group_membership_json(v_new);
 END
 $$;
@@ -56,6 +61,11 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM torc.fail('TC404', format('Membership not found for this user in group %s', p_group_id));
     END IF;
+    PERFORM torc.audit(
+        p_caller, 'remove_user_from_group',
+        format('SELECT torc.remove_user_from_group(%s, %L)', p_group_id, p_user_name), NULL,
+        p_group_id, jsonb_build_object('user_name', p_user_name, 'role', v_old.role)
+    );
     RETURN torc.user_group_membership_json(v_old);
 END
 $$;

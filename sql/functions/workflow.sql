@@ -79,6 +79,7 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_answer json;
+    v_deleted jsonb;
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     PERFORM torc.lock_requirements(
@@ -88,7 +89,15 @@ BEGIN
     PERFORM torc.authorize_node_deletion(p_workflow_id, NULL, p_caller);
     PERFORM torc.authorize_handler_deletion(p_workflow_id, NULL, p_caller);
     SELECT torc.workflow_json(workflow) INTO v_answer FROM torc.workflow AS workflow WHERE id = p_workflow_id;
+    SELECT jsonb_build_object('name', name, 'user', "user")
+    INTO v_deleted
+    FROM torc.workflow
+    WHERE id = p_workflow_id;
     DELETE FROM torc.workflow WHERE id = p_workflow_id;
+    PERFORM torc.audit(
+        p_caller, 'delete_workflow',
+        format('SELECT torc.delete_workflow(%s)', p_workflow_id), p_workflow_id, NULL, v_deleted
+    );
     RETURN v_answer;
 END
 $$;

@@ -46,6 +46,11 @@ BEGIN
             'TC409', format('Workflow %s is already associated with group %s', p_workflow_id, p_group_id)
         );
     END IF;
+    PERFORM torc.audit(
+        p_caller, 'add_workflow_to_group',
+        format('SELECT torc.add_workflow_to_group(%s, %s)', p_workflow_id, p_group_id),
+        p_workflow_id, p_group_id
+    );
     RETURN torc.workflow_access_group_json(v_new);
 END
 $$;
@@ -74,6 +79,11 @@ BEGIN
             'TC404', format('Association not found for workflow %s in group %s', p_workflow_id, p_group_id)
         );
     END IF;
+    PERFORM torc.audit(
+        p_caller, 'remove_workflow_from_group',
+        format('SELECT torc.remove_workflow_from_group(%s, %s)', p_workflow_id, p_group_id),
+        p_workflow_id, p_group_id
+    );
     RETURN torc.workflow_access_group_json(v_old);
 END
 $$;

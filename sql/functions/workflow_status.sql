@@ -38,6 +38,15 @@ BEGIN
         has_detected_need_to_run_completion_script = p_has_detected_need_to_run_completion_script
     WHERE workflow_id = p_workflow_id;
     PERFORM torc.restart_attempts(p_workflow_id);
+    PERFORM torc.audit(
+        p_caller, 'update_workflow_status',
+        format(
+            'SELECT torc.update_workflow_status(%s, %s, %s, %s, %s)', p_workflow_id, p_run_id, p_is_canceled, p_is_archived,
+            p_has_detected_need_to_run_completion_script
+        ),
+        p_workflow_id, NULL,
+        jsonb_build_object('run_id', p_run_id, 'is_canceled', p_is_canceled, 'is_archived', p_is_archived)
+    );
 END
 $$;
 
@@ -76,6 +85,10 @@ BEGIN
     PERFORM torc.store_user_action(p_workflow_id, p_caller, 'reset_workflow_status', jsonb_build_object(
         'workflow_id', p_workflow_id, 'force', p_force
     ));
+    PERFORM torc.audit(
+        p_caller, 'reset_workflow_status', format('SELECT torc.reset_workflow_status(%s, %s)', p_workflow_id, p_force),
+        p_workflow_id, NULL, jsonb_build_object('force', p_force)
+    );
     RETURN torc.workflow_status_json(p_workflow_id);
 END
 $$;

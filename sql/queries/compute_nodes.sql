@@ -52,4 +52,7 @@ deleted AS (
     DELETE FROM torc.compute_node AS node USING allowed WHERE node.workflow_id = allowed.workflow_id RETURNING 1
 )
 
-SELECT (SELECT count(*) FROM deleted) FROM allowed;
+SELECT torc.audit_deletion(
+    (SELECT count(*) FROM deleted), 'compute_node', workflow_id, (:caller, :enforced)::torc.caller
+)
+FROM allowed;

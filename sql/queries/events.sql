@@ -50,4 +50,7 @@ deleted AS (
     DELETE FROM torc.event USING allowed WHERE event.workflow_id = allowed.workflow_id RETURNING 1
 )
 
-SELECT (SELECT count(*) FROM deleted) FROM allowed;
+SELECT torc.audit_deletion(
+    (SELECT count(*) FROM deleted), 'event', workflow_id, (:caller, :enforced)::torc.caller
+)
+FROM allowed;

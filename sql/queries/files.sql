@@ -59,4 +59,7 @@ deleted AS (
     DELETE FROM torc.file USING allowed WHERE file.workflow_id = allowed.workflow_id RETURNING 1
 )
 
-SELECT (SELECT count(*) FROM deleted) FROM allowed;
+SELECT torc.audit_deletion(
+    (SELECT count(*) FROM deleted), 'file', workflow_id, (:caller, :enforced)::torc.caller
+)
+FROM allowed;

@@ -57,4 +57,7 @@ deleted AS (
     DELETE FROM torc.result USING allowed WHERE result.workflow_id = allowed.workflow_id RETURNING 1
 )
 
-SELECT (SELECT count(*) FROM deleted) FROM allowed;
+SELECT torc.audit_deletion(
+    (SELECT count(*) FROM deleted), 'result', workflow_id, (:caller, :enforced)::torc.caller
+)
+FROM allowed;

@@ -55,4 +55,7 @@ deleted AS (
     RETURNING 1
 )
 
-SELECT (SELECT count(*) FROM deleted) FROM allowed;
+SELECT torc.audit_deletion(
+    (SELECT count(*) FROM deleted), 'ro_crate_entity', workflow_id, (:caller, :enforced)::torc.caller
+)
+FROM allowed;

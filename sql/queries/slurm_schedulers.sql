@@ -65,4 +65,7 @@ deleted AS (
     RETURNING 1
 )
 
-SELECT (SELECT count(*) FROM deleted) FROM allowed;
+SELECT torc.audit_deletion(
+    (SELECT count(*) FROM deleted), 'slurm_scheduler', workflow_id, (:caller, :enforced)::torc.caller
+)
+FROM allowed;

@@ -73,4 +73,7 @@ deleted AS (
     DELETE FROM torc.user_data USING allowed WHERE user_data.workflow_id = allowed.workflow_id RETURNING 1
 )
 
-SELECT (SELECT count(*) FROM deleted) FROM allowed;
+SELECT torc.audit_deletion(
+    (SELECT count(*) FROM deleted), 'user_data', workflow_id, (:caller, :enforced)::torc.caller
+)
+FROM allowed;

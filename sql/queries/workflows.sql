@@ -71,9 +71,14 @@ SET
     metadata = coalesce(:metadata, metadata),
     slurm_config = coalesce(:slurm_config, slurm_config),
     execution_config = coalesce(:execution_config, execution_config)
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS id) AS allowed
+FROM (
+    SELECT id, (SELECT "user" FROM torc.workflow AS old WHERE old.id = :workflow_id) AS old_user
+    FROM torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS id
+) AS allowed
 WHERE workflow.id = allowed.id AND torc.may_set_user(workflow."user", :user, (:caller, :enforced)::torc.caller)
-RETURNING torc.workflow_json(workflow)::text;
+RETURNING
+    torc.workflow_json(workflow)::text,
+    torc.audit_owner(workflow, allowed.old_user, (:caller, :enforced)::torc.caller);
 
 -- name: delete_workflow(workflow_id, caller, enforced)
 SELECT torc.delete_workflow(:workflow_id, (:caller, :enforced)::torc.caller)::text;

@@ -3,6 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.observer import audited
 from torc_server.repository import sql, value
 from torc_server.schemas.access_groups import (
     AccessCheckResponse,
@@ -26,6 +27,7 @@ blueprint = Blueprint("access_groups", __name__)
 @blueprint.post("/access_groups")
 @wire.body(AccessGroupModel)
 @wire.answers(AccessGroupModel, ADMINS_ONLY | {409: "There is a group of that name."})
+@audited
 def create_access_group(body):
     """Create an access group.
 
@@ -63,6 +65,7 @@ def get_access_group(id):
         "the caller is not one of them."
     },
 )
+@audited
 def delete_access_group(id):
     """Delete an access group.
 
@@ -77,6 +80,7 @@ def delete_access_group(id):
 @wire.answers(
     UserGroupMembershipModel, GROUP_ADMINS_ONLY | {409: "The user is a member already, in this or another role."}
 )
+@audited
 def add_user_to_group(id, body):
     """Add a user to an access group.
 
@@ -102,6 +106,7 @@ def list_group_members(id, query):
 
 @blueprint.delete("/access_groups/<int64:id>/members/<text:user_name>")
 @wire.answers(UserGroupMembershipModel, GROUP_ADMINS_ONLY | {404: "There is no such group, or no such user in it."})
+@audited
 def remove_user_from_group(id, user_name):
     """Remove a user from an access group.
 
@@ -148,6 +153,7 @@ def list_workflow_groups(id, query):
         409: "The workflow is shared with the group already.",
     },
 )
+@audited
 def add_workflow_to_group(id, group_id):
     """Share a workflow with an access group.
 
@@ -168,6 +174,7 @@ def add_workflow_to_group(id, group_id):
         404: "There is no such workflow or group, or the workflow is not shared with the group.",
     },
 )
+@audited
 def remove_workflow_from_group(id, group_id):
     """Stop sharing a workflow with an access group.
 

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.compute_nodes import (
@@ -53,6 +54,7 @@ def list_compute_nodes(query):
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse, {403: NEEDED_ELSEWHERE})
 @lane("walks")
+@audited
 def delete_compute_nodes(query):
     """Delete all compute nodes of a workflow, and their results.
 

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.events import EventModel, ListEvents, ListEventsResponse, NewEvent
@@ -43,6 +44,7 @@ def list_events(query):
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
 @lane("walks")
+@audited
 def delete_events(query):
     """Delete all stored events of a workflow.
 

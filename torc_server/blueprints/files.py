@@ -4,6 +4,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.files import FileModel, ListFiles, ListFilesResponse
@@ -39,6 +40,7 @@ def list_files(query):
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
 @lane("walks")
+@audited
 def delete_files(query):
     """Delete all files of a workflow.
 

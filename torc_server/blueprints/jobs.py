@@ -7,6 +7,7 @@ from flask import Blueprint
 from torc_server import wire
 from torc_server.bulk import Rows
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.exact import ExactTypes
@@ -79,6 +80,7 @@ def list_jobs(query):
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
 @lane("walks")
+@audited
 def delete_jobs(query):
     """Delete all jobs of a workflow.
 
@@ -118,6 +120,7 @@ def update_job(id, body):
 
 @blueprint.delete("/jobs/<int64:id>")
 @wire.answers(JobModel)
+@audited
 def delete_job(id):
     """Delete a job.
 

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.resource_requirements import (
@@ -54,6 +55,7 @@ def list_resource_requirements(query):
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse, {403: NEEDED_ELSEWHERE})
 @lane("walks")
+@audited
 def delete_resource_requirements(query):
     """Delete all resource requirements of a workflow, and their jobs.
 
@@ -94,6 +96,7 @@ def update_resource_requirements(id, body):
 @blueprint.delete("/resource_requirements/<int64:id>")
 @wire.answers(ResourceRequirementsModel, {403: NEEDED_ELSEWHERE})
 @lane("walks")
+@audited
 def delete_resource_requirement(id):
     """Delete one record of resource requirements, and its jobs.
 

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.results import ListResults, ListResultsResponse, NewResult, ResultModel
@@ -53,6 +54,7 @@ def list_results(query):
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
 @lane("walks")
+@audited
 def delete_results(query):
     """Delete all results of a workflow.
 

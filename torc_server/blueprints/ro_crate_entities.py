@@ -4,6 +4,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import MessageResponse
 from torc_server.schemas.ro_crate_entities import (
@@ -50,6 +51,7 @@ def list_ro_crate_entities(id, query):
 @blueprint.delete("/workflows/<int64:id>/ro_crate_entities")
 @wire.answers(DeleteRoCrateEntitiesResponse)
 @lane("walks")
+@audited
 def delete_ro_crate_entities(id):
     """Delete all RO-Crate entities of a workflow.
 

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.user_data import ListUserData, ListUserDataResponse, RelatedJobs, UserDataModel
@@ -44,6 +45,7 @@ def list_user_data(query):
 @wire.query(WorkflowId)
 @wire.answers(DeleteCountResponse)
 @lane("walks")
+@audited
 def delete_all_user_data(query):
     """Delete all user data of a workflow.
 

@@ -6,6 +6,7 @@ from flask import Blueprint, current_app
 
 from torc_server import wire
 from torc_server.lanes import lane
+from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
 from torc_server.schemas.workflows import (
     ClaimByResources,
@@ -89,6 +90,7 @@ def get_workflow(id):
         "access control is enforced."
     },
 )
+@audited
 def update_workflow(id, body):
     """Change a workflow.
 
@@ -108,6 +110,7 @@ def update_workflow(id, body):
     },
 )
 @lane("walks")
+@audited
 def delete_workflow(id):
     """Delete a workflow with everything below it.
 
@@ -131,6 +134,7 @@ def get_workflow_status(id):
 @blueprint.put("/workflows/<int64:id>/status")
 @wire.body(WorkflowStatusModel)
 @wire.answers(WorkflowStatusModel)
+@audited
 def update_workflow_status(id, body):
     """Overwrite the run state of a workflow.
 
@@ -145,6 +149,7 @@ def update_workflow_status(id, body):
 @blueprint.put("/workflows/<int64:id>/cancel")
 @wire.answers(WorkflowStatusModel)
 @lane("walks")
+@audited
 def cancel_workflow(id):
     """Cancel a workflow with its pending and running jobs.
 
@@ -204,6 +209,7 @@ def process_changed_job_inputs(id, query):
 @wire.query(ResetJobStatus)
 @wire.answers(ResetJobStatusResponse)
 @lane("walks")
+@audited
 def reset_job_status(id, query):
     """Make jobs uninitialized again.
 
@@ -223,6 +229,7 @@ def reset_job_status(id, query):
         "pending or active."
     },
 )
+@audited
 def reset_workflow_status(id, query):
     """Clear the flags of a workflow's run state.
 

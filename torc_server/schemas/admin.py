@@ -1,7 +1,7 @@
 """What administrators of the server get."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Answer
+from torc_server.schemas.common import MAX_LIMIT, Answer, PageAnswer, Query
 
 
 class ReloadAuthResponse(Answer):
@@ -9,3 +9,45 @@ class ReloadAuthResponse(Answer):
 
     message = fields.String("What was done.", example="Auth credentials reloaded successfully", required=True)
     user_count = fields.Integer("How many users the file has.", example=12, required=True)
+
+
+class ListAuditLog(Query):
+    """Filters of the audit log. Unlike elsewhere, a limit or offset out of bounds is moved to the nearest bound."""
+
+    default_column = "id"
+    columns = ties = ()
+    page_after = ""
+
+    workflow_id = fields.QueryInteger("Only what was done to this workflow.", example=7)
+    user_name = fields.QueryString("Only what this user did.", example="alice")
+    offset = fields.QueryInteger("How many entries to skip.", example=200, load_default=0)
+    limit = fields.QueryInteger("How many entries to return at most.", example=100, load_default=MAX_LIMIT)
+
+
+class AdminAuditLogEntry(Answer):
+    """Something that was done by hand: who, what, when."""
+
+    id = fields.Integer("Id of the entry.", example=7, required=True)
+    user_name = fields.String(
+        "The user; the role of the database where it was done in SQL or by the server's configuration.",
+        example="alice",
+        required=True,
+    )
+    timestamp = fields.Integer("When it was done, in ms since 1970.", example=1764234765123, required=True)
+    sql_text = fields.String("What was done, in SQL.", example="SELECT torc.cancel_workflow(7)", required=True)
+    is_write = fields.Boolean("Whether it changed something.", example=True, required=True)
+    allow_full_table = fields.Boolean("Whether it was allowed to change a whole table.", example=False, required=True)
+    rows_affected = fields.Integer("How many rows it changed, where that is counted.", example=12)
+    committed = fields.Boolean("Whether the change was kept.", example=True, required=True)
+    success = fields.Boolean("Whether it succeeded.", example=True, required=True)
+    error = fields.String("Why it failed.", example="syntax error")
+    action = fields.String("What was done, in one word.", example="cancel_workflow", required=True)
+    workflow_id = fields.Integer("The workflow that it was done to, which may be deleted.", example=7)
+    group_id = fields.Integer("The access group that it was done to, which may be deleted.", example=2)
+    data = fields.Json("What else the action was told.", example={"run_id": 1}, required=True)
+
+
+class ListAdminAuditLogResponse(PageAnswer):
+    """One page of the audit log, newest first."""
+
+    items = fields.Objects(AdminAuditLogEntry, "The entries of this page.", required=True)
