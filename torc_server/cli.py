@@ -40,6 +40,7 @@ from torc_server import (
     postgres_programs,
     runtime,
 )
+from torc_server import status as servers
 from torc_server.backup import backup as write_backup
 from torc_server.backup import held
 from torc_server.backup import restore as restore_backup
@@ -61,8 +62,9 @@ from torc_server.settings import (
 
 log = logging.getLogger("torc_server")
 SPARE_CONNECTIONS = 20  # of the embedded PostgreSQL: for psql, a backup, a migration
-DATABASE_COMMANDS = ("migrate", "backup", "restore", "prune", "import", "pg")
+DATABASE_COMMANDS = ("status", "migrate", "backup", "restore", "prune", "import", "pg")
 SHOWN_WORKFLOWS = 20  # of those that `prune` would delete
+NOT_RUNNING = 3  # exit code of `status`, as of systemctl
 MUST_BE_MIGRATED, NO_ANSWER = 3, 4  # exit codes of `migrate --status`
 
 
@@ -683,6 +685,49 @@ def _refuse_other_schema(conninfo):
         raise migrations.MigrationError(_describe(found))
 
 
+@cli.command()
+@database_options
+@click.option("--json", "as_json", is_flag=True, help="All of it, settings included, as one JSON object.")
+def status(database_url, data_dir, as_json):
+    """Tell which servers run on this machine, how busy they are, and what their database says.
+
+    Exit code 0: one runs, and all that run answer; 1: one does not answer; 3: none runs.
+    """
+    found = servers.servers()
+    about = _about_database(database_url, data_dir)
+    if as_json:
+        click.echo(json.dumps({"servers": found, "database": about}, indent=2))
+    else:
+        for line in servers.as_text(found) or ["No torc-server of this user runs on this machine."]:
+            click.echo(line)
+        _print_database(about)
+    if not found:
+        sys.exit(NOT_RUNNING)
+    sys.exit(any(server["answers"] or server["ready"] for server in found))
+
+
+def _about_database(database_url, data_dir):
+    """What the database says, {"error": why not}; None for an embedded one that does not run."""
+    state = embedded.reachable_folder(data_dir)
+    if not database_url and not embedded.is_running(state):
+        return None
+    try:
+        return servers.database(database_url or embedded.conninfo(state))
+    except psycopg.Error as error:
+        return {"error": _one_line(error)}
+
+
+def _print_database(about):
+    if about is None:
+        click.echo("The PostgreSQL that comes along does not run in the data folder of this command.")
+    elif "error" in about:
+        click.echo(f"The database does not answer: {about['error']}")
+    else:
+        click.echo(f"The database has version {about['version']} of the schema; this release has {about['latest']}.")
+        for name in about["servers"]:
+            click.echo(f"  connected: {name}")
+
+
 @cli.command("openapi")
 def print_openapi():
     """Print the HTTP contract: an OpenAPI document in YAML, made from the code that serves it."""
@@ -845,7 +890,8 @@ def _url(settings, port):
 def _state(settings, url, conninfo):
     """What `torc-server status` tells about this server."""
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    values["database_url"] = values["database_url"] and _without_password(values["database_url"])
+    urls = {name: value for name, value in values.items() if value and name.endswith("database_url")}
+    values |= {name: _without_password(value) for name, value in urls.items()}
     return {
         "pid": os.getpid(),
         "version": __version__,

@@ -43,7 +43,7 @@ def write(path, state):
 
 
 def running():
-    """The servers of this user that run on this machine: list of (folder, what was written about it)."""
+    """The servers of this user (of root: of all users) on this machine: list of (folder, what was written about it)."""
     found = []
     for path in _folders():
         with contextlib.suppress(OSError, ValueError):  # it has just ended, or does not listen yet
@@ -60,7 +60,7 @@ def _folders():
     found = []
     for path in Path(_parent()).glob(f"{PREFIX}*-*"):
         with contextlib.suppress(OSError):
-            if path.lstat().st_uid == os.geteuid() and path.is_dir() and not path.is_symlink():
+            if os.geteuid() in (0, path.lstat().st_uid) and path.is_dir() and not path.is_symlink():
                 found.append(path)
     return found
 
