@@ -20,7 +20,8 @@ class Access:
     def __init__(self, conninfo):
         self.app = create_app(Settings(), conninfo)
         self.app.before_request(_take_headers_word)
-        self.app.extensions["streams"].alive = lambda: False  # streams end at once
+        streams = self.app.extensions["streams"]
+        streams.subscribe = _ended(streams.subscribe)
         self.client = MemoryClient(self.app)
         self.database = psycopg.connect(conninfo, autocommit=True, row_factory=tuple_row)
 
@@ -64,6 +65,17 @@ class CallingAs(MemoryClient):
 
     def _send(self, method, target, body, headers):
         return super()._send(method, target, body, headers | self._headers)
+
+
+def _ended(subscribe):
+    """subscribe(), whose streams end at once: a client in memory reads until the end."""
+
+    def call(*arguments):
+        subscription = subscribe(*arguments)
+        subscription.end()
+        return subscription
+
+    return call
 
 
 def _take_headers_word():

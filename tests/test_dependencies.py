@@ -56,6 +56,7 @@ the module that uses it; the last part may be an attribute that the class sets o
     psycopg.pq.PGconn.exec_prepared                            database
     psycopg.pq.PGconn.prepare                                  database
     psycopg.types.json.json                                    database
+    werkzeug.local.LocalProxy._get_current_object              observer
     werkzeug.routing.BaseConverter.part_isolating              wire
     werkzeug.routing.Rule.get_converter                        wire
 """

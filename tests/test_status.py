@@ -54,12 +54,13 @@ def test_for_a_person_it_is_text(status, start_server, fresh_database_url):
 
 def test_a_database_password_is_not_shown(status, start_server, fresh_database_url):
     server = start_server(database_url=f"{fresh_database_url} password=secret")
-    assert told(status, server)[1]["database"].endswith("password=***")
+    assert "password=***" in told(status, server)[1]["database"]
     assert "secret" not in status()[1] + status("--json")[1]
 
 
 def test_a_server_that_does_not_answer_is_told_and_the_exit_code_is_1(status, start_server, fresh_database_url):
     server = start_server(database_url=fresh_database_url, workers=1)
+    server.wait_for_workers(1)
     worker = server.workers()[0]
     os.kill(worker, signal.SIGSTOP)
     try:

@@ -688,13 +688,13 @@ def _refuse_other_schema(conninfo):
 @cli.command()
 @database_options
 @click.option("--json", "as_json", is_flag=True, help="All of it, settings included, as one JSON object.")
-def status(database_url, data_dir, as_json):
+def status(database_url, listen_database_url, data_dir, as_json):
     """Tell which servers run on this machine, how busy they are, and what their database says.
 
     Exit code 0: one runs, and all that run answer; 1: one does not answer; 3: none runs.
     """
     found = servers.servers()
-    about = _about_database(database_url, data_dir)
+    about = _about_database(listen_database_url or database_url, data_dir)
     if as_json:
         click.echo(json.dumps({"servers": found, "database": about}, indent=2))
     else:
@@ -712,7 +712,7 @@ def _about_database(database_url, data_dir):
     if not database_url and not embedded.is_running(state):
         return None
     try:
-        return servers.database(database_url or embedded.conninfo(state))
+        return servers.database(connections.complete(database_url or embedded.conninfo(state)))
     except psycopg.Error as error:
         return {"error": _one_line(error)}
 

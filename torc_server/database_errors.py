@@ -77,7 +77,7 @@ def api_error(error):
         return ApiError(503, LOST, {"Retry-After": "1"})
     if isinstance(error, pg.DataError):
         # Validation lets only storable values through; should one slip, it is still the request's, and nothing changed.
-        log.warning("the database refused a value: %s", error)
+        log.warning("the database refused a value: %s (SQLSTATE %s)", type(error).__name__, state)  # not the value
         return ApiError(422, "The request holds a value that cannot be stored")
     raise error
 

@@ -39,8 +39,9 @@ def init_app(app):
 
     @app.before_request
     def note_route():  # Flask takes its request from the environment when it has answered
-        environ = request.environ
-        environ["torc.rule"], environ["torc.arguments"] = request.url_rule, request.view_args
+        found = request._get_current_object()  # each attribute of the proxy would cost 1 µs
+        found.environ["torc.rule"] = found.url_rule
+        found.environ["torc.arguments"] = found.view_args
 
 
 def wrap(app):
@@ -52,8 +53,8 @@ class Observer:
     """WSGI: gives a request its span id, counts and logs the answer."""
 
     def __init__(self, app):
-        self._app = app
         self._wsgi_app = app.wsgi_app
+        self._audited = {name for name, view in app.view_functions.items() if getattr(view, "is_audited", False)}
         self._metrics = app.extensions["metrics"]
         self._proxies = networks(app.settings.trusted_proxies)
         self._least_status = _LEAST_STATUS[app.settings.access_log]
@@ -99,11 +100,8 @@ class Observer:
             self._metrics.observe(NO_ROUTE, "", status, seconds)
         if status >= self._least_status:
             self._log_access(environ, rule, status, told[1], seconds)
-        if rule and status < 400 and self._is_audited(rule):
+        if rule and status < 400 and rule.endpoint in self._audited:
             self._log_audit(environ, rule)
-
-    def _is_audited(self, rule):
-        return getattr(self._app.view_functions[rule.endpoint], "is_audited", False)
 
     def _log_access(self, environ, rule, status, headers, seconds):
         fields = {

@@ -1,5 +1,6 @@
 """What `torc-server status` tells: the servers on this machine, and what their database says."""
 
+import contextlib
 import dataclasses
 import json
 import ssl
@@ -28,15 +29,12 @@ _WITH_SERVERS = """
 def servers():
     """The servers of this user (of root: of all users) on this machine: what each has written about itself, and
     "answers" (None, or why not), "ready" (the same for the database behind it), and the numbers of its metrics."""
-    return [
-        {
-            **state,
-            "answers": _trouble(state["url"] + "/healthz"),
-            "ready": _trouble(state["url"] + "/readyz"),
-            **_numbers(folder),
-        }
-        for folder, state in runtime.running()
-    ]
+    found = []
+    for folder, state in runtime.running():
+        answers, ready = (_trouble(state["url"] + path) for path in ("/healthz", "/readyz"))
+        with contextlib.suppress(FileNotFoundError, ValueError):  # its folder is gone: it has just ended
+            found.append({**state, "answers": answers, "ready": ready, **_numbers(folder)})
+    return found
 
 
 def database(conninfo):
