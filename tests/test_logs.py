@@ -40,7 +40,7 @@ def test_every_plain_line_has_time_and_level(server_of):
     text = server.log.read_text().splitlines()
     assert [line for line in text if not PLAIN.fullmatch(line)] == []
     assert any("gunicorn.error" in line for line in text), "gunicorn's lines are among them"
-    assert any(line.endswith(": stopped") for line in text)
+    assert any(line.endswith(": stopped serving") for line in text)
 
 
 def test_every_json_line_is_an_object_with_time_and_level(server_of):
@@ -245,7 +245,7 @@ def test_a_daemon_listens_when_the_command_returns_and_its_pid_file_names_it(fol
         os.kill(pid, signal.SIGTERM)
     wait_for(lambda: is_gone(pid), 40)
     assert not (folder / "pid").exists()
-    assert (folder / "logs" / "torc-server.log").read_text().endswith("stopped\n")
+    assert (folder / "logs" / "torc-server.log").read_text().endswith("stopped serving\n")
 
 
 def test_a_daemon_that_cannot_start_says_why_and_fails(folder, fresh_database_url):

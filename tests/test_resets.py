@@ -148,6 +148,7 @@ def test_cancel_answers_the_run_state_stores_no_results_and_may_be_repeated(clie
     assert workflow.results(job) == []
     message = f"Workflow {workflow.id} (run_id=2) was canceled"
     event = {"category": "workflow_canceled", "message": message, "workflow_id": workflow.id, "run_id": 2}
+    event["user"] = "anonymous"
     assert workflow.events() == [event, event]
 
 

@@ -300,7 +300,8 @@ def rows_of(database, workflow_id, job_ids):
         SELECT table_name, array_agg(column_name::text)
         FROM information_schema.columns INNER JOIN information_schema.tables USING (table_schema, table_name)
         WHERE table_schema = 'torc' AND column_name IN ('workflow_id', 'job_id') AND table_type = 'BASE TABLE'
-            AND table_name NOT IN ('workflow_access_group', 'event_stream')  -- streams expire by themselves
+            -- streams expire by themselves; the audit log survives what it is about
+            AND table_name NOT IN ('workflow_access_group', 'event_stream', 'admin_audit_log')
         GROUP BY table_name
         """
     ).fetchall()

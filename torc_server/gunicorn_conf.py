@@ -85,7 +85,7 @@ def on_reload(server):
 
 
 def on_exit(server):
-    log.info("stopped")
+    log.info("stopped serving")
 
 
 def pre_fork(server, worker):
