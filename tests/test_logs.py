@@ -241,6 +241,11 @@ def test_a_daemon_listens_when_the_command_returns_and_its_pid_file_names_it(fol
         assert f"is running: process {pid}" in second.stderr
         assert os.getsid(pid) != os.getsid(0)
         assert os.readlink(f"/proc/{pid}/fd/2") == os.devnull
+        log = folder / "logs" / "torc-server.log"
+        os.kill(pid, signal.SIGHUP)
+        wait_for(lambda: "Reloaded; changed: nothing" in log.read_text(), 40)
+        assert int((folder / "pid").read_text()) == pid
+        assert daemon(folder, fresh_database_url, *flags).returncode == 1, "the file is still held"
     finally:
         os.kill(pid, signal.SIGTERM)
     wait_for(lambda: is_gone(pid), 40)

@@ -90,3 +90,10 @@ def test_without_a_server_the_exit_code_is_3(status, monkeypatch, folder, capsys
 
 def test_a_database_that_does_not_answer_is_told(status):
     assert "The database does not answer: " in status("--database-url=host=/nonexistent dbname=x")[1]
+
+
+def test_a_server_on_a_unix_socket_is_asked_there(status, start_server, fresh_database_url, folder):
+    server = start_server(wait=False, database_url=fresh_database_url, workers=1, host="none", socket=folder / "s")
+    found = wait_for(lambda: told(status, server)[1], 60)
+    assert found["url"] == f"unix:{folder / 's'}"
+    assert (found["answers"], found["ready"]) == (None, None)

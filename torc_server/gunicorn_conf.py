@@ -63,7 +63,6 @@ def options(settings, listeners, when_ready):
         "control_socket_disable": True,  # gunicorn 25.1: a socket file in the home folder
         "logger_class": GunicornLogger,
         "when_ready": when_ready,
-        "on_reload": on_reload,
         "on_exit": on_exit,
         "pre_fork": pre_fork,
         "post_fork": post_fork,
@@ -78,10 +77,6 @@ def allow_open_files(connections):
     wanted = 2 * connections + SPARE_FILES
     wanted = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-
-
-def on_reload(server):
-    log.info("reloading: new workers start, then the old ones finish their requests and end")
 
 
 def on_exit(server):

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import http.client
 import json
+import socket
 import ssl
 import time
 import urllib.error
@@ -31,7 +33,7 @@ def servers():
     "answers" (None, or why not), "ready" (the same for the database behind it), and the numbers of its metrics."""
     found = []
     for folder, state in runtime.running():
-        answers, ready = (_trouble(state["url"] + path) for path in ("/healthz", "/readyz"))
+        answers, ready = (_trouble(state["url"], path) for path in ("/healthz", "/readyz"))
         with contextlib.suppress(FileNotFoundError, ValueError):  # its folder is gone: it has just ended
             found.append({**state, "answers": answers, "ready": ready, **_numbers(folder)})
     return found
@@ -51,8 +53,33 @@ def changed_settings(state):
     return {name: value for name, value in state["settings"].items() if value != defaults.get(name)}
 
 
-def _trouble(url):
-    """None if a GET is answered 200, else why not."""
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket, whose path is the host."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
+
+
+def _trouble(url, path):
+    """None if a GET of the path is answered 200, else why not. url: http…, or unix:/path/of/a/socket."""
+    try:
+        if not url.startswith("unix:"):
+            return _trouble_of_url(url + path)
+        with contextlib.closing(_SocketConnection(url.removeprefix("unix:"))) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return None if answer.status == 200 else f"{answer.status}: {json.load(answer)['error']['message']}"
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:  # or it is something else
+        return str(getattr(error, "reason", error))
+
+
+def _trouble_of_url(url):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this machine's
     try:
@@ -61,8 +88,6 @@ def _trouble(url):
     except urllib.error.HTTPError as error:
         with error:
             return f"{error.code}: {json.load(error)['error']['message']}"
-    except (OSError, ValueError, LookupError, TypeError) as error:  # no answer, or one of something else
-        return str(getattr(error, "reason", error))
 
 
 def _numbers(folder):
