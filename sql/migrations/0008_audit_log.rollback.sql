@@ -1,2 +1,0 @@
--- Takes back 0008; what was done by hand is no longer on record.
-DROP TABLE torc.admin_audit_log;
