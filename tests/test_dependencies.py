@@ -32,6 +32,7 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.http.message.Request._expected_100_continue       request_reader
     gunicorn.http.unreader.IterUnreader                        request_reader
     gunicorn.http.wsgi.FileWrapper.filelike                    worker
+    gunicorn.http.wsgi.Response.default_headers                worker
     gunicorn.http.wsgi.Response.force_close                    worker
     gunicorn.http.wsgi.Response.response_length                worker
     gunicorn.http.wsgi.Response.send_headers                   worker

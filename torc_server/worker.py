@@ -29,6 +29,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from email.utils import formatdate
 
 from gunicorn import sock as gunicorn_sock
 from gunicorn.http import wsgi
@@ -53,6 +54,31 @@ LANE_LOCK_SECS = 60.0  # and one of a lane: it waits without a thread
 STOP_LINGER = 2.0  # seconds for which a stopping worker still answers requests on idle connections
 SPARE_FILES = 128  # open files that are not connections
 GO_AHEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Answer(wsgi.Response):
+    """gunicorn's, but the date is put into words once a second and not once an answer: 5 µs less."""
+
+    date = (0, "")  # of all answers: (second, words)
+
+    def default_headers(self):
+        version, connection = self.req.version, "close" if self.should_close() else "keep-alive"
+        headers = [
+            f"HTTP/{version[0]}.{version[1]} {self.status}\r\n",
+            f"Server: {self.version}\r\n",
+            f"Date: {self._now()}\r\n",
+            f"Connection: {connection}\r\n",
+        ]
+        if self.chunked:
+            headers.append("Transfer-Encoding: chunked\r\n")
+        return headers
+
+    @classmethod
+    def _now(cls):
+        second = int(time.time())
+        if cls.date[0] != second:
+            cls.date = second, formatdate(second, usegmt=True)
+        return cls.date[1]
 
 
 class RefusalAsJson:
@@ -520,8 +546,9 @@ class Worker(BaseWorker):
     def _answer(self, connection):
         connection.outbox.close()  # of an attempt before
         response, environ = wsgi.create(
-            connection.reader.request, connection.outbox, connection.address, connection.server_address, self.cfg
-        )
+            connection.reader.request, connection.outbox, connection.address, connection.server_address, self.cfg,
+            response_class=Answer,
+        )  # fmt: skip
         connection.reader.fill(environ)
         environ["wsgi.multithread"] = True
         environ["torc.received"] = connection.received
