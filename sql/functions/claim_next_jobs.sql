@@ -145,7 +145,10 @@ BEGIN
             'resource_requirements_id', resource_requirements_id,
             'failure_handler_id', failure_handler_id,
             'attempt_id', attempt_id,
-            'priority', priority
+            'priority', priority,
+            'env', env,
+            'labels', CASE WHEN labels <> '' THEN string_to_array(labels, ',') END,
+            'origin', origin
         ))
         ORDER BY priority DESC, id
     )

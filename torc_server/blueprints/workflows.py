@@ -36,8 +36,10 @@ from torc_server.schemas.workflows import (
     ResetJobStatus,
     ResetJobStatusResponse,
     ResetWorkflowStatus,
+    WorkflowAndStatusModel,
     WorkflowModel,
     WorkflowStatusModel,
+    WorkflowStatusResponse,
 )
 
 DEFAULT_CLAIM = 10  # jobs, when claim_next_jobs is asked without a number
@@ -98,7 +100,7 @@ def update_workflow(id, body):
     compute_node_min_time_for_new_jobs_seconds, resource_monitor_config and slurm_defaults are fixed at creation and
     ignored here. Where access control is enforced, only the owner and system administrators may change the user.
     """
-    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=id, **WorkflowModel.row(body)))
+    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=id, body=json.dumps(body)))
 
 
 @blueprint.delete("/workflows/<int64:id>")
@@ -122,11 +124,12 @@ def delete_workflow(id):
 
 
 @blueprint.get("/workflows/<int64:id>/status")
-@wire.answers(WorkflowStatusModel)
+@wire.answers(WorkflowStatusResponse)
 def get_workflow_status(id):
-    """Get the run state of a workflow.
+    """Get the run state of a workflow and a summary of its jobs.
 
-    The number of the current run, and whether the workflow is canceled or archived. Its id is the workflow's.
+    The number of the current run; whether the workflow is canceled, archived or complete; how many jobs have each
+    status, how long they took, and what they run on.
     """
     return wire.json_text(value(sql.workflows.get_workflow_status, workflow_id=id))
 
@@ -147,7 +150,7 @@ def update_workflow_status(id, body):
 
 
 @blueprint.put("/workflows/<int64:id>/cancel")
-@wire.answers(WorkflowStatusModel)
+@wire.answers(WorkflowAndStatusModel)
 @lane("walks")
 @audited
 def cancel_workflow(id):
@@ -156,7 +159,7 @@ def cancel_workflow(id):
     From now on claims hand out nothing and the workflow counts as complete; workers see that from is_complete. Pending
     and running jobs become canceled, without results, and those that depend on them follow as after a failure; ready
     and uninitialized jobs keep their status. Its compute nodes are no longer active, and an event is stored. May be
-    repeated. The answer is the run state.
+    repeated. The answer is the workflow.
     """
     return wire.json_text(long_value(sql.workflows.cancel_workflow, workflow_id=id))
 
@@ -223,7 +226,7 @@ def reset_job_status(id, query):
 @blueprint.post("/workflows/<int64:id>/reset_status")
 @wire.query(ResetWorkflowStatus)
 @wire.answers(
-    WorkflowStatusModel,
+    WorkflowAndStatusModel,
     {
         422: "The workflow is archived; or, without force, jobs are pending or running, or scheduled compute nodes "
         "pending or active."
@@ -231,10 +234,12 @@ def reset_job_status(id, query):
 )
 @audited
 def reset_workflow_status(id, query):
-    """Clear the flags of a workflow's run state.
+    """Begin the next run of a workflow.
 
-    It is neither canceled nor in need of its completion script any more; the run and the jobs stay as they are. An
-    archived workflow is refused even with force. An event is stored. The answer is the run state.
+    Its run id is raised by 1, and it is neither canceled nor in need of its completion script any more. Jobs keep their
+    status; those that wait to run and were retried are at attempt 1 again. An archived workflow is refused even with
+    force. An event is stored. The answer is the workflow. For clients of torc 0.22.2, which raise the run id
+    themselves, it stays as it is; for torc CLI 0.23 to 0.28 initialize_jobs raises it.
     """
     return wire.json_text(value(sql.workflows.reset_workflow_status, workflow_id=id, **query))
 
