@@ -376,8 +376,14 @@ class Word(Documented, fields.String):
         return value
 
 
-class ObjectsByName(Object):
-    """A JSON object whose values are JSON objects of another model."""
+class ObjectsByName(Documented, fields.Field):
+    """A JSON object whose values are JSON objects of another model, the first argument."""
+
+    openapi = {"type": "object"}
+
+    def __init__(self, model, description=None, **kwargs):
+        super().__init__(description, **kwargs)
+        self.model = model()
 
     def _deserialize(self, value, attr, data, **kwargs):
         if type(value) is not dict:
@@ -385,7 +391,7 @@ class ObjectsByName(Object):
         found = {}
         for key, item in value.items():
             try:
-                found[key] = self.schema.load(item)
+                found[key] = self.model.load(item)
             except ValidationError as error:
                 raise ValidationError({key: error.messages}) from error
         return found
