@@ -1,4 +1,18 @@
 -- Takes back 0010. What only newer clients know is lost; settings that were sent as objects stay, as text.
+DROP TYPE torc.worker_pool;
+
+DROP INDEX torc.job_ready_requirements_idx;
+DROP INDEX torc.job_ready_scheduler_idx;
+DROP INDEX torc.job_ready_idx;
+CREATE INDEX job_ready_idx
+    ON torc.job (workflow_id, priority DESC, id) WHERE status = 'ready' AND workflow_id IS NOT NULL;
+CREATE INDEX job_ready_scheduler_idx
+    ON torc.job (workflow_id, resource_requirements_id, scheduler_id, priority DESC, id)
+    WHERE status = 'ready' AND workflow_id IS NOT NULL;
+CREATE INDEX job_ready_requirements_idx
+    ON torc.job (workflow_id, resource_requirements_id, priority DESC, id)
+    WHERE status = 'ready' AND workflow_id IS NOT NULL;
+
 ALTER TABLE torc.slurm_scheduler DROP COLUMN serialize_allocations;
 ALTER TABLE torc.compute_node
     DROP COLUMN avg_memory_bytes,

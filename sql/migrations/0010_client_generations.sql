@@ -46,3 +46,35 @@ ALTER TABLE torc.compute_node
     ADD CONSTRAINT compute_node_labels_not_empty CHECK (labels <> '{}');
 
 ALTER TABLE torc.slurm_scheduler ADD COLUMN serialize_allocations boolean NOT NULL DEFAULT false;
+
+-- Claims choose among the jobs of one set of labels after the other. As in 0005, the condition on workflow_id keeps each
+-- index from being searched without its first column.
+DROP INDEX torc.job_ready_idx;
+-- claim_next_jobs, in claim order; the label sets of ready jobs.
+CREATE INDEX job_ready_idx
+    ON torc.job (workflow_id, labels, priority DESC, id) WHERE status = 'ready' AND workflow_id IS NOT NULL;
+
+DROP INDEX torc.job_ready_scheduler_idx;
+-- claim_jobs_based_on_resources: first jobs of each fitting requirement, per scheduler (NULL: any) …
+CREATE INDEX job_ready_scheduler_idx
+    ON torc.job (workflow_id, labels, resource_requirements_id, scheduler_id, priority DESC, id)
+    WHERE status = 'ready' AND workflow_id IS NOT NULL;
+
+DROP INDEX torc.job_ready_requirements_idx;
+-- … and over all schedulers, when no job of the asking worker's own scheduler is left.
+CREATE INDEX job_ready_requirements_idx
+    ON torc.job (workflow_id, labels, resource_requirements_id, priority DESC, id)
+    WHERE status = 'ready' AND workflow_id IS NOT NULL;
+
+-- The resources of a worker, and what claims have taken of them. Jobs of one node share the nodes that are left.
+CREATE TYPE torc.worker_pool AS (
+    scheduler_config_id bigint,
+    nodes bigint,
+    node_cpus numeric,
+    node_gpus numeric,
+    node_memory numeric,
+    used_cpus numeric,
+    used_gpus numeric,
+    used_memory numeric,
+    job_ids bigint[]
+);

@@ -97,8 +97,10 @@ SELECT torc.reset_job_status(:workflow_id, :failed_only, (:caller, :enforced, :d
 -- name: reset_workflow_status(workflow_id, force, caller, enforced, dialect)
 SELECT torc.reset_workflow_status(:workflow_id, :force, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: claim_next_jobs(workflow_id, limit, caller, enforced, dialect)
-SELECT torc.claim_next_jobs(:workflow_id, :limit, (:caller, :enforced, :dialect)::torc.caller)::text;
+-- name: claim_next_jobs(workflow_id, limit, labels, caller, enforced, dialect)
+SELECT torc.claim_next_jobs(
+    :workflow_id, :limit, (:caller, :enforced, :dialect)::torc.caller, :labels::text[]
+)::text;
 
 -- name: claim_jobs_based_on_resources(workflow_id, limit, strict, resources, caller, enforced, dialect)
 SELECT torc.claim_jobs_based_on_resources(

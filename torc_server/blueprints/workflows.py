@@ -250,13 +250,15 @@ def reset_workflow_status(id, query):
 def claim_next_jobs(id, query):
     """Claim the next ready jobs, whatever they need.
 
-    Highest priority first, then lowest id. They become pending, and nobody else gets them: start_job is next, or
+    Highest priority first, then lowest id. A worker with labels gets only jobs that have labels, all of them among its
+    own; a worker without labels gets only jobs without labels. They become pending, and nobody else gets them: start_job is next, or
     manage_status_change to ready, which gives them back; claims do not expire. An empty list means that nothing is
     ready, or that the workflow is canceled. Claimed jobs come with their outputs, without scheduler_id, inputs and
     dependencies. Any body is ignored.
     """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
-    answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit)
+    labels = query.get("labels", [])
+    answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit, labels=labels)
     return wire.json_text(current_app.extensions["metrics"].count_claim(answer))
 
 
@@ -270,11 +272,12 @@ def claim_next_jobs(id, query):
 def claim_jobs_based_on_resources(id, limit, query, body):
     """Claim ready jobs that fit into a worker's free resources.
 
-    Candidates are the first jobs, by priority and then by id and up to the limit, that fit by themselves and are meant
-    for no scheduler or for the worker's own; if there are none, those of any scheduler, unless strict_scheduler_match
-    is true. They are packed in that order: a job of several nodes takes whole nodes, jobs of one node share what the
-    other nodes have together, and what no longer fits is skipped and not replaced. So the answer can hold fewer jobs
-    than the limit though more are ready; it is empty only if none fits.
+    Candidates are the first jobs up to the limit that fit by themselves, suit the worker's labels as in
+    claim_next_jobs, and are meant for no scheduler or for the worker's own; if there are none, those of any scheduler,
+    unless strict_scheduler_match is true. Their order: priority, then what needs most (GPUs, runtime, memory, CPUs),
+    then id. They are packed in that order: a job of several nodes takes whole nodes, jobs of one node share what the
+    other nodes have together, and what no longer fits is skipped. If that leaves resources unused, further jobs are
+    tried once. So the answer can hold fewer jobs than the limit though more are ready; it is empty only if none fits.
 
     What is claimed becomes pending, as with claim_next_jobs. A canceled workflow hands out nothing and says so in
     reason.

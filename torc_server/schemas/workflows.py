@@ -394,6 +394,9 @@ class ClaimNextJobs(Query):
     num_jobs = fields.QueryInteger(
         "Another name for limit, which wins if both are given.", example=5, minimum=0, maximum=MAX_LIMIT
     )
+    labels = fields.QueryLabels(
+        "The worker's labels, with commas between them. Empty or absent: only jobs without labels.", example="gpu,large"
+    )
 
 
 class ClaimNextJobsResponse(Answer):
@@ -434,6 +437,9 @@ class ComputeNodesResources(Model):
     )
     scheduler_config_id = fields.Integer(
         "Id of the scheduler that started the worker; absent: none did.", example=4, allow_none=True
+    )
+    labels = fields.Labels(
+        "The worker's labels. None, or absent: only jobs without labels.", example=["gpu"], allow_none=True
     )
 
 
