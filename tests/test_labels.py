@@ -93,8 +93,8 @@ def test_what_is_no_label_is_422(workflow, label):
 
 
 def test_a_claim_with_a_label_that_is_none_is_422(workflow):
-    error = workflow.client.post(f"{workflow.path}/claim_next_jobs", params={"labels": "a, b"}, status=422).json["error"]
-    assert error["field"] == "labels"
+    path = f"{workflow.path}/claim_next_jobs"
+    assert workflow.client.post(path, params={"labels": "a, b"}, status=422).json["error"]["field"] == "labels"
 
 
 def test_a_list_is_filtered_by_the_labels_of_a_worker(workflow):

@@ -9,8 +9,8 @@ Decided for each request by itself: proxies share connections, and one user may 
     objects            torc CLI from 0.29, torc-client from 0.18  objects    reset_status
     None               curl, browsers, other programs             as written reset_status
 
-The names are those of the SQL type torc.dialect. The torc CLI has sent the same User-Agent in all versions; from 0.29 on
-it also sends X-Torc-Client-User. 0.29 and 0.30 would want text, but cannot be told from later ones.
+The names are those of the SQL type torc.dialect. The torc CLI has sent the same User-Agent in all versions; from 0.29
+on it also sends X-Torc-Client-User. 0.29 and 0.30 would want text, but cannot be told from later ones.
 """
 
 import re

@@ -14,8 +14,8 @@ from marshmallow import Schema, missing
 from torc_server.dialect import API_VERSION
 from torc_server.errors import KINDS
 from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
-from torc_server.schemas.workflow_settings import ExecutionConfig, ResourceMonitorConfig
 from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object, Objects
+from torc_server.schemas.workflow_settings import ExecutionConfig, ResourceMonitorConfig
 from torc_server.wire import BASE_PATH
 
 DESCRIPTION = (

@@ -18,8 +18,8 @@ from torc_server.schemas.ro_crate_entities import (
 
 TABLE = "ro_crate_entity"
 ERRORS = {
-    422: "A value breaks a rule, the file is not in the workflow, or another entity of the workflow has that entity_id; "
-    "the message names the field and the rule.",
+    422: "A value breaks a rule, the file is not in the workflow, or another entity of the workflow has that "
+    "entity_id; the message names the field and the rule.",
 }
 
 blueprint = Blueprint("ro_crate_entities", __name__)

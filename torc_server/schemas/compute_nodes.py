@@ -108,7 +108,9 @@ class ListComputeNodes(SortedPage):
     )  # fmt: skip
 
     workflow_id = fields.QueryInteger("Id of the workflow whose compute nodes are listed.", example=7, required=True)
-    hostname = fields.QueryString("Only those whose host name holds this text, in upper or lower case.", example="node07")
+    hostname = fields.QueryString(
+        "Only those whose host name holds this text, in upper or lower case.", example="node07"
+    )
     is_active = fields.QueryBoolean(
         "Only those that were said to be active, or only those that were said not to be.", example=True
     )

@@ -14,7 +14,7 @@ class RoCrateEntityModel(WorkflowPart):
     entity_id = fields.String("Its JSON-LD @id, unique in the workflow.", example="data/in.csv", required=True)
     entity_type = fields.String("Its JSON-LD @type.", example="File", required=True)
     metadata = fields.TextOrObject(
-        "Its JSON-LD: an object, or its text. Answers hold the one or the other as with the configurations of workflows.",
+        "Its JSON-LD: an object, or its text. Answers hold one of them, as with the configurations of workflows.",
         example={"@id": "data/in.csv", "@type": "File", "name": "in.csv"},
         required=True,
     )

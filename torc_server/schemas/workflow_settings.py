@@ -40,7 +40,10 @@ class ExecutionConfig(StrictModel):
     )
     limit_resources = fields.Boolean("Whether workers hold jobs to their requirements.", example=True, allow_none=True)
     mode = fields.Word(
-        "How workers start jobs: themselves, by srun, or whichever fits.", words=MODES, example="direct", allow_none=True
+        "How workers start jobs: themselves, by srun, or whichever fits.",
+        words=MODES,
+        example="direct",
+        allow_none=True,
     )
     oom_exit_code = fields.Integer("Return code of jobs that were out of memory.", example=137, allow_none=True)
     sigkill_headroom_seconds = fields.Integer(

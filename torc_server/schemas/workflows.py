@@ -64,7 +64,7 @@ class WorkflowModel(Model):
         allow_none=True,
     )
     resource_monitor_config = fields.TextOrObject(
-        "How workers watch the use of CPUs and memory: a ResourceMonitorConfig, or text that holds one. Fixed at creation.",
+        "How workers watch the use of CPUs and memory: a ResourceMonitorConfig, or its text. Fixed at creation.",
         model=ResourceMonitorConfig,
         example={"enabled": True},
         allow_none=True,
@@ -117,7 +117,9 @@ class WorkflowModel(Model):
         example=["research"],
         allow_none=True,
     )
-    run_id = fields.Integer("Number of the current run; given by the server.", example=1, dump_only=True, allow_none=True)
+    run_id = fields.Integer(
+        "Number of the current run; given by the server.", example=1, dump_only=True, allow_none=True
+    )
     is_canceled = fields.Boolean(
         "Whether the workflow is canceled; given by the server.", example=False, dump_only=True, allow_none=True
     )
