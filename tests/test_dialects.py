@@ -1,6 +1,7 @@
 """Clients of all generations on one server: each call is answered in the form that its client reads."""
 
 import json
+import uuid
 
 import pytest
 from workflow import Workflow
@@ -342,3 +343,134 @@ def test_every_workflow_comes_with_its_run_state_and_status_id(as_client, name):
     assert answer["is_canceled"] is True and answer["has_detected_need_to_run_completion_script"] is False
     complete = workflow.client.get(f"{workflow.path}/is_complete").json
     assert complete == {"is_canceled": True, "is_complete": True, "needs_to_run_completion_script": False}
+
+
+# What 1.0.0 added to workflows and jobs
+
+
+def test_the_env_of_a_job_is_that_of_its_workflow_under_its_own(as_client):
+    workflow = Workflow(as_client("cli 1.0.0"), None, env={"A": "1", "B": "2"})
+    body = {"workflow_id": workflow.id, "name": "j", "command": "c"}
+    created = workflow.client.post("/jobs", json=body | {"env": {"B": "3"}}).json
+    assert created["env"] == {"A": "1", "B": "3"}
+    [plain] = workflow.client.post("/bulk_jobs", json={"jobs": [body]}).json["jobs"]
+    assert plain["env"] == {"A": "1", "B": "2"}
+    path = f"/jobs/{created['id']}"
+    assert workflow.client.get(path).json["env"] == created["env"]
+    assert workflow.client.put(path, json=body | {"env": created["env"]}).json["env"] == created["env"]
+    assert workflow.client.put(path, json=body | {"env": {"B": "3"}}, status=422).json["error"]["field"] == "env"
+    workflow.client.post(f"{workflow.path}/initialize_jobs")
+    claimed = workflow.client.post(f"{workflow.path}/claim_next_jobs").json["jobs"]
+    assert [job["env"] for job in claimed] == [created["env"], plain["env"]]
+
+
+@pytest.mark.parametrize("env", [{"1A": "x"}, {"A-B": "x"}, {"": "x"}, {"A": 1}, [], {"A\n": "x"}])
+def test_an_env_with_another_name_or_type_is_422(workflow, env):
+    body = {"name": "w", "user": "u", "env": env}
+    assert workflow.client.post("/workflows", json=body, status=422).json["error"]["field"].startswith("env")
+    body = {"workflow_id": workflow.id, "name": "j", "command": "c", "env": env}
+    workflow.client.post("/jobs", json=body, status=422)
+
+
+@pytest.mark.parametrize(
+    "field, value, other",
+    [
+        ("env", {"A": "1"}, {"A": "2"}), ("dynamic_jobs", {"max_iterations": 3}, {"max_iterations": 4}),
+        ("submission_directory", "/a", "/b"),
+    ],
+)  # fmt: skip
+def test_what_is_fixed_at_creation_may_be_repeated_and_not_changed(as_client, field, value, other):
+    workflow = Workflow(as_client("cli 1.0.0"), None, **{field: value})
+    assert workflow.client.get(workflow.path).json[field] == value
+    assert workflow.client.put(workflow.path, json={"name": "w", "user": "u", field: value}).json[field] == value
+    error = workflow.client.put(workflow.path, json={"name": "w", "user": "u", field: other}, status=422).json["error"]
+    assert error["message"] == f"Cannot modify {field} - this field is immutable after workflow creation"
+
+
+@pytest.mark.parametrize("config", [{"max_iterations": 0}, {"other": 1}, []])
+def test_a_dynamic_jobs_that_does_not_fit_is_422(client, config):
+    body = {"name": "w", "user": "u", "dynamic_jobs": config}
+    assert client.post("/workflows", json=body, status=422).json["error"]["field"].startswith("dynamic_jobs")
+
+
+def test_a_workflow_is_shared_with_the_groups_that_its_creation_names(client):
+    names = [f"{letter} {uuid.uuid4().hex}" for letter in "ba"]
+    for name in names:
+        client.post("/access_groups", json={"name": name})
+    workflow = Workflow(client, None, access_groups=names)
+    assert workflow.created["access_groups"] == sorted(names)
+    listed = client.get("/workflows", params={"access_group": names[0]}).json["items"]
+    assert [item["id"] for item in listed] == [workflow.id]
+    assert client.get("/workflows", params={"access_group": "no such group"}).json["total_count"] == 0
+    client.put(workflow.path, json={"name": "w", "user": "u", "access_groups": names})
+    client.put(workflow.path, json={"name": "w", "user": "u", "access_groups": names[:1]}, status=422)
+    before = client.get("/workflows").json["total_count"]
+    for wrong in (["no such group"], names[:1] * 2):
+        body = {"name": "w", "user": "u", "access_groups": wrong}
+        assert client.post("/workflows", json=body, status=422).json["error"]["field"] == "access_groups"
+    assert client.get("/workflows").json["total_count"] == before
+
+
+def test_the_origin_tells_of_a_retry_and_start_time_and_node_of_the_present_execution(workflow):
+    job = workflow.job_in("pending")
+    node = workflow.node()
+    workflow.start(job, node)
+    started = workflow.client.get(f"/jobs/{job}").json
+    assert started["compute_node_id"] == node and started["start_time"].endswith("+00:00")
+    workflow.client.post(f"/jobs/{job}/retry/0", params={"max_retries": 3})
+    retried = workflow.client.get(f"/jobs/{job}").json
+    assert retried["origin"] == "retry" and not {"start_time", "compute_node_id"} & retried.keys()
+    other = workflow.job(name="Other")
+    for params, found in (
+        ({"origin_is_set": True}, [job]), ({"origin_is_set": False}, [other]), ({"name": "oTHE"}, [other]),
+        ({"name": "%"}, []), ({"command": "C"}, [job, other]),
+    ):  # fmt: skip
+        page = workflow.client.get("/jobs", params={"workflow_id": workflow.id} | params).json
+        assert ([item["id"] for item in page["items"]], page["total_count"]) == (found, len(found))
+
+
+# Row 17
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_requirements_without_cpus_are_refused_where_the_client_reads_objects(as_client, name):
+    workflow = Workflow(as_client(name), None)
+    body = {"workflow_id": workflow.id, "name": "r", "num_cpus": 0}
+    answer = workflow.client.post("/resource_requirements", json=body, status=422 if name in WITH_OBJECTS else 200)
+    assert name not in WITH_OBJECTS or answer.json["error"]["message"] == "num_cpus must be > 0, got 0"
+
+
+# Row 4
+
+
+def test_the_status_sums_up_jobs_results_and_nodes(workflow):
+    jobs = [workflow.job_in("completed"), workflow.job_in("failed"), workflow.job_in("ready"), workflow.job()]
+    status = workflow.client.get(f"{workflow.path}/status").json
+    counts = status["jobs_by_status"]
+    assert len(counts) == 11 and sum(counts.values()) == status["total_jobs"] == len(jobs)
+    assert {word: n for word, n in counts.items() if n} == {"completed": 1, "failed": 1, "ready": 1, "uninitialized": 1}
+    assert status["total_exec_time_minutes"] == 1 and status["walltime_seconds"] >= 0
+    assert (status["workflow_id"], status["workflow_name"], status["workflow_user"]) == (workflow.id, "w", "u")
+    assert (status["is_complete"], status["runtime_blocked_ready_jobs"]) == (False, 0)
+    assert status["active_compute_nodes"] == 1 and "longest_ready_runtime_seconds" not in status
+
+
+def test_the_status_counts_ready_jobs_that_need_more_time_than_all_nodes_have(workflow):
+    workflow.job_in("ready", resource_requirements_id=workflow.requirements(runtime="PT9H"))
+    workflow.job_in("ready")
+    node = workflow.node()
+    path = f"/compute_nodes/{node}"
+    body = workflow.client.get(path).json
+    assert "max_allocation_remaining_seconds" not in workflow.client.get(f"{workflow.path}/status").json
+    for end_time, blocked in (("2001-01-01T00:00:00Z", 1), ("2999-01-01T00:00:00+02:00", 0)):
+        workflow.client.put(path, json=body | {"end_time": end_time})
+        status = workflow.client.get(f"{workflow.path}/status").json
+        assert (status["runtime_blocked_ready_jobs"], status["longest_ready_runtime_seconds"]) == (blocked, 9 * 3600)
+        assert (status["max_allocation_remaining_seconds"] == 0) == bool(blocked)
+
+
+@pytest.mark.parametrize("minutes", [1e308, -1e308])
+def test_the_status_survives_results_that_no_clock_has_measured(workflow, minutes):
+    for _ in range(2):
+        workflow.complete(workflow.job(), exec_time_minutes=minutes, completion_time="2026-99-99T00:00:00Z")
+    workflow.client.get(f"{workflow.path}/status")

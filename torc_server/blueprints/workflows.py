@@ -252,9 +252,9 @@ def claim_next_jobs(id, query):
 
     Highest priority first, then lowest id. A worker with labels gets only jobs that have labels, all of them among its
     own; a worker without labels gets only jobs without labels. They become pending, and nobody else gets them:
-    start_job is next, or manage_status_change to ready, which gives them back; claims do not expire. An empty list means that nothing is
-    ready, or that the workflow is canceled. Claimed jobs come with their outputs, without scheduler_id, inputs and
-    dependencies. Any body is ignored.
+    start_job is next, or manage_status_change to ready, which gives them back; claims do not expire. An empty list
+    means that nothing is ready, or that the workflow is canceled. Claimed jobs come with their outputs, without
+    scheduler_id, inputs and dependencies. Any body is ignored.
     """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
     labels = query.get("labels", [])
