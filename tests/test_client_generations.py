@@ -50,7 +50,8 @@ entity = entities.create_ro_crate_entity(models.RoCrateEntityModel(
 listed = workflows.list_workflows(limit=1000).items
 print(json.dumps({
     "old": old.metadata, "old_config": old.execution_config.to_dict(), "old_run": workflows.get_workflow(old_id).run_id,
-    "made": made.id, "env": started.env, "start_time": str(started.start_time), "node": started.compute_node_id == node.id,
+    "made": made.id, "env": started.env, "start_time": str(started.start_time),
+    "node": started.compute_node_id == node.id,
     "run": run_id, "running": status.jobs_by_status.running, "claimed": len(claimed),
     "entities": [e.metadata for e in entities.list_ro_crate_entities(old_id).items],
     "listed": sorted(w.id for w in listed if w.id in (made.id, old_id)),
