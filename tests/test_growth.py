@@ -321,7 +321,8 @@ def list_values(workflow, filters):
         "origin_is_set", "command", "labels", "file_id", "entity_id",
     ))  # fmt: skip
     rest = {
-        "workflow_id": workflow, "caller": "anonymous", "enforced": False, "dialect": None, "offset": 0, "limit": 100_000,
+        "workflow_id": workflow, "caller": "anonymous", "enforced": False, "dialect": None, "offset": 0,
+        "limit": 100_000,
         "include_relationships": True, "all_runs": True, "is_output": True,
     }  # fmt: skip
     return unset | rest | filters
