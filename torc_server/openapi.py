@@ -11,10 +11,11 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
 from marshmallow import Schema, missing
 
-from torc_server.blueprints.system import API_VERSION
+from torc_server.dialect import API_VERSION
 from torc_server.errors import KINDS
 from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
 from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object, Objects
+from torc_server.schemas.workflow_settings import ExecutionConfig, ResourceMonitorConfig
 from torc_server.wire import BASE_PATH
 
 DESCRIPTION = (
@@ -62,6 +63,7 @@ class Converter(OpenAPIConverter):
         found = super().schema2jsonschema(schema)
         # By name, as in torc 0.22.2: Rust and Julia constructors take them by position.
         properties = dict(sorted(found.pop("properties").items()))
+        found.pop("additionalProperties", None)  # clients that are generated from it add a field of that name
         return {"description": description(type(schema))} | found | {"properties": properties}
 
     def _type(self, field):
@@ -140,6 +142,8 @@ def add_components(spec, converter):
         "basicAuth", {"type": "http", "scheme": "basic", "description": "A user of the server's password file."}
     )
     spec.components.schema("JobStatus", {"type": "string", "enum": list(JOB_STATUSES), "description": JOB_STATUS})
+    for model in (ExecutionConfig, ResourceMonitorConfig):  # of fields that may hold text instead
+        converter.resolve_nested_schema(model)
     for status, text in ERRORS.items():
         spec.components.response(KINDS[status], error_answer(converter, text))
 

@@ -36,8 +36,10 @@ from torc_server.schemas.workflows import (
     ResetJobStatus,
     ResetJobStatusResponse,
     ResetWorkflowStatus,
+    WorkflowAndStatusModel,
     WorkflowModel,
     WorkflowStatusModel,
+    WorkflowStatusResponse,
 )
 
 DEFAULT_CLAIM = 10  # jobs, when claim_next_jobs is asked without a number
@@ -98,7 +100,7 @@ def update_workflow(id, body):
     compute_node_min_time_for_new_jobs_seconds, resource_monitor_config and slurm_defaults are fixed at creation and
     ignored here. Where access control is enforced, only the owner and system administrators may change the user.
     """
-    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=id, **WorkflowModel.row(body)))
+    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=id, body=json.dumps(body)))
 
 
 @blueprint.delete("/workflows/<int64:id>")
@@ -122,11 +124,12 @@ def delete_workflow(id):
 
 
 @blueprint.get("/workflows/<int64:id>/status")
-@wire.answers(WorkflowStatusModel)
+@wire.answers(WorkflowStatusResponse)
 def get_workflow_status(id):
-    """Get the run state of a workflow.
+    """Get the run state of a workflow and a summary of its jobs.
 
-    The number of the current run, and whether the workflow is canceled or archived. Its id is the workflow's.
+    The number of the current run; whether the workflow is canceled, archived or complete; how many jobs have each
+    status, how long they took, and what they run on.
     """
     return wire.json_text(value(sql.workflows.get_workflow_status, workflow_id=id))
 
@@ -147,7 +150,7 @@ def update_workflow_status(id, body):
 
 
 @blueprint.put("/workflows/<int64:id>/cancel")
-@wire.answers(WorkflowStatusModel)
+@wire.answers(WorkflowAndStatusModel)
 @lane("walks")
 @audited
 def cancel_workflow(id):
@@ -156,7 +159,7 @@ def cancel_workflow(id):
     From now on claims hand out nothing and the workflow counts as complete; workers see that from is_complete. Pending
     and running jobs become canceled, without results, and those that depend on them follow as after a failure; ready
     and uninitialized jobs keep their status. Its compute nodes are no longer active, and an event is stored. May be
-    repeated. The answer is the run state.
+    repeated. The answer is the workflow.
     """
     return wire.json_text(long_value(sql.workflows.cancel_workflow, workflow_id=id))
 
@@ -223,7 +226,7 @@ def reset_job_status(id, query):
 @blueprint.post("/workflows/<int64:id>/reset_status")
 @wire.query(ResetWorkflowStatus)
 @wire.answers(
-    WorkflowStatusModel,
+    WorkflowAndStatusModel,
     {
         422: "The workflow is archived; or, without force, jobs are pending or running, or scheduled compute nodes "
         "pending or active."
@@ -231,10 +234,12 @@ def reset_job_status(id, query):
 )
 @audited
 def reset_workflow_status(id, query):
-    """Clear the flags of a workflow's run state.
+    """Begin the next run of a workflow.
 
-    It is neither canceled nor in need of its completion script any more; the run and the jobs stay as they are. An
-    archived workflow is refused even with force. An event is stored. The answer is the run state.
+    Its run id is raised by 1, and it is neither canceled nor in need of its completion script any more. Jobs keep their
+    status; those that wait to run and were retried are at attempt 1 again. An archived workflow is refused even with
+    force. An event is stored. The answer is the workflow. For clients of torc 0.22.2, which raise the run id
+    themselves, it stays as it is; for torc CLI 0.23 to 0.28 initialize_jobs raises it.
     """
     return wire.json_text(value(sql.workflows.reset_workflow_status, workflow_id=id, **query))
 
@@ -245,13 +250,15 @@ def reset_workflow_status(id, query):
 def claim_next_jobs(id, query):
     """Claim the next ready jobs, whatever they need.
 
-    Highest priority first, then lowest id. They become pending, and nobody else gets them: start_job is next, or
-    manage_status_change to ready, which gives them back; claims do not expire. An empty list means that nothing is
-    ready, or that the workflow is canceled. Claimed jobs come with their outputs, without scheduler_id, inputs and
-    dependencies. Any body is ignored.
+    Highest priority first, then lowest id. A worker with labels gets only jobs that have labels, all of them among its
+    own; a worker without labels gets only jobs without labels. They become pending, and nobody else gets them:
+    start_job is next, or manage_status_change to ready, which gives them back; claims do not expire. An empty list
+    means that nothing is ready, or that the workflow is canceled. Claimed jobs come with their outputs, without
+    scheduler_id, inputs and dependencies. Any body is ignored.
     """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
-    answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit)
+    labels = query.get("labels", [])
+    answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit, labels=labels)
     return wire.json_text(current_app.extensions["metrics"].count_claim(answer))
 
 
@@ -265,11 +272,12 @@ def claim_next_jobs(id, query):
 def claim_jobs_based_on_resources(id, limit, query, body):
     """Claim ready jobs that fit into a worker's free resources.
 
-    Candidates are the first jobs, by priority and then by id and up to the limit, that fit by themselves and are meant
-    for no scheduler or for the worker's own; if there are none, those of any scheduler, unless strict_scheduler_match
-    is true. They are packed in that order: a job of several nodes takes whole nodes, jobs of one node share what the
-    other nodes have together, and what no longer fits is skipped and not replaced. So the answer can hold fewer jobs
-    than the limit though more are ready; it is empty only if none fits.
+    Candidates are the first jobs up to the limit that fit by themselves, suit the worker's labels as in
+    claim_next_jobs, and are meant for no scheduler or for the worker's own; if there are none, those of any scheduler,
+    unless strict_scheduler_match is true. Their order: priority, then what needs most (GPUs, runtime, memory, CPUs),
+    then id. They are packed in that order: a job of several nodes takes whole nodes, jobs of one node share what the
+    other nodes have together, and what no longer fits is skipped. If that leaves resources unused, further jobs are
+    tried once. So the answer can hold fewer jobs than the limit though more are ready; it is empty only if none fits.
 
     What is claimed becomes pending, as with claim_next_jobs. A canceled workflow hands out nothing and says so in
     reason.

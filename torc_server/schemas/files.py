@@ -31,7 +31,9 @@ class ListFiles(SortedPage):
     workflow_id = fields.QueryInteger("Id of the workflow whose files are listed.", example=7, required=True)
     produced_by_job_id = fields.QueryInteger("Only output files of this job.", example=12)
     name = fields.QueryString("Only those with exactly this name.", example="part_1")
-    path = fields.QueryString("Only those with exactly this path.", example="/data/part_1.csv")
+    path = fields.QueryString(
+        "Only those whose path holds this text, in upper or lower case.", example="/data/part_1.csv"
+    )
     is_output = fields.QueryBoolean("true: only files that some job writes; false filters nothing.", example=True)
 
 

@@ -57,6 +57,7 @@ class ResultModel(Model):
     stderr = fields.String(
         "Standard error of the command, where a client has sent it.", example="warning: slow disk\n", allow_none=True
     )
+    job_name = fields.String("Name of the job. Given by the server.", example="train", dump_only=True, allow_none=True)
 
 
 class NewResult(ResultModel):
