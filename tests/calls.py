@@ -37,13 +37,19 @@ ROWS = {
 }  # fmt: skip
 
 # The status in which a job must be for the call, and what the call needs beside the path.
-JOB_STATUS = {"jobs.start_job": "pending", "jobs.complete_job": "running", "jobs.retry_job": "failed"}
+JOB_STATUS = {
+    "jobs.start_job": "pending", "jobs.complete_job": "running", "jobs.batch_complete_jobs": "running",
+    "jobs.retry_job": "failed",
+}
 BODIES = {
     "workflows.update_workflow_status": {"run_id": 0, "is_canceled": False},
     "workflows.claim_jobs_based_on_resources": {"num_cpus": 9, "memory_gb": 9, "num_gpus": 0, "num_nodes": 1},
     "jobs.manage_status_change_by_body": {"target_status": "ready"},
     "jobs.create_jobs": {"jobs": [ROWS["jobs"]] * 3},
     "jobs.complete_job": ROWS["results"],
+    "jobs.batch_complete_jobs": {
+        "completions": [{"job_id": ..., "status": "completed", "run_id": 0, "result": ROWS["results"]}]
+    },
     "remote_workers.create_remote_workers": ["me@host"],
     "workflow_actions.claim_action": {},
     "access_groups.add_user_to_group": {"user_name": "someone", "group_id": 0, "role": "member"},
@@ -121,6 +127,9 @@ def with_ids(body, values):
     """The body with the ids that it needs."""
     if not isinstance(body, dict):
         return body
-    if "jobs" in body:
-        return {"jobs": [with_ids(job, values) for job in body["jobs"]]}
+    for key in ("jobs", "completions", "files", "user_data"):
+        if key in body:
+            return {key: [with_ids(row, values) for row in body[key]]}
+    if "result" in body:
+        body = body | {"result": with_ids(body["result"], values)}
     return {"workflow_id": values["workflow_id"]} | {k: values[k] if v is ... else v for k, v in body.items()}

@@ -14,7 +14,7 @@ from marshmallow import Schema, missing
 from torc_server.blueprints.system import API_VERSION
 from torc_server.errors import KINDS
 from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
-from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object, Objects
+from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object
 from torc_server.wire import BASE_PATH
 
 DESCRIPTION = (
@@ -68,8 +68,6 @@ class Converter(OpenAPIConverter):
         schema = dict(field.openapi)
         if isinstance(field, Object):
             schema = self.resolve_nested_schema(field.schema)
-        if isinstance(field, Objects):
-            schema = {"type": "array", "items": schema}
         if not (field.allow_none and schema):
             return schema
         if "$ref" in schema:

@@ -69,6 +69,9 @@ SELECT torc.complete_job(
     :job_id, :status::torc.job_status, :run_id, :result::jsonb, (:caller, :enforced)::torc.caller
 )::text;
 
+-- name: batch_complete_jobs(workflow_id, completions, caller, enforced)
+SELECT torc.batch_complete_jobs(:workflow_id, :completions::jsonb, (:caller, :enforced)::torc.caller)::text;
+
 -- name: manage_status_change(job_id, status, run_id, caller, enforced)
 SELECT torc.manage_status_change(
     :job_id, :status::torc.job_status, :run_id, (:caller, :enforced)::torc.caller
