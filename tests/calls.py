@@ -46,12 +46,16 @@ BODIES = {
     "workflows.claim_jobs_based_on_resources": {"num_cpus": 9, "memory_gb": 9, "num_gpus": 0, "num_nodes": 1},
     "jobs.manage_status_change_by_body": {"target_status": "ready"},
     "jobs.create_jobs": {"jobs": [ROWS["jobs"]] * 3},
+    "files.create_files": {"files": [ROWS["files"] | {"name": name} for name in "abc"]},
+    "user_data.create_user_data_list": {"user_data": [ROWS["user_data"] | {"name": name} for name in "abc"]},
     "jobs.complete_job": ROWS["results"],
     "jobs.batch_complete_jobs": {
         "completions": [{"job_id": ..., "status": "completed", "run_id": 0, "result": ROWS["results"]}]
     },
     "remote_workers.create_remote_workers": ["me@host"],
     "workflow_actions.claim_action": {},
+    "workflow_actions.update_workflow_action": {"note": 1},
+    "workflows.archive_workflow": {"is_archived": True},
     "access_groups.add_user_to_group": {"user_name": "someone", "group_id": 0, "role": "member"},
 }
 # What a path's {id} is an id of, by the path's first part, for rows that are made before the call.
@@ -79,7 +83,7 @@ def prepared_call(workflow, rule, method, **given):
         values["status"] = "ready"
     if rule.endpoint == "remote_workers.delete_remote_worker":
         workflow.client.post(f"{workflow.path}/remote_workers", json=BODIES["remote_workers.create_remote_workers"])
-    if rule.endpoint == "workflow_actions.claim_action":
+    if "action_id" in rule.arguments:
         action = with_ids(ROWS["workflow_actions"], values)
         values["action_id"] = workflow.client.post(f"{workflow.path}/actions", json=action).json["id"]
 

@@ -39,7 +39,9 @@ RULES = {
         workflows.list_job_user_data_relationships
         jobs.create_job jobs.create_jobs jobs.get_job jobs.list_jobs jobs.update_job jobs.delete_job jobs.delete_jobs
         jobs.start_job jobs.complete_job jobs.manage_status_change jobs.manage_status_change_by_body jobs.retry_job
-        jobs.batch_complete_jobs
+        workflows.archive_workflow workflows.get_running_jobs workflows.get_slurm_job_correlations
+        workflow_actions.update_workflow_action workflow_actions.delete_workflow_action
+        jobs.batch_complete_jobs files.create_files user_data.create_user_data_list
         files.create_file files.get_file files.list_files files.update_file files.delete_file files.delete_files
         user_data.create_user_data user_data.get_user_data user_data.list_user_data user_data.update_user_data
         user_data.delete_user_data user_data.delete_all_user_data

@@ -238,7 +238,7 @@ class Operation:
         body = getattr(self.body, "fields", {})
         if self.in_path or query or self.body is not None:
             statuses |= {400}
-        if self.in_path or "workflow_id" in query or {"workflow_id", "jobs"} & body.keys():
+        if self.in_path or "workflow_id" in query or {"workflow_id", "jobs", "files", "user_data"} & body.keys():
             statuses |= {404}
         if self.body is not None:
             statuses |= {413, 415, 422}

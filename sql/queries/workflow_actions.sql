@@ -27,3 +27,15 @@ FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.ca
 
 -- name: claim_action(workflow_id, action_id, compute_node_id, caller, enforced)
 SELECT torc.claim_action(:workflow_id, :action_id, :compute_node_id, (:caller, :enforced)::torc.caller)::text;
+
+-- name: merge_action_config(workflow_id, action_id, updates, caller, enforced)
+-- An action's type and what its configuration would be with the updates; nothing is stored.
+SELECT torc.merge_action_config(:workflow_id, :action_id, :updates::jsonb, (:caller, :enforced)::torc.caller)::text;
+
+-- name: update_workflow_action(workflow_id, action_id, updates, caller, enforced)
+SELECT torc.update_workflow_action(
+    :workflow_id, :action_id, :updates::jsonb, (:caller, :enforced)::torc.caller
+)::text;
+
+-- name: delete_workflow_action(workflow_id, action_id, caller, enforced)
+SELECT torc.delete_workflow_action(:workflow_id, :action_id, (:caller, :enforced)::torc.caller);

@@ -9,12 +9,15 @@ from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
 from torc_server.schemas.workflows import (
+    ArchiveWorkflowRequest,
     ClaimByResources,
     ClaimJobsBasedOnResources,
     ClaimNextJobs,
     ClaimNextJobsResponse,
     ComputeNodesResources,
     GetReadyJobRequirementsResponse,
+    GetRunningJobs,
+    GetSlurmJobCorrelations,
     InitializeJobs,
     InitializeJobsResponse,
     IsCompleteResponse,
@@ -36,6 +39,8 @@ from torc_server.schemas.workflows import (
     ResetJobStatus,
     ResetJobStatusResponse,
     ResetWorkflowStatus,
+    RunningJobsResponse,
+    SlurmJobCorrelationsResponse,
     WorkflowModel,
     WorkflowStatusModel,
 )
@@ -144,6 +149,41 @@ def update_workflow_status(id, body):
     """
     value(sql.workflows.update_workflow_status, workflow_id=id, **WorkflowStatusModel.row(body))
     return wire.json_value({"id": id} | body)
+
+
+@blueprint.post("/workflows/<int64:id>/archive")
+@wire.body(ArchiveWorkflowRequest)
+@wire.answers(WorkflowModel)
+def archive_workflow(id, body):
+    """Put a workflow into the archive, or take it out.
+
+    Archived workflows are listed only where is_archived asks for them, and reset_status refuses them; everything else
+    works as before. An event is stored. May be repeated. The answer is the workflow.
+    """
+    return wire.json_text(value(sql.workflows.archive_workflow, workflow_id=id, is_archived=body["is_archived"]))
+
+
+@blueprint.get("/workflows/<int64:id>/running_jobs")
+@wire.query(GetRunningJobs)
+@wire.answers(RunningJobsResponse)
+def get_running_jobs(id, query):
+    """List the jobs of a workflow that compute nodes run now.
+
+    One page, by id. Jobs whose status was set to running by hand, without a compute node of the workflow, are not in
+    it.
+    """
+    return wire.page(sql.workflows.get_running_jobs, GetRunningJobs, query, workflow_id=id)
+
+
+@blueprint.get("/workflows/<int64:id>/slurm_job_correlations")
+@wire.query(GetSlurmJobCorrelations)
+@wire.answers(SlurmJobCorrelationsResponse)
+def get_slurm_job_correlations(id, query):
+    """List which jobs of a workflow ran in which Slurm jobs.
+
+    One page, by the Slurm job's id as text, then by the job's. From the results of all runs, each pair once.
+    """
+    return wire.page(sql.workflows.get_slurm_job_correlations, GetSlurmJobCorrelations, query, workflow_id=id)
 
 
 @blueprint.put("/workflows/<int64:id>/cancel")
