@@ -92,6 +92,9 @@ def prepared_call(workflow, rule, method, **given):
         prepare_group(workflow, rule, values)
     if own_id:
         values["id"] = values[own_id]
+    if rule.endpoint == "tasks.get_task":
+        path = f"{workflow.path}/initialize_jobs?async=true"
+        values["id"] = workflow.client.post(path, status=202).json["id"]
 
     body = with_ids(BODIES.get(rule.endpoint, ROWS.get(collection)), values)
     if collection == "access_groups" and "name" in body:

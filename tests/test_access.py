@@ -15,6 +15,7 @@ MAY = {
     "everybody": CALLERS,
     "users": CALLERS - {ANONYMOUS},
     "workflow": {MEMBER, OWNER, GROUP_ADMIN, ADMIN},
+    "hidden": {MEMBER, OWNER, GROUP_ADMIN, ADMIN},  # for all others it is not there: 404
     "share": {OWNER, ADMIN},
     "unshare": {OWNER, GROUP_ADMIN, ADMIN},
     "group": {GROUP_ADMIN, ADMIN},
@@ -74,6 +75,7 @@ RULES = {
         remote_workers.create_remote_workers remote_workers.list_remote_workers remote_workers.delete_remote_worker
         access_groups.list_workflow_groups
     """,
+    "hidden": "tasks.get_task tasks.get_active_task_for_workflow",
     "share": "access_groups.add_workflow_to_group",
     "unshare": "access_groups.remove_workflow_from_group",
     "group": "access_groups.add_user_to_group access_groups.remove_user_from_group",
@@ -119,8 +121,9 @@ def test_under_access_control_all_others_are_refused_and_change_nothing(access, 
     path, arguments = prepare(rule, method)
     stored = access.rows()
     for user in CALLERS - MAY[RULE_OF[rule.endpoint]]:
-        answer = access.user(user).request(method, path, status=403, **arguments)
-        assert answer.json["error"]["error"] == "Forbidden"
+        status, kind = (404, "NotFound") if RULE_OF[rule.endpoint] == "hidden" else (403, "Forbidden")
+        answer = access.user(user).request(method, path, status=status, **arguments)
+        assert answer.json["error"]["error"] == kind
         assert user == ANONYMOUS or user not in answer.text.split()
     assert access.rows() == stored
 

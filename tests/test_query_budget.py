@@ -39,7 +39,7 @@ BUDGET = {
         ro_crate_entities.update_ro_crate_entity ro_crate_entities.delete_ro_crate_entity
         workflow_actions.create_workflow_action workflow_actions.get_workflow_actions
         workflow_actions.get_pending_actions workflow_actions.claim_action workflow_actions.delete_workflow_action
-        workflows.archive_workflow
+        workflows.archive_workflow tasks.get_task tasks.get_active_task_for_workflow
         remote_workers.create_remote_workers remote_workers.list_remote_workers remote_workers.delete_remote_worker
         access_groups.create_access_group access_groups.get_access_group access_groups.delete_access_group
         access_groups.add_user_to_group access_groups.remove_user_from_group

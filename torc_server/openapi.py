@@ -220,11 +220,15 @@ class Operation:
         return [found[name] for name in names]
 
     def responses(self):
-        answer = self.view.answer
+        good = {"200": self.success(self.view.answer)}
+        if self.view.accepted:
+            good["202"] = self.success(self.view.accepted)
+        return good | {str(status): self.error(status) for status in self.errors()}
+
+    def success(self, answer):
         text = description(type(answer)) if isinstance(answer, Schema) else answer.metadata["description"]
         content = {self.view.answer_type: {"schema": self.schema(answer)}}
-        good = {"description": text.split("\n\n")[0], "content": content}
-        return {"200": good} | {str(status): self.error(status) for status in self.errors()}
+        return {"description": text.split("\n\n")[0], "content": content}
 
     def error(self, status):
         if text := self.view.errors.get(status):

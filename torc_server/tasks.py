@@ -1,0 +1,86 @@
+"""Tasks: one thread of each process does what calls have left in torc.task, and what a process that ended left there.
+
+The rules are in sql/functions/task.sql. The thread is woken by the calls of its own process; tasks of other processes
+it finds when it starts and every LOOK_EVERY seconds.
+"""
+
+import logging
+import threading
+
+from psycopg import errors as pg
+
+from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
+from torc_server.errors import ApiError
+from torc_server.repository import sql
+
+log = logging.getLogger("torc_server")
+LOOK_EVERY = 15.0  # seconds
+RETRY_AFTER = 1.0  # seconds after which a task is tried again that the database did not let us finish
+
+
+class Tasks:
+    """The tasks that this process does, one after the other."""
+
+    def __init__(self, database):
+        self._database = database
+        self._lock = threading.Lock()
+        self._thread = None
+        self._woken = threading.Event()
+        self._stopped = False
+
+    def open(self):
+        """Do tasks from now on, beginning with those that other processes left. Forgets the process that we were forked
+        from."""
+        self.__init__(self._database)
+        self.wake()
+
+    def wake(self):
+        """There is a new task."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work_forever, name="tasks", daemon=True)
+                self._thread.start()
+        self._woken.set()
+
+    def close(self):
+        """Begin no more tasks. The one under way ends with its connection, and is done by another process."""
+        self._stopped = True
+        self._woken.set()
+
+    def _work_forever(self):
+        pause = LOOK_EVERY
+        while not self._stopped:
+            self._woken.wait(pause)
+            self._woken.clear()
+            pause = LOOK_EVERY
+            try:
+                for task_id in self._active():
+                    if not self._stopped:
+                        self._do(task_id)
+            except ApiError as error:
+                log.debug("tasks are tried again: %s", error.message)
+                pause = RETRY_AFTER
+            except Exception:
+                log.exception("a task failed by our own fault; it is tried again")
+
+    def _active(self):
+        return self._database.run(lambda connection: [row[0] for row in connection.execute(sql.tasks.list_active.sql)])
+
+    def _do(self, task_id):
+        """Do a task, unless another process does. Raises ApiError if that has to be tried again."""
+        self._send(sql.tasks.begin_task, task_id=task_id)
+
+        def work(connection):
+            with connection.transaction():
+                connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+                connection.first(sql.tasks.run_task.sql, {"task_id": task_id})
+
+        try:
+            self._database.run(work, LONG_SECONDS)
+        except ApiError as error:
+            if not isinstance(error.__cause__, pg.QueryCanceled):
+                raise
+            self._send(sql.tasks.fail_task, task_id=task_id, error=error.message)
+
+    def _send(self, statement, **params):
+        self._database.run(lambda connection: connection.first(statement.sql, params))
