@@ -4,6 +4,7 @@ The rules are in sql/functions/task.sql. The thread is woken by the calls of its
 it finds when it starts and every LOOK_EVERY seconds.
 """
 
+import json
 import logging
 import threading
 
@@ -15,6 +16,7 @@ from torc_server.repository import sql
 
 log = logging.getLogger("torc_server")
 LOOK_EVERY = 15.0  # seconds
+LOOK_AGAIN_AFTER = 3.0  # seconds, while another process has a task in hand, which may die
 RETRY_AFTER = 1.0  # seconds after which a task is tried again that the database did not let us finish
 
 
@@ -55,8 +57,8 @@ class Tasks:
             pause = LOOK_EVERY
             try:
                 for task_id in self._active():
-                    if not self._stopped:
-                        self._do(task_id)
+                    if not self._stopped and not self._do(task_id):
+                        pause = LOOK_AGAIN_AFTER
             except ApiError as error:
                 log.debug("tasks are tried again: %s", error.message)
                 pause = RETRY_AFTER
@@ -67,20 +69,23 @@ class Tasks:
         return self._database.run(lambda connection: [row[0] for row in connection.execute(sql.tasks.list_active.sql)])
 
     def _do(self, task_id):
-        """Do a task, unless another process does. Raises ApiError if that has to be tried again."""
+        """Do a task, unless another process does; return whether it is done. Raises ApiError if that has to be tried
+        again."""
         self._send(sql.tasks.begin_task, task_id=task_id)
 
         def work(connection):
             with connection.transaction():
                 connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
-                connection.first(sql.tasks.run_task.sql, {"task_id": task_id})
+                return connection.first(sql.tasks.run_task.sql, {"task_id": task_id})
 
         try:
-            self._database.run(work, LONG_SECONDS)
+            task = self._database.run(work, LONG_SECONDS)
         except ApiError as error:
             if not isinstance(error.__cause__, pg.QueryCanceled):
                 raise
             self._send(sql.tasks.fail_task, task_id=task_id, error=error.message)
+            return True
+        return task is None or json.loads(task)["status"] in ("succeeded", "failed")
 
     def _send(self, statement, **params):
         self._database.run(lambda connection: connection.first(statement.sql, params))

@@ -2,7 +2,6 @@
 
 import json
 
-from flask import Blueprint, current_app
 from flask import Blueprint, current_app, request
 
 from torc_server import wire
