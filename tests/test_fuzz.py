@@ -249,7 +249,7 @@ class Fuzz(RuleBasedStateMachine):
         shown += f" → {response.status_code} {response.text[:1500]}"
         assert response.headers["content-type"] == "application/json", shown
         answer = response.json
-        if response.status_code != 200:
+        if response.status_code not in (200, 202):
             assert 400 <= response.status_code < 500, shown
             assert answer.keys() == {"error"}, shown
             assert answer["error"]["error"] == KINDS[response.status_code], shown
@@ -257,7 +257,9 @@ class Fuzz(RuleBasedStateMachine):
             assert "cannot be stored" not in answer["error"]["message"], shown  # validation let it through
             return
         collection, operation = route.endpoint.split(".")
-        assert_fits(answer, DECLARED.get(operation, object), shown)  # torc-client has no newer operations
+        # torc-client 0.22.2 has neither newer operations nor tasks.
+        declared = DECLARED.get(operation, object) if response.status_code == 200 else object
+        assert_fits(answer, declared, shown)
         made = answer if isinstance(answer, dict) and operation.startswith("create_") else {}
         self.ids[collection] += [row["id"] for row in made.get(collection, [made]) if "id" in row]
 
@@ -274,7 +276,8 @@ def assert_fits(answer, declared, shown):
     if declared is not object:
         model = declared.from_dict(answer)  # raises where a key is missing or of another type
         assert model is not None, shown
-    assert None not in without_free_json(answer).values(), shown
+    if answer != {"task": None}:  # the one key that is always there
+        assert None not in without_free_json(answer).values(), shown
     for number in integers_in(answer):
         assert fields.is_int64(number), shown
 

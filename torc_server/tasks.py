@@ -1,7 +1,7 @@
 """Tasks: one thread of each process does what calls have left in torc.task, and what a process that ended left there.
 
-The rules are in sql/functions/task.sql. The thread is woken by the calls of its own process; tasks of other processes
-it finds when it starts and every LOOK_EVERY seconds.
+The rules are in sql/functions/task.sql. The calls of its own process wake the thread; it finds the tasks of other
+processes when it starts, and every LOOK_EVERY seconds.
 """
 
 import json
@@ -21,7 +21,11 @@ RETRY_AFTER = 1.0  # seconds after which a task is tried again that the database
 
 
 class Tasks:
-    """The tasks that this process does, one after the other."""
+    """The tasks that this process does, one after the other.
+
+    Where open() is not called, as under WSGI servers other than ours, the thread ends when no task is left, and tasks
+    of processes that ended are done when the next call wakes it.
+    """
 
     def __init__(self, database):
         self._database = database
@@ -29,29 +33,33 @@ class Tasks:
         self._thread = None
         self._woken = threading.Event()
         self._stopped = False
+        self._stays = False
 
     def open(self):
         """Do tasks from now on, beginning with those that other processes left. Forgets the process that we were forked
         from."""
         self.__init__(self._database)
+        self._stays = True
         self.wake()
 
     def wake(self):
         """There is a new task."""
         with self._lock:
+            self._woken.set()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work_forever, name="tasks", daemon=True)
+                self._thread = threading.Thread(target=self._work, name="tasks", daemon=True)
                 self._thread.start()
-        self._woken.set()
 
     def close(self):
         """Begin no more tasks. The one under way ends with its connection, and is done by another process."""
         self._stopped = True
         self._woken.set()
 
-    def _work_forever(self):
+    def _work(self):
         pause = LOOK_EVERY
         while not self._stopped:
+            if pause == LOOK_EVERY and self._is_over():
+                return
             self._woken.wait(pause)
             self._woken.clear()
             pause = LOOK_EVERY
@@ -64,6 +72,13 @@ class Tasks:
                 pause = RETRY_AFTER
             except Exception:
                 log.exception("a task failed by our own fault; it is tried again")
+
+    def _is_over(self):
+        with self._lock:
+            if self._stays or self._woken.is_set():
+                return False
+            self._thread = None
+            return True
 
     def _active(self):
         return self._database.run(lambda connection: [row[0] for row in connection.execute(sql.tasks.list_active.sql)])

@@ -236,7 +236,7 @@ def initialize_jobs(id, query):
     the call makes the task fail. For up to 2000 jobs the answer waits until the task is done. While a task of the
     workflow is active, the same call answers that task.
     """
-    if query.pop("async_"):
+    if query.pop("async"):
         return start_initialization(id, {name: query[name] for name in query if name in request.args})
     return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=id, **query))
 

@@ -168,11 +168,8 @@ class InitializeJobs(Query):
         example=True,
         load_default=False,
     )
-    async_ = fields.QueryBoolean(
-        "Whether to answer at once with a task, and do the work after that.",
-        example=True,
-        data_key="async",
-        load_default=False,
+    vars()["async"] = fields.QueryBoolean(  # a keyword of Python
+        "Whether to answer at once with a task, and do the work after that.", example=True, load_default=False
     )
 
 
