@@ -250,6 +250,17 @@ class Model:
             self.settle({job.id: (before, status)})
             self.trigger_workflow_complete()
 
+    def complete_batch(self, completions):
+        """(completed, refused): the ids of the jobs, each completion after the other."""
+        completed, refused = [], []
+        for job, *report in completions:
+            try:
+                self.complete(job, *report)
+                completed.append(job.id)
+            except Refused:
+                refused.append(job.id)
+        return completed, refused
+
     def result_of(self, job, attempt):
         return self.results.get((job.id, self.run, attempt))
 

@@ -25,7 +25,12 @@ from torc_server.openapi import as_yaml, document
 from torc_server.wire import BASE_PATH
 
 CHECKED_IN = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
-ADDED_OPERATIONS = {"list_admin_audit_log", "manage_status_change_by_body", "stream_events"}
+ADDED_OPERATIONS = {
+    "list_admin_audit_log", "manage_status_change_by_body", "stream_events",
+    "batch_complete_jobs", "create_files", "create_user_data_list",
+    "archive_workflow", "update_workflow_action", "delete_workflow_action", "get_running_jobs",
+    "get_slurm_job_correlations", "get_task", "get_active_task_for_workflow",
+}  # fmt: skip
 VIEWS = {view.__name__: view for view in app().view_functions.values()}
 SCHEMAS = contract()["components"]["schemas"]
 

@@ -281,6 +281,7 @@ def test_delete_leaves_no_row_in_any_table(client, database):
         "INSERT INTO torc.local_scheduler (workflow_id) VALUES (%(w)s)",
         "INSERT INTO torc.slurm_scheduler (workflow_id, account, nodes, walltime) VALUES (%(w)s, 'a', 1, '1')",
         "INSERT INTO torc.remote_worker (workflow_id, worker) VALUES (%(w)s, 'me@host')",
+        "INSERT INTO torc.task (workflow_id, operation, parameters) VALUES (%(w)s, 'initialize_jobs', '{}')",
         """INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata)
            VALUES (%(w)s, %(f)s, 'e', 'File', '{}')""",
     ):

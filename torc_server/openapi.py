@@ -14,7 +14,7 @@ from marshmallow import Schema, missing
 from torc_server.dialect import API_VERSION
 from torc_server.errors import KINDS
 from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
-from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object, Objects
+from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object
 from torc_server.schemas.workflow_settings import ExecutionConfig, ResourceMonitorConfig
 from torc_server.wire import BASE_PATH
 
@@ -70,8 +70,6 @@ class Converter(OpenAPIConverter):
         schema = dict(field.openapi)
         if isinstance(field, Object):
             schema = self.resolve_nested_schema(field.schema)
-        if isinstance(field, Objects):
-            schema = {"type": "array", "items": schema}
         if not (field.allow_none and schema):
             return schema
         if "$ref" in schema:
@@ -226,11 +224,15 @@ class Operation:
         return [found[name] for name in names]
 
     def responses(self):
-        answer = self.view.answer
+        good = {"200": self.success(self.view.answer)}
+        if self.view.accepted:
+            good["202"] = self.success(self.view.accepted)
+        return good | {str(status): self.error(status) for status in self.errors()}
+
+    def success(self, answer):
         text = description(type(answer)) if isinstance(answer, Schema) else answer.metadata["description"]
         content = {self.view.answer_type: {"schema": self.schema(answer)}}
-        good = {"description": text.split("\n\n")[0], "content": content}
-        return {"200": good} | {str(status): self.error(status) for status in self.errors()}
+        return {"description": text.split("\n\n")[0], "content": content}
 
     def error(self, status):
         if text := self.view.errors.get(status):
@@ -244,7 +246,7 @@ class Operation:
         body = getattr(self.body, "fields", {})
         if self.in_path or query or self.body is not None:
             statuses |= {400}
-        if self.in_path or "workflow_id" in query or {"workflow_id", "jobs"} & body.keys():
+        if self.in_path or "workflow_id" in query or {"workflow_id", "jobs", "files", "user_data"} & body.keys():
             statuses |= {404}
         if self.body is not None:
             statuses |= {413, 415, 422}

@@ -1,3 +1,14 @@
+-- The scheduled compute node in which a node runs, from what its client says of its scheduler: the number scheduler_id.
+CREATE OR REPLACE FUNCTION torc.scheduled_node_id(p_scheduler jsonb)
+RETURNS bigint
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN jsonb_typeof(p_scheduler -> 'scheduler_id') = 'number' AND p_scheduler ->> 'scheduler_id' ~ '^[0-9]{1,18}$'
+            THEN (p_scheduler ->> 'scheduler_id')::bigint
+    END
+$$;
+
 -- A compute node as it goes on the wire: unset columns are left out, nulls inside scheduler stay. Whether it is active
 -- reads as false where nobody has said. Inlined into the calling statement.
 CREATE OR REPLACE FUNCTION torc.compute_node_json(n torc.compute_node)

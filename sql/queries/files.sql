@@ -3,6 +3,11 @@ INSERT INTO torc.file (workflow_id, name, path, st_mtime)
 VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :name, :path, :st_mtime)
 RETURNING id;
 
+-- name: create_files(workflow_id, piece, caller, enforced, dialect)
+-- One array of files, a piece of a bulk; their answers with commas between them.
+SELECT string_agg(file::text, ',')
+FROM torc.create_files(:workflow_id, :piece::json, (:caller, :enforced, :dialect)::torc.caller) AS file;
+
 -- name: get_file(id, caller, enforced, dialect)
 SELECT torc.file_json(file)::text
 FROM torc.file AS file

@@ -3,6 +3,11 @@ SELECT torc.create_user_data(
     :body::jsonb, :consumer_job_id, :producer_job_id, (:caller, :enforced, :dialect)::torc.caller
 );
 
+-- name: create_user_data_list(workflow_id, piece, caller, enforced, dialect)
+-- One array of user data, a piece of a bulk; their answers with commas between them.
+SELECT string_agg(user_data::text, ',')
+FROM torc.create_user_data_list(:workflow_id, :piece::json, (:caller, :enforced, :dialect)::torc.caller) AS user_data;
+
 -- name: get_user_data(id, caller, enforced, dialect)
 SELECT torc.user_data_json(user_data)::text
 FROM torc.user_data AS user_data

@@ -79,6 +79,69 @@ SELECT torc.update_workflow_status(
     coalesce(:has_detected_need_to_run_completion_script::boolean, false), (:caller, :enforced, :dialect)::torc.caller
 );
 
+-- name: archive_workflow(workflow_id, is_archived, caller, enforced, dialect)
+SELECT torc.archive_workflow(:workflow_id, :is_archived, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: get_running_jobs(workflow_id, offset, limit, caller, enforced, dialect)
+-- Jobs that run on a node of the workflow, one page; served by job_workflow_id_status_idx.
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+),
+
+matching AS NOT MATERIALIZED (
+    SELECT
+        job.id AS job_id,
+        job.name AS job_name,
+        node.hostname AS compute_node_name,
+        node.compute_node_type AS scheduler_type,
+        scheduled.scheduler_id::text AS scheduler_job_id
+    FROM torc.job AS job
+    CROSS JOIN LATERAL (
+        SELECT * FROM torc.compute_node WHERE id = job.active_compute_node_id AND workflow_id = job.workflow_id OFFSET 0
+    ) AS node
+    LEFT JOIN LATERAL (
+        SELECT scheduler_id
+        FROM torc.scheduled_compute_node
+        WHERE id = torc.scheduled_node_id(node.scheduler) AND workflow_id = job.workflow_id
+        OFFSET 0
+    ) AS scheduled ON true
+    WHERE job.workflow_id = :workflow_id AND job.status = 'running'
+)
+
+SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
+UNION ALL
+(
+    SELECT json_strip_nulls(row_to_json(matching))::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset
+);
+
+-- name: get_slurm_job_correlations(workflow_id, offset, limit, caller, enforced, dialect)
+-- Which Slurm job has run which job, from the results of the workflow's nodes, one page.
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+),
+
+matching AS NOT MATERIALIZED (
+    SELECT DISTINCT scheduled.scheduler_id::text COLLATE "C" AS slurm_job_id, job.id AS job_id, job.name AS job_name
+    FROM torc.compute_node AS node
+    CROSS JOIN LATERAL (
+        SELECT scheduler_id
+        FROM torc.scheduled_compute_node
+        WHERE id = torc.scheduled_node_id(node.scheduler)
+            AND workflow_id = node.workflow_id
+            AND scheduler_type = 'slurm'
+        OFFSET 0
+    ) AS scheduled
+    CROSS JOIN LATERAL (SELECT job_id FROM torc.result WHERE compute_node_id = node.id OFFSET 0) AS result
+    CROSS JOIN LATERAL (
+        SELECT id, name FROM torc.job WHERE id = result.job_id AND workflow_id = node.workflow_id OFFSET 0
+    ) AS job
+    WHERE node.workflow_id = :workflow_id AND node.compute_node_type = 'slurm'
+)
+
+SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
+UNION ALL
+(SELECT row_to_json(matching)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
+
 -- name: cancel_workflow(workflow_id, caller, enforced, dialect)
 SELECT torc.cancel_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 

@@ -2,19 +2,23 @@
 
 import json
 
-from flask import Blueprint, current_app
+from flask import Blueprint, current_app, request
 
 from torc_server import wire
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
+from torc_server.schemas.tasks import TaskModel
 from torc_server.schemas.workflows import (
+    ArchiveWorkflowRequest,
     ClaimByResources,
     ClaimJobsBasedOnResources,
     ClaimNextJobs,
     ClaimNextJobsResponse,
     ComputeNodesResources,
     GetReadyJobRequirementsResponse,
+    GetRunningJobs,
+    GetSlurmJobCorrelations,
     InitializeJobs,
     InitializeJobsResponse,
     IsCompleteResponse,
@@ -36,6 +40,8 @@ from torc_server.schemas.workflows import (
     ResetJobStatus,
     ResetJobStatusResponse,
     ResetWorkflowStatus,
+    RunningJobsResponse,
+    SlurmJobCorrelationsResponse,
     WorkflowAndStatusModel,
     WorkflowModel,
     WorkflowStatusModel,
@@ -149,6 +155,41 @@ def update_workflow_status(id, body):
     return wire.json_value({"id": id} | body)
 
 
+@blueprint.post("/workflows/<int64:id>/archive")
+@wire.body(ArchiveWorkflowRequest)
+@wire.answers(WorkflowModel)
+def archive_workflow(id, body):
+    """Put a workflow into the archive, or take it out.
+
+    Archived workflows are listed only where is_archived asks for them, and reset_status refuses them; everything else
+    works as before. An event is stored. May be repeated. The answer is the workflow.
+    """
+    return wire.json_text(value(sql.workflows.archive_workflow, workflow_id=id, is_archived=body["is_archived"]))
+
+
+@blueprint.get("/workflows/<int64:id>/running_jobs")
+@wire.query(GetRunningJobs)
+@wire.answers(RunningJobsResponse)
+def get_running_jobs(id, query):
+    """List the jobs of a workflow that compute nodes run now.
+
+    One page, by id. Jobs whose status was set to running by hand, without a compute node of the workflow, are not in
+    it.
+    """
+    return wire.page(sql.workflows.get_running_jobs, GetRunningJobs, query, workflow_id=id)
+
+
+@blueprint.get("/workflows/<int64:id>/slurm_job_correlations")
+@wire.query(GetSlurmJobCorrelations)
+@wire.answers(SlurmJobCorrelationsResponse)
+def get_slurm_job_correlations(id, query):
+    """List which jobs of a workflow ran in which Slurm jobs.
+
+    One page, by the Slurm job's id as text, then by the job's. From the results of all runs, each pair once.
+    """
+    return wire.page(sql.workflows.get_slurm_job_correlations, GetSlurmJobCorrelations, query, workflow_id=id)
+
+
 @blueprint.put("/workflows/<int64:id>/cancel")
 @wire.answers(WorkflowAndStatusModel)
 @lane("walks")
@@ -167,7 +208,12 @@ def cancel_workflow(id):
 @blueprint.post("/workflows/<int64:id>/initialize_jobs")
 @wire.query(InitializeJobs)
 @wire.answers(
-    InitializeJobsResponse, {422: "Jobs wait for each other in a circle; the message names them and the way out."}
+    InitializeJobsResponse,
+    {
+        409: "With async: a task of the workflow is active that has other parameters; existing_task_id names it.",
+        422: "Jobs wait for each other in a circle; the message names them and the way out.",
+    },
+    accepted=TaskModel,
 )
 @lane("walks")
 def initialize_jobs(id, query):
@@ -188,8 +234,24 @@ def initialize_jobs(id, query):
     results stay, but unfinished jobs have no current result any more; a job that was retried in an earlier run is at
     attempt 1 again. Any body is ignored. Nothing is changed if the
     call is refused.
+
+    With async the answer is 202 and a task, which does the same and survives a restart of the server; what would refuse
+    the call makes the task fail. For up to 2000 jobs the answer waits until the task is done. While a task of the
+    workflow is active, the same call answers that task.
     """
+    if query.pop("async"):
+        return start_initialization(id, {name: query[name] for name in query if name in request.args})
     return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=id, **query))
+
+
+def start_initialization(workflow_id, parameters):
+    """Make the task, or find the active one, and answer it."""
+    call = {"workflow_id": workflow_id, "parameters": json.dumps(parameters)}
+    started = json.loads(value(sql.tasks.start_initialization, **call))
+    if started["is_small"]:
+        return wire.json_text(long_value(sql.tasks.run_task, task_id=started["task"]["id"]), 202)
+    current_app.extensions["tasks"].wake()
+    return wire.json_value(started["task"], 202)
 
 
 @blueprint.post("/workflows/<int64:id>/process_changed_job_inputs")

@@ -14,11 +14,13 @@ that requests may hold and the server ignores.
 
 import re
 import sys
+from functools import cached_property
 from itertools import chain
 
 from marshmallow import ValidationError, fields, missing
 
 from torc_server.errors import ApiError
+from torc_server.schemas.exact import ExactTypes
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_VALUES = 500_000  # within one free JSON: an empty object takes PostgreSQL 700 bytes until it is stored
@@ -228,12 +230,29 @@ class Object(Documented, fields.Nested):
     def __init__(self, model, description=None, **kwargs):
         super().__init__(description, nested=model, **kwargs)
 
+    @cached_property
+    def exact(self):
+        return ExactTypes(self.schema)
+
     def accepts(self, value):
-        return False  # never on the short way: the inner model has rules of its own
+        return self.exact.fits(value)
+
+    def load_exact(self, value):
+        """Return a value that `accepts` is content with, loaded."""
+        return self.exact.load(value)
 
 
 class Objects(Object):
-    """A list of JSON objects of another model, in answers."""
+    """A list of JSON objects of another model."""
+
+    def __init__(self, model, description=None, **kwargs):
+        super().__init__(model, description, many=True, **kwargs)
+
+    def accepts(self, value):
+        return type(value) is list and all(map(self.exact.fits, value))
+
+    def load_exact(self, value):
+        return [*map(self.exact.load, value)]
 
 
 class Json(Documented, fields.Field):

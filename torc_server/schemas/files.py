@@ -1,7 +1,7 @@
 """Files: what jobs consume and produce, by name and path. The server never looks at the disk."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import PageAnswer, SortedPage, WorkflowPart
+from torc_server.schemas.common import Answer, Model, PageAnswer, SortedPage, WorkflowPart
 
 
 class FileModel(WorkflowPart):
@@ -20,6 +20,18 @@ class FileModel(WorkflowPart):
         unit="seconds",
         allow_none=True,
     )
+
+
+class FilesModel(Model):
+    """Files to be created together."""
+
+    files = fields.Objects(FileModel, "1 to 100000 files of one workflow, each with another name.", required=True)
+
+
+class CreateFilesResponse(Answer):
+    """The files that were created."""
+
+    files = fields.Objects(FileModel, "The files in the order of the request, each with its id.", allow_none=True)
 
 
 class ListFiles(SortedPage):

@@ -1,7 +1,7 @@
 """Workflows, their run state, claims, and the lists below a workflow."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import MAX_LIMIT, Answer, Model, PageAnswer, Query, SortedPage
+from torc_server.schemas.common import MAX_LIMIT, Answer, Model, Page, PageAnswer, Query, SortedPage
 from torc_server.schemas.jobs import JobModel
 from torc_server.schemas.workflow_settings import DynamicJobsConfig, ExecutionConfig, ResourceMonitorConfig
 
@@ -283,6 +283,9 @@ class InitializeJobs(Query):
         example=True,
         load_default=False,
     )
+    vars()["async"] = fields.QueryBoolean(  # a keyword of Python
+        "Whether to answer at once with a task, and do the work after that.", example=True, load_default=False
+    )
 
 
 class InitializeJobsResponse(Answer):
@@ -366,6 +369,60 @@ class IsUninitializedResponse(Answer):
     """Whether a workflow is uninitialized."""
 
     is_uninitialized = fields.Boolean("Whether every job is uninitialized or disabled.", example=False, required=True)
+
+
+class ArchiveWorkflowRequest(Model):
+    """Whether a workflow is to be in the archive."""
+
+    is_archived = fields.Boolean("true: into the archive; false: out of it.", example=True, required=True)
+
+
+class GetRunningJobs(Page):
+    """Order of get_running_jobs."""
+
+    default_column = "job_id"
+    ties = ("job_id",)
+    page_after = "id"
+
+
+class RunningJobModel(Answer):
+    """A job that a compute node runs now."""
+
+    job_id = fields.Integer("Id of the job.", example=12, required=True)
+    job_name = fields.String("Its name.", example="train", required=True)
+    compute_node_name = fields.String("Host name of the compute node.", example="node07", required=True)
+    scheduler_type = fields.String("Type of the compute node.", example="slurm", required=True)
+    scheduler_job_id = fields.String(
+        "What the scheduler calls the allocation of the node; absent: it has none.", example="4711", allow_none=True
+    )
+
+
+class RunningJobsResponse(PageAnswer):
+    """A page of running jobs."""
+
+    items = fields.Objects(RunningJobModel, "The running jobs of this page.", required=True)
+
+
+class GetSlurmJobCorrelations(Page):
+    """Order of get_slurm_job_correlations."""
+
+    default_column = "slurm_job_id"
+    ties = ("job_id",)
+    page_after = "id"
+
+
+class SlurmJobCorrelationModel(Answer):
+    """A job and a Slurm job in which it ran."""
+
+    slurm_job_id = fields.String("Slurm's id of the allocation.", example="4711", required=True)
+    job_id = fields.Integer("Id of the job.", example=12, required=True)
+    job_name = fields.String("Its name.", example="train", required=True)
+
+
+class SlurmJobCorrelationsResponse(PageAnswer):
+    """A page of Slurm jobs and what ran in them."""
+
+    items = fields.Objects(SlurmJobCorrelationModel, "The pairs of this page.", required=True)
 
 
 class ReadyJobRequirements(Query):

@@ -1,4 +1,4 @@
--- Takes back 0010. What only newer clients know is lost; settings that were sent as objects stay, as text.
+-- Takes back 0007. What only newer clients know is lost; settings that were sent as objects stay, as text.
 DROP TYPE torc.worker_pool;
 
 DROP INDEX torc.job_ready_requirements_idx;
