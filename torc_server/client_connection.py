@@ -141,7 +141,10 @@ class ClientConnection:
     def is_gone(self):
         """Whether the client has hung up."""
         poll = select.poll()
-        poll.register(self.sock, select.POLLRDHUP)
+        try:
+            poll.register(self.sock, select.POLLRDHUP)
+        except ValueError:  # another thread has just closed it
+            return True
         return bool(poll.poll(0))
 
     def shut_down(self):

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import select
 import socket
 import sys
 
@@ -24,6 +23,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 
 from torc_server import __version__
 from torc_server.migrations import sql_folder
+from torc_server.polling import readable
 
 SESSION = aiosql.from_path(sql_folder() / "queries" / "session.sql", "psycopg")
 
@@ -143,8 +143,7 @@ class Connection(psycopg.Connection):
         """Whether the server answers an empty statement in so many seconds; if not, close the connection."""
         try:
             self.pgconn.send_query(b"")
-            readable, _, _ = select.select([self.pgconn.socket], [], [], seconds)
-            if not readable:
+            if not readable([self.pgconn.socket], seconds):
                 return False
             while self.pgconn.get_result():
                 pass

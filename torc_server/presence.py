@@ -8,7 +8,6 @@ session mode.
 
 import logging
 import os
-import select
 import socket
 import threading
 import time
@@ -17,6 +16,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from torc_server import migrations
+from torc_server.polling import readable
 
 log = logging.getLogger("torc_server")
 RETRY_SECONDS = 1.0
@@ -59,28 +59,19 @@ class Presence:
 
     def _keep(self, told_to_stop):
         with told_to_stop:
-            while not _readable([told_to_stop], 0):
+            while not readable([told_to_stop], 0):
                 try:
                     with self.connect() as connection:
                         self._hold(connection, told_to_stop)
                 except psycopg.Error as error:
                     log.debug("this server is not announced to the database: %s", str(error).strip())
-                    _readable([told_to_stop], RETRY_SECONDS)
+                    readable([told_to_stop], RETRY_SECONDS)
 
     def _hold(self, connection, told_to_stop):
         """Return when told to stop. Raises psycopg.OperationalError when the connection is lost."""
         if not migrations.is_current(connection):
             log.error("the database does not have the schema of this release: stop this server, then migrate")
-        while told_to_stop not in _readable([connection, told_to_stop], None):
+        while told_to_stop not in readable([connection, told_to_stop], None):
             connection.pgconn.consume_input()  # a notice, or the end
             if connection.closed:
                 raise psycopg.OperationalError("the connection was closed")
-
-
-def _readable(sockets, timeout):
-    """Those of the sockets that have something to read, or an end, within `timeout` seconds (None: wait for one)."""
-    poll = select.poll()  # select() cannot take descriptors above 1023
-    found = {each.fileno(): each for each in sockets}
-    for number in found:
-        poll.register(number, select.POLLIN)
-    return [found[number] for number, _ in poll.poll(None if timeout is None else timeout * 1000)]

@@ -11,13 +11,13 @@ import json
 import logging
 import os
 import queue
-import select
 import threading
 import time
 
 import psycopg
 
 from torc_server.errors import ApiError
+from torc_server.polling import readable
 from torc_server.repository import sql
 from torc_server.schemas.event_stream import SEVERITIES
 
@@ -188,7 +188,7 @@ class Streams:
         commented = renewed = time.monotonic()
         while True:
             self._register(connection)
-            select.select([connection, self._wake], [], [], TICK)
+            readable([connection, self._wake], TICK)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
             for notification in connection.notifies(timeout=0):

@@ -41,6 +41,7 @@ from torc_server.client_connection import ClientConnection, ClientGone, StreamSe
 from torc_server.errors import OWN_FAULT, ApiError, Later
 from torc_server.lanes import AT_ONCE, LANES
 from torc_server.memory import return_free_blocks
+from torc_server.polling import readable
 from torc_server.request_reader import RequestReader
 from torc_server.streams import Subscription
 
@@ -214,7 +215,7 @@ class Worker(BaseWorker):
         for thread in threads:
             thread.start()
         while self.alive and self.ppid == os.getppid():  # a new server needs the port of a killed master
-            self._tick(TICK)
+            self._look_after(TICK)
         self.alive = False
         self._stop()
 
@@ -231,16 +232,24 @@ class Worker(BaseWorker):
             for connection in self._waiting.all():
                 if connection.waits_for in ("idle", "head", "handshake", "goodbye"):
                     connection.deadline = min(connection.deadline, linger)
-            self._tick(0.05)
+            self._look_after(0.05)
         self._has_ended = True
         self._waiting.watch(os.eventfd(1), select.EPOLLIN)  # stays readable: each thread wakes, and ends
+
+    def _look_after(self, seconds):
+        """Do what _tick() does; a failure of ours must not end the process, nor become a busy loop."""
+        try:
+            self._tick(seconds)
+        except Exception:
+            log.exception("the main thread of a worker failed")
+            time.sleep(TICK)
 
     def _tick(self, seconds):
         """Sleep, at most until a parked request is due; then do what no event tells to do."""
         self.notify()
         if self._parked:
             seconds = min(seconds, self._parked[0][0] - time.monotonic())
-        if select.select([self.PIPE[0]], [], [], max(0, seconds))[0]:
+        if readable([self.PIPE[0]], max(0, seconds)):
             os.read(self.PIPE[0], 4096)
         while self._parked and self._parked[0][0] <= time.monotonic():
             self._run_again(heapq.heappop(self._parked)[2])
