@@ -20,7 +20,6 @@ AS $$
         'avg_cpu_percent', r.avg_cpu_percent,
         'exit_code', r.exit_code,
         'stdout', r.stdout,
-        'stderr', r.stderr,
-        'job_name', (SELECT name FROM torc.job WHERE id = r.job_id)
+        'stderr', r.stderr
     ))
 $$;

@@ -16,7 +16,6 @@ AS $$
         'qos', s.qos,
         'tmp', s.tmp,
         'walltime', s.walltime,
-        'extra', s.extra,
-        'serialize_allocations', s.serialize_allocations
+        'extra', s.extra
     ))
 $$;

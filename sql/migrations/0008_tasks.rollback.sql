@@ -1,2 +1,0 @@
--- Takes back 0008. Tasks that are not finished are lost.
-DROP TABLE torc.task;
