@@ -6,6 +6,7 @@ has dropped all of those that have a deadline, "gone" and how many of the others
 
 import asyncio
 import json
+import resource
 import ssl
 import sys
 
@@ -83,4 +84,6 @@ async def main(port, ca_file, workflow, numbers):
 
 
 if __name__ == "__main__":
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])))

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import resource
 import ssl
 import statistics
 import subprocess
@@ -66,6 +67,9 @@ def certificate(folder):
 
 
 @pytest.mark.long
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2 * sum(CROWD.values()), reason="needs more open files"
+)
 def test_runners_do_not_notice_thousands_of_stuck_clients_which_are_gone_after_their_deadlines(
     start_server, fresh_database_url, certificate, folder
 ):
