@@ -153,6 +153,7 @@ def test_beyond_the_limit_the_oldest_idle_connection_is_closed_and_without_one_a
 
         idle = connect(whole)
         assert idle.recv(1000).startswith(b"HTTP/1.1 200")
+        time.sleep(1)  # the server has sent the answer, and soon knows the connection as idle
         halves = [connect(HALF_HEAD) for _ in range(20)]
         assert has_ended(idle)
         refused = connect(b"")
