@@ -312,6 +312,7 @@ def test_a_client_that_reads_too_slowly_loses_events_is_told_so_and_hears_the_ne
     workflow.database.close()
 
 
+@pytest.mark.long
 def test_a_stream_ends_when_its_caller_loses_access(start_server, fresh_database_url, folder):
     auth_file = folder / "htpasswd"
     users = [f"{name}:{htpasswd.hash_password('long enough', cost=4)}\n" for name in ("alice", "bob")]

@@ -122,6 +122,7 @@ def test_a_socket_that_was_made_by_the_caller_is_served_and_its_file_is_left(fol
     assert path.exists()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="there is no systemd-socket-activate")
 def test_the_first_connection_starts_a_server_and_a_reload_keeps_the_socket(folder, database_url):
     with socket.socket() as probe:

@@ -80,6 +80,7 @@ def test_the_application_runs_under_any_worker_class(serve, arguments):
     assert call(port, "GET", f"/jobs?workflow_id={workflow}")["total_count"] == 1
 
 
+@pytest.mark.long
 def test_an_event_stream_takes_a_thread_where_the_worker_class_is_not_ours(serve):
     port = serve("--workers=1", "--threads=4")
     workflow = call(port, "POST", "/workflows", {"name": "w", "user": "u"})["id"]
