@@ -3,12 +3,13 @@ only finds where a head and a body end, so that gunicorn's blocking parser never
 
 from functools import partial
 from io import BytesIO
-from tempfile import SpooledTemporaryFile
 
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
+
+from torc_server.spool import Spool
 
 MEMORY_BYTES = 1 << 16  # of a body; a longer one goes to a file
 MAX_LINE = 8190  # bytes of a line before or behind a chunk
@@ -129,10 +130,10 @@ class LengthBody:
         self._file = None
 
     def feed(self, data):
-        """Take bytes; return those behind the end, None while it is not here. Raises OSError (no space)."""
+        """Take bytes; return those behind the end, None while it is not here. Raises ApiError 507 (no space)."""
         if self._file is None:
             whole = len(data) >= self._missing
-            self._file = BytesIO(data[: self._missing]) if whole else SpooledTemporaryFile(MEMORY_BYTES)
+            self._file = BytesIO(data[: self._missing]) if whole else Spool(MEMORY_BYTES)
             if whole:
                 return data[self._missing :] if self.is_clean else b""
         if len(data) < self._missing:
@@ -167,10 +168,10 @@ class ChunkedBody:
         self._skip = 0  # bytes of the current chunk, and the line end behind it, that have not come
         self._line = bytearray()
         self._trailer_lines = None  # a number once the last chunk has been seen
-        self._file = SpooledTemporaryFile(MEMORY_BYTES)
+        self._file = Spool(MEMORY_BYTES)
 
     def feed(self, data):
-        """Take bytes; return those behind the end, None while it is not here. Raises OSError (no space)."""
+        """Take bytes; return those behind the end, None while it is not here. Raises ApiError 507 (no space)."""
         self._stored += self._file.write(data)
         position = 0
         while position < len(data):

@@ -12,13 +12,13 @@ SPOOL_MEMORY = 1 << 20  # bytes that are held in memory before they go to a file
 
 
 class Spool(tempfile.SpooledTemporaryFile):
-    """A file in memory, from SPOOL_MEMORY bytes on a file without a name in the folder for temporary files (TMPDIR).
+    """A file in memory, from `memory` bytes on a file without a name in the folder for temporary files (TMPDIR).
 
     write() and seek() close it and raise ApiError 507 when that folder has no room or is missing.
     """
 
-    def __init__(self):
-        super().__init__(SPOOL_MEMORY)
+    def __init__(self, memory=SPOOL_MEMORY):
+        super().__init__(memory)
 
     def write(self, data):
         with self._refusing():

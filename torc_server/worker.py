@@ -25,7 +25,6 @@ import queue
 import resource
 import select
 import socket
-import tempfile
 import threading
 import time
 from collections import deque
@@ -474,9 +473,8 @@ class Worker(BaseWorker):
             is_whole = connection.reader.feed(data)
         except ParseException as error:
             return self._refuse(connection, error)
-        except OSError as error:
-            log.error("cannot store a body in %s: %s", tempfile.gettempdir(), error.strerror)
-            return self._answer_error(connection, ApiError(507, "The server has no room for the body of the request"))
+        except ApiError as error:  # no room for the body
+            return self._answer_error(connection, error)
         if is_whole:
             return self._begin_request(connection)
         if connection.reader.wants_go_ahead:
@@ -599,13 +597,15 @@ class Worker(BaseWorker):
         self.handle_error(None, client, connection.address, error)
         if isinstance(error, ParseException):  # the application has not seen it
             self._observer.refuse(connection.address, client.status, str(error))
-        connection.closes = True
-        connection.waits_for = "reading"
-        return True
+        return self._end_with_answer(connection)
 
     def _answer_error(self, connection, error):
         connection.outbox.sendall(as_bytes(error))
         self._observer.refuse(connection.address, error.status, error.message)
+        return self._end_with_answer(connection)
+
+    def _end_with_answer(self, connection):
+        """Let the answer in the outbox be the connection's last one."""
         connection.closes = True
         connection.waits_for = "reading"
         return True
