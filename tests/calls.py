@@ -37,15 +37,25 @@ ROWS = {
 }  # fmt: skip
 
 # The status in which a job must be for the call, and what the call needs beside the path.
-JOB_STATUS = {"jobs.start_job": "pending", "jobs.complete_job": "running", "jobs.retry_job": "failed"}
+JOB_STATUS = {
+    "jobs.start_job": "pending", "jobs.complete_job": "running", "jobs.batch_complete_jobs": "running",
+    "jobs.retry_job": "failed",
+}
 BODIES = {
     "workflows.update_workflow_status": {"run_id": 0, "is_canceled": False},
     "workflows.claim_jobs_based_on_resources": {"num_cpus": 9, "memory_gb": 9, "num_gpus": 0, "num_nodes": 1},
     "jobs.manage_status_change_by_body": {"target_status": "ready"},
     "jobs.create_jobs": {"jobs": [ROWS["jobs"]] * 3},
+    "files.create_files": {"files": [ROWS["files"] | {"name": name} for name in "abc"]},
+    "user_data.create_user_data_list": {"user_data": [ROWS["user_data"] | {"name": name} for name in "abc"]},
     "jobs.complete_job": ROWS["results"],
+    "jobs.batch_complete_jobs": {
+        "completions": [{"job_id": ..., "status": "completed", "run_id": 0, "result": ROWS["results"]}]
+    },
     "remote_workers.create_remote_workers": ["me@host"],
     "workflow_actions.claim_action": {},
+    "workflow_actions.update_workflow_action": {"note": 1},
+    "workflows.archive_workflow": {"is_archived": True},
     "access_groups.add_user_to_group": {"user_name": "someone", "group_id": 0, "role": "member"},
 }
 # What a path's {id} is an id of, by the path's first part, for rows that are made before the call.
@@ -73,7 +83,7 @@ def prepared_call(workflow, rule, method, **given):
         values["status"] = "ready"
     if rule.endpoint == "remote_workers.delete_remote_worker":
         workflow.client.post(f"{workflow.path}/remote_workers", json=BODIES["remote_workers.create_remote_workers"])
-    if rule.endpoint == "workflow_actions.claim_action":
+    if "action_id" in rule.arguments:
         action = with_ids(ROWS["workflow_actions"], values)
         values["action_id"] = workflow.client.post(f"{workflow.path}/actions", json=action).json["id"]
 
@@ -82,6 +92,9 @@ def prepared_call(workflow, rule, method, **given):
         prepare_group(workflow, rule, values)
     if own_id:
         values["id"] = values[own_id]
+    if rule.endpoint == "tasks.get_task":
+        path = f"{workflow.path}/initialize_jobs?async=true"
+        values["id"] = workflow.client.post(path, status=202).json["id"]
 
     body = with_ids(BODIES.get(rule.endpoint, ROWS.get(collection)), values)
     if collection == "access_groups" and "name" in body:
@@ -121,6 +134,9 @@ def with_ids(body, values):
     """The body with the ids that it needs."""
     if not isinstance(body, dict):
         return body
-    if "jobs" in body:
-        return {"jobs": [with_ids(job, values) for job in body["jobs"]]}
+    for key in ("jobs", "completions", "files", "user_data"):
+        if key in body:
+            return {key: [with_ids(row, values) for row in body[key]]}
+    if "result" in body:
+        body = body | {"result": with_ids(body["result"], values)}
     return {"workflow_id": values["workflow_id"]} | {k: values[k] if v is ... else v for k, v in body.items()}

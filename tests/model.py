@@ -204,9 +204,12 @@ class Model:
     def claim_by_resources(self, limit, worker, scheduler, strict):
         if self.is_canceled:
             return []
-        fitting = [job for job in self.ready() if fits(job.requirements, worker)]
+        fitting = sorted((job for job in self.ready() if fits(job.requirements, worker)), key=by_need)
         own = [job for job in fitting if job.scheduler in (None, scheduler)]
-        return self.hand_out(pack((own if own or strict else fitting)[:limit], worker))
+        candidates = own if own or strict else fitting
+        taken = pack(candidates[:limit], worker)
+        others = [job for job in candidates if job not in taken and fits_rest(job.requirements, worker, taken)]
+        return self.hand_out(pack(others[: limit - len(taken)], worker, taken))
 
     def hand_out(self, jobs):
         for job in jobs:
@@ -246,6 +249,17 @@ class Model:
             self.move(job, status)
             self.settle({job.id: (before, status)})
             self.trigger_workflow_complete()
+
+    def complete_batch(self, completions):
+        """(completed, refused): the ids of the jobs, each completion after the other."""
+        completed, refused = [], []
+        for job, *report in completions:
+            try:
+                self.complete(job, *report)
+                completed.append(job.id)
+            except Refused:
+                refused.append(job.id)
+        return completed, refused
 
     def result_of(self, job, attempt):
         return self.results.get((job.id, self.run, attempt))
@@ -427,9 +441,26 @@ def fits(needed, worker):
     return all(getattr(needed, name) <= getattr(worker, name) for name in vars(needed))
 
 
-def pack(jobs, worker):
-    """The jobs that fit together, tried in turn: one of several nodes takes whole nodes, the others share the rest."""
-    taken = []
+def by_need(job):
+    """Sorts jobs in the order of claims by resources. All have the same runtime."""
+    needed = job.requirements
+    return -job.priority, -needed.num_gpus, -needed.memory_gb, -needed.num_cpus, job.id
+
+
+def fits_rest(needed, worker, taken):
+    """Whether a job fits into one node and into what the taken jobs leave of the nodes that jobs share."""
+    nodes = worker.num_nodes - sum(job.requirements.num_nodes for job in taken if job.requirements.num_nodes > 1)
+    single = [job.requirements for job in taken if job.requirements.num_nodes == 1]
+    return needed.num_nodes <= nodes and all(
+        getattr(needed, name) <= nodes * getattr(worker, name) - sum(getattr(r, name) for r in single)
+        for name in ("num_cpus", "memory_gb", "num_gpus")
+    )
+
+
+def pack(jobs, worker, taken=()):
+    """The taken jobs and those that fit beside them, tried in turn: one of several nodes takes whole nodes, the others
+    share the rest."""
+    taken = list(taken)
     for job in jobs:
         trial = [j.requirements for j in [*taken, job]]
         single = [r for r in trial if r.num_nodes == 1]

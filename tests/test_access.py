@@ -15,6 +15,7 @@ MAY = {
     "everybody": CALLERS,
     "users": CALLERS - {ANONYMOUS},
     "workflow": {MEMBER, OWNER, GROUP_ADMIN, ADMIN},
+    "hidden": {MEMBER, OWNER, GROUP_ADMIN, ADMIN},  # for all others it is not there: 404
     "share": {OWNER, ADMIN},
     "unshare": {OWNER, GROUP_ADMIN, ADMIN},
     "group": {GROUP_ADMIN, ADMIN},
@@ -39,6 +40,9 @@ RULES = {
         workflows.list_job_user_data_relationships
         jobs.create_job jobs.create_jobs jobs.get_job jobs.list_jobs jobs.update_job jobs.delete_job jobs.delete_jobs
         jobs.start_job jobs.complete_job jobs.manage_status_change jobs.manage_status_change_by_body jobs.retry_job
+        workflows.archive_workflow workflows.get_running_jobs workflows.get_slurm_job_correlations
+        workflow_actions.update_workflow_action workflow_actions.delete_workflow_action
+        jobs.batch_complete_jobs files.create_files user_data.create_user_data_list
         files.create_file files.get_file files.list_files files.update_file files.delete_file files.delete_files
         user_data.create_user_data user_data.get_user_data user_data.list_user_data user_data.update_user_data
         user_data.delete_user_data user_data.delete_all_user_data
@@ -71,6 +75,7 @@ RULES = {
         remote_workers.create_remote_workers remote_workers.list_remote_workers remote_workers.delete_remote_worker
         access_groups.list_workflow_groups
     """,
+    "hidden": "tasks.get_task tasks.get_active_task_for_workflow",
     "share": "access_groups.add_workflow_to_group",
     "unshare": "access_groups.remove_workflow_from_group",
     "group": "access_groups.add_user_to_group access_groups.remove_user_from_group",
@@ -116,8 +121,9 @@ def test_under_access_control_all_others_are_refused_and_change_nothing(access, 
     path, arguments = prepare(rule, method)
     stored = access.rows()
     for user in CALLERS - MAY[RULE_OF[rule.endpoint]]:
-        answer = access.user(user).request(method, path, status=403, **arguments)
-        assert answer.json["error"]["error"] == "Forbidden"
+        status, kind = (404, "NotFound") if RULE_OF[rule.endpoint] == "hidden" else (403, "Forbidden")
+        answer = access.user(user).request(method, path, status=status, **arguments)
+        assert answer.json["error"]["error"] == kind
         assert user == ANONYMOUS or user not in answer.text.split()
     assert access.rows() == stored
 

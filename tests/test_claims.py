@@ -172,7 +172,7 @@ def test_fitting_jobs_of_several_requirements_come_in_claim_order(workflow):
         ready(workflow, resource_requirements_id=r, priority=p)
         for r, p in ((small, 1), (large, 3), (huge, 9), (large, 1), (small, 3), (small, 0))
     ]
-    assert fit(workflow, limit=4) == [jobs[1], jobs[4], jobs[0], jobs[3]]
+    assert fit(workflow, limit=4) == [jobs[1], jobs[4], jobs[3], jobs[0]]  # the larger one of the same priority first
     assert fit(workflow) == [jobs[5]]
 
 
@@ -242,7 +242,11 @@ def test_strict_scheduler_match_must_be_true_or_false(workflow):
         (2, 4, 100, 0, 9, [(3, 1, 0, 1), (3, 1, 0, 1), (2, 1, 0, 1), (1, 1, 0, 1)], [0, 1, 2]),  # a pool of 8 cpus
         (3, 4, 100, 0, 9, [(4, 1, 0, 1), (4, 1, 0, 2), (2, 1, 0, 1)], [0, 1]),
         (3, 4, 100, 0, 9, [(4, 1, 0, 1), (1, 1, 0, 1), (1, 1, 0, 2), (4, 1, 0, 1)], [0, 1, 3]),
-        (1, 5, 8, 0, 2, [(4, 1, 0, 1), (4, 1, 0, 1), (1, 1, 0, 1)], [0]),  # the third was cut by limit, not packing
+        (1, 5, 8, 0, 2, [(4, 1, 0, 1), (4, 1, 0, 1), (1, 1, 0, 1)], [0, 2]),  # the third was cut: it is tried again
+        (1, 5, 8, 0, 2, [(4, 1, 0, 1), (4, 1, 0, 1), (2, 1, 0, 1), (1, 9, 0, 1), (1, 1, 0, 1)], [0, 4]),
+        (1, 5, 8, 0, 3, [(2, 1, 0, 1), (4, 1, 0, 1), (4, 1, 0, 1), (2, 1, 0, 1), (1, 1, 0, 1)], [0, 3, 4]),
+        (1, 6, 8, 0, 3, [(2, 1, 0, 1), (5, 1, 0, 1), (5, 1, 0, 1), (3, 1, 0, 1), (2, 1, 0, 1), (1, 1, 0, 1)], [0, 3]),
+        (2, 4, 8, 0, 2, [(1, 1, 0, 2), (1, 1, 0, 2), (1, 1, 0, 1)], [0]),  # no node is left
         (2, 4, 8, 1, 9, [(4, 8, 1, 2), (1, 1, 0, 1)], [0]),  # whole nodes leave nothing
         (4, 4, 8, 0, 9, [(1, 1, 0, 2), (1, 1, 0, 2), (1, 1, 0, 1)], [0, 1]),
         (4, 4, 8, 0, 9, [(1, 1, 0, 3), (1, 1, 0, 2), (4, 8, 0, 1), (1, 0, 0, 1)], [0, 2]),
@@ -250,7 +254,7 @@ def test_strict_scheduler_match_must_be_true_or_false(workflow):
         (1, 9, 8, 0, 9, [(1, 5, 0, 1), (1, 4, 0, 1), (1, 3, 0, 1), (0, 0, 0, 1)], [0, 2, 3]),
     ],
 )  # fmt: skip
-def test_candidates_are_packed_once_through_in_claim_order(
+def test_candidates_are_packed_in_claim_order_and_once_more_into_what_is_left(
     workflow, nodes, cpus, memory, gpus, limit, candidates, accepted
 ):
     """A candidate is (cpus, GiB, gpus, nodes) of a job; accepted are the places of those that are handed out."""
@@ -261,6 +265,20 @@ def test_candidates_are_packed_once_through_in_claim_order(
     claimed = fit(workflow, limit, num_nodes=nodes, num_cpus=cpus, memory_gb=memory, num_gpus=gpus)
     assert claimed == [jobs[place] for place in accepted]
     assert [i for i, job in enumerate(jobs) if workflow.status(job) == "pending"] == accepted
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ({"num_gpus": 1}, {"num_cpus": 4, "memory": "8g", "runtime": "PT9M"}),
+        ({"runtime": "PT9M"}, {"num_cpus": 4, "memory": "8g"}),
+        ({"memory": "8g"}, {"num_cpus": 4}),
+        ({"num_cpus": 4}, {}),
+    ],
+)
+def test_of_the_same_priority_the_job_that_needs_more_comes_first(workflow, first, second):
+    jobs = [ready(workflow, resource_requirements_id=workflow.requirements(**needed)) for needed in (second, first)]
+    assert fit(workflow, limit=1, num_gpus=1) == [jobs[1]]
 
 
 def test_each_claim_packs_afresh(workflow):

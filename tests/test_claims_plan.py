@@ -83,7 +83,7 @@ def test_claim_jobs_based_on_resources_reads_only_the_first_jobs_that_fit(
 
 
 def test_jobs_of_all_schedulers_are_read_from_an_index_in_claim_order_too(crowded, database_url):
-    statement = "SELECT torc.pick_fitting_jobs(%s, %s, %s, NULL, true)"
+    statement = "SELECT torc.pick_fitting_jobs(%s, %s, torc.worker_pool(%s), NULL, true, '{\"\"}')"
     picked, scans = call(database_url, statement, crowded, LIMIT, json.dumps(WORKER))
     assert len(picked) == LIMIT
     assert "job_ready_requirements_idx" in {index for index, _ in scans}
@@ -125,7 +125,7 @@ def test_plans_that_were_made_for_few_jobs_serve_many(fresh_database_url, vacuum
                     fill(**{"count": 10 * MOST_ROWS} | filling)
                 plans.clear()
                 for any_scheduler in (False, True):
-                    statement = "SELECT torc.pick_fitting_jobs(%s, %s, %s, NULL, %s)"
+                    statement = "SELECT torc.pick_fitting_jobs(%s, %s, torc.worker_pool(%s), NULL, %s, '{\"\"}')"
                     picked = session.execute(statement, [workflow, LIMIT, worker, any_scheduler]).fetchone()[0]
                     assert len(picked) == LIMIT
             assert_few_rows(list(scans_of_job(plans)))

@@ -26,12 +26,9 @@ SCRIPTS = sorted(path.name for path in FOLDER.iterdir() if "." not in path.name)
 PASSWORDS = {"alice": 'pass "word" \\ ä $x\'', "root": "long enough", "eve": "eve's password"}
 ODD = "odd \"näme\" 'x' /a\\b; $HOME `id` %41 #&?=+ 日本"
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        not all(map(shutil.which, ["dash", "curl", "jq"])), reason="needs dash, curl and jq"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ["dash", "curl", "jq"])), reason="needs dash, curl and jq"
+)
 
 
 class TlsClient(HttpClient):

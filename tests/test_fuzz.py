@@ -24,7 +24,6 @@ from test_client import methods_of_the_client
 from torc_server.app import create_app
 from torc_server.errors import KINDS
 from torc_server.schemas import fields
-from torc_server.schemas.jobs import JobModel
 from torc_server.settings import Settings
 from torc_server.wire import BASE_PATH
 
@@ -84,6 +83,7 @@ storable = st.recursive(
 seldom = st.sampled_from([False] * 9 + [True])
 sometimes = st.sampled_from([False, False, True])
 
+BULKS = ("jobs.create_jobs", "files.create_files", "user_data.create_user_data_list")  # read their bodies in pieces
 OFTEN = 4  # as often as one that ends a workflow or empties a collection
 CALLS = [
     (route.values[0], route.values[1])
@@ -189,8 +189,8 @@ class Fuzz(RuleBasedStateMachine):
 
     def body(self, draw, endpoint, schema):
         """The text of a body, or None where none is read."""
-        if endpoint == "jobs.create_jobs":
-            body = {"jobs": [self.model(draw, JobModel()) for _ in range(draw(st.integers(0, 3)))]}
+        if endpoint in BULKS:
+            body = self.model(draw, self.views[endpoint].body_model)
         elif endpoint == "remote_workers.create_remote_workers":
             body = draw(st.lists(st.sampled_from(["me@host:22", "[::1]", "a/b", "ü"]), max_size=3))
         elif endpoint == "events.update_event":
@@ -209,13 +209,19 @@ class Fuzz(RuleBasedStateMachine):
         body = {}
         for name, field in schema.load_fields.items():
             if field.required or draw(sometimes):
-                inner = isinstance(field, fields.Object)
-                body[name] = self.model(draw, field.schema) if inner else draw(self.field_value(name, field))
+                body[name] = self.value(draw, name, field)
         if draw(seldom):
             body[draw(st.sampled_from(list(schema.fields)))] = draw(anything)
         if body and draw(seldom):
             body.pop(draw(st.sampled_from(list(body))))
         return body
+
+    def value(self, draw, name, field):
+        if isinstance(field, fields.Objects):
+            return [self.model(draw, field.schema) for _ in range(draw(st.integers(0, 3)))]
+        if isinstance(field, fields.Object):
+            return self.model(draw, field.schema)
+        return draw(self.field_value(name, field))
 
     def field_value(self, name, field):
         if isinstance(field, fields.IdList | fields.ListOfIntegers):
@@ -243,7 +249,7 @@ class Fuzz(RuleBasedStateMachine):
         shown += f" → {response.status_code} {response.text[:1500]}"
         assert response.headers["content-type"] == "application/json", shown
         answer = response.json
-        if response.status_code != 200:
+        if response.status_code not in (200, 202):
             assert 400 <= response.status_code < 500, shown
             assert answer.keys() == {"error"}, shown
             assert answer["error"]["error"] == KINDS[response.status_code], shown
@@ -251,9 +257,11 @@ class Fuzz(RuleBasedStateMachine):
             assert "cannot be stored" not in answer["error"]["message"], shown  # validation let it through
             return
         collection, operation = route.endpoint.split(".")
-        assert_fits(answer, DECLARED.get(operation, object), shown)
+        # torc-client 0.22.2 has neither newer operations nor tasks.
+        declared = DECLARED.get(operation, object) if response.status_code == 200 else object
+        assert_fits(answer, declared, shown)
         made = answer if isinstance(answer, dict) and operation.startswith("create_") else {}
-        self.ids[collection] += [row["id"] for row in made.get("jobs", [made]) if "id" in row]
+        self.ids[collection] += [row["id"] for row in made.get(collection, [made]) if "id" in row]
 
 
 def assert_fits(answer, declared, shown):
@@ -268,7 +276,8 @@ def assert_fits(answer, declared, shown):
     if declared is not object:
         model = declared.from_dict(answer)  # raises where a key is missing or of another type
         assert model is not None, shown
-    assert None not in without_free_json(answer).values(), shown
+    if answer != {"task": None}:  # the one key that is always there
+        assert None not in without_free_json(answer).values(), shown
     for number in integers_in(answer):
         assert fields.is_int64(number), shown
 

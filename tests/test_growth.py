@@ -318,9 +318,11 @@ def list_values(workflow, filters):
         "status", "needs_file_id", "upstream_job_id", "active_compute_node_id", "name", "path", "produced_by_job_id",
         "is_output", "is_ephemeral", "consumer_job_id", "producer_job_id", "job_id", "run_id", "return_code",
         "compute_node_id", "memory", "num_cpus", "num_gpus", "num_nodes", "runtime", "trigger_types",
+        "origin_is_set", "command", "labels", "file_id", "entity_id",
     ))  # fmt: skip
     rest = {
-        "workflow_id": workflow, "caller": "anonymous", "enforced": False, "offset": 0, "limit": 100_000,
+        "workflow_id": workflow, "caller": "anonymous", "enforced": False, "dialect": None, "offset": 0,
+        "limit": 100_000,
         "include_relationships": True, "all_runs": True, "is_output": True,
     }  # fmt: skip
     return unset | rest | filters

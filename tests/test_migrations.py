@@ -67,9 +67,10 @@ def functions(conninfo):
     return [signature for (signature,) in found]
 
 
-def test_every_migration_has_a_rollback_and_versions_have_no_gap():
+def test_every_migration_has_a_rollback_and_a_number_of_its_own():
     found = migrations._migrations()
-    assert sorted(found) == list(range(1, LATEST + 1))
+    files = [file for file in (migrations.sql_folder() / "migrations").iterdir() if ".rollback." not in file.name]
+    assert sorted(found.values()) == sorted(files)
     for path in found.values():
         assert path.with_suffix(".rollback.sql").exists(), path
 
@@ -77,10 +78,11 @@ def test_every_migration_has_a_rollback_and_versions_have_no_gap():
 def test_each_version_has_the_same_schema_going_up_coming_down_and_going_up_again(empty_database_url):
     url = empty_database_url
     empty, going_up = dump(url), {}
-    for version in range(1, LATEST + 1):
+    versions = sorted(migrations._migrations())
+    for version in versions:
         migrations.migrate(url, to=version)
         going_up[version] = dump(url)
-    for version in range(LATEST - 1, 0, -1):
+    for version in versions[-2::-1]:
         migrations.migrate(url, to=version)
         assert dump(url) == going_up[version]
     migrations.migrate(url, to=0)

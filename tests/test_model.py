@@ -274,13 +274,38 @@ class Workflows(RuleBasedStateMachine):
             self.send_completion(job, status, job.attempt, 0 if status == "completed" else 1, self.nodes[0])
 
     def send_completion(self, job, status, attempt, code, node):
-        result = self.workflow.result(job.id, status, self.model.run)
         answer, _ = self.both(
             "POST", f"/jobs/{job.id}/complete_job/{status}/{self.model.run}",
             lambda: self.model.complete(job, status, attempt, code, node),
-            json=result | {"attempt_id": attempt, "return_code": code, "compute_node_id": node},
+            json=self.result(job, status, attempt, code, node),
         )  # fmt: skip
         assert answer is None or answer["status"] == job.status
+
+    def result(self, job, status, attempt, code, node):
+        result = self.workflow.result(job.id, status, self.model.run)
+        return result | {"attempt_id": attempt, "return_code": code, "compute_node_id": node}
+
+    @precondition(has_jobs)
+    @rule(
+        reports=st.lists(st.tuples(picks, statuses, codes, st.sampled_from([None, 1, 2]), node_numbers), max_size=5),
+        everything=mostly_true,
+    )  # fmt: skip
+    def complete_batch(self, reports, everything):
+        """Random reports; mostly behind those of all running jobs."""
+        running = [job for job in self.model.jobs.values() if job.status == "running" and everything]
+        completions = [(job, "completed", None, 0, self.nodes[0]) for job in running]
+        for number, status, code, attempt, node in reports:
+            job = self.pick(number, "running", "blocked", "canceled")
+            completions.append((job, status, attempt, code, self.nodes[node]))
+        entries = [
+            {"job_id": job.id, "status": report[0], "run_id": self.model.run, "result": self.result(job, *report)}
+            for job, *report in completions
+        ]
+        answer, told = self.both(
+            "POST", f"{self.workflow.path}/batch_complete_jobs",
+            lambda: self.model.complete_batch(completions), json={"completions": entries},
+        )  # fmt: skip
+        assert (answer["completed"], [error["job_id"] for error in answer["errors"]]) == told
 
     @precondition(has_jobs)
     @rule(number=picks, max_retries=st.integers(1, 4))

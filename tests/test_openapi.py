@@ -25,7 +25,12 @@ from torc_server.openapi import as_yaml, document
 from torc_server.wire import BASE_PATH
 
 CHECKED_IN = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
-ADDED_OPERATIONS = {"list_admin_audit_log", "manage_status_change_by_body", "stream_events"}
+ADDED_OPERATIONS = {
+    "list_admin_audit_log", "manage_status_change_by_body", "stream_events",
+    "batch_complete_jobs", "create_files", "create_user_data_list",
+    "archive_workflow", "update_workflow_action", "delete_workflow_action", "get_running_jobs",
+    "get_slurm_job_correlations", "get_task", "get_active_task_for_workflow",
+}  # fmt: skip
 VIEWS = {view.__name__: view for view in app().view_functions.values()}
 SCHEMAS = contract()["components"]["schemas"]
 
@@ -76,7 +81,7 @@ def test_every_operation_has_a_summary_a_description_and_an_answer(emitted):
 def test_every_field_has_a_description_and_an_example(emitted):
     for where, schema, description in fields_of(emitted):
         assert description and description.endswith("."), where
-        is_model = "$ref" in str(schema) and "JobStatus" not in str(schema)
+        is_model = "$ref" in str(schema) and "schemas/JobStatus'" not in str(schema)
         assert is_model or "examples" in schema or schema == {"$ref": "#/components/schemas/JobStatus"}, where
 
 
@@ -193,6 +198,19 @@ def fits(ours, theirs):
     return ours == theirs or theirs == {"any"} or ours | {"integer"} == theirs | {"integer"} and "number" in ours
 
 
+# Where clients of one generation have text and those of another an object, the document says that it may be anything.
+TEXT_OR_OBJECT = {
+    "WorkflowModel": {"metadata", "slurm_defaults", "execution_config", "resource_monitor_config"},
+    "RoCrateEntityModel": {"metadata"},
+}
+LARGER_ANSWERS = {"WorkflowStatusModel": "WorkflowStatusResponse"}
+
+
+def test_an_answer_that_has_another_model_holds_all_that_the_client_reads():
+    for theirs, ours in LARGER_ANSWERS.items():
+        assert SCHEMAS[theirs]["properties"].keys() <= SCHEMAS[ours]["properties"].keys()
+
+
 @pytest.mark.parametrize("api_class, method", METHODS)
 def test_an_operation_of_the_client_has_the_same_parameters_and_answer(api_class, method):
     theirs, answer = parameters_of(method)
@@ -211,7 +229,10 @@ def test_an_operation_of_the_client_has_the_same_parameters_and_answer(api_class
     in_path_or_query = [parameter for parameter, _ in theirs if parameter in known]
     assert [parameter for parameter in order if parameter in in_path_or_query] == in_path_or_query
     ((_, content),) = operation["responses"]["200"]["content"].items()
-    assert fits(schema_types(content["schema"]), json_types(answer))
+    expected = json_types(answer)
+    if method.__name__ == "get_workflow_status":
+        expected = {LARGER_ANSWERS[name] for name in expected}
+    assert fits(schema_types(content["schema"]), expected)
 
 
 CLIENT_MODELS = [model for _, model in inspect.getmembers(models, inspect.isclass)]
@@ -227,7 +248,8 @@ def test_a_model_of_the_client_has_the_same_fields(model):
         name = field.alias or name
         assert name in ours["properties"], name
         schema = ours["properties"][name]
-        assert fits(schema_types(schema), json_types(field.annotation)), name
+        expected = {"any"} if name in TEXT_OR_OBJECT.get(model.__name__, ()) else json_types(field.annotation)
+        assert fits(schema_types(schema), expected), name
         assert field.is_required() == (name in ours.get("required", [])), name
 
 

@@ -18,7 +18,7 @@ BUDGET = {
         workflows.list_required_existing_files workflows.list_missing_user_data
         workflows.claim_next_jobs workflows.claim_jobs_based_on_resources
         jobs.create_job jobs.get_job jobs.update_job jobs.delete_job jobs.start_job jobs.complete_job
-        jobs.manage_status_change jobs.manage_status_change_by_body jobs.retry_job
+        jobs.manage_status_change jobs.manage_status_change_by_body jobs.retry_job jobs.batch_complete_jobs
         files.create_file files.get_file files.update_file files.delete_file
         user_data.create_user_data user_data.get_user_data user_data.update_user_data user_data.delete_user_data
         resource_requirements.create_resource_requirements resource_requirements.get_resource_requirements
@@ -38,7 +38,8 @@ BUDGET = {
         ro_crate_entities.create_ro_crate_entity ro_crate_entities.get_ro_crate_entity
         ro_crate_entities.update_ro_crate_entity ro_crate_entities.delete_ro_crate_entity
         workflow_actions.create_workflow_action workflow_actions.get_workflow_actions
-        workflow_actions.get_pending_actions workflow_actions.claim_action
+        workflow_actions.get_pending_actions workflow_actions.claim_action workflow_actions.delete_workflow_action
+        workflows.archive_workflow tasks.get_task tasks.get_active_task_for_workflow
         remote_workers.create_remote_workers remote_workers.list_remote_workers remote_workers.delete_remote_worker
         access_groups.create_access_group access_groups.get_access_group access_groups.delete_access_group
         access_groups.add_user_to_group access_groups.remove_user_from_group
@@ -51,6 +52,9 @@ BUDGET = {
         workflows.list_job_dependencies workflows.list_job_file_relationships
         workflows.list_job_user_data_relationships
         jobs.create_jobs jobs.list_jobs jobs.delete_jobs
+        files.create_files user_data.create_user_data_list
+        workflows.get_running_jobs workflows.get_slurm_job_correlations
+        workflow_actions.update_workflow_action
         files.list_files files.delete_files
         user_data.list_user_data user_data.delete_all_user_data
         resource_requirements.list_resource_requirements resource_requirements.delete_resource_requirements

@@ -56,7 +56,7 @@ def test_create_answers_what_was_sent_with_its_id_and_get_shows_attempt_1(workfl
     job = workflow.job()
     created = store(job, more="ignored", id=0)
     assert created == workflow.result(job) | {"id": created["id"]}
-    assert workflow.client.get(f"/results/{created['id']}").json == created | {"attempt_id": 1}
+    assert workflow.client.get(f"/results/{created['id']}").json == created | {"attempt_id": 1, "job_name": "j"}
 
 
 def test_every_field_is_stored(workflow, store):
@@ -238,7 +238,7 @@ def test_a_result_stays_with_its_workflow_and_its_job(workflow, other, store):
     for field, value in (("workflow_id", other.id), ("job_id", workflow.job()), ("job_id", other.job())):
         error = workflow.client.put(target, json=created | {field: value}, status=422).json["error"]
         assert (error["field"], error["value"]) == (field, value)
-    assert workflow.client.get(target).json == created | {"attempt_id": 1}
+    assert workflow.client.get(target).json == created | {"attempt_id": 1, "job_name": "j"}
 
 
 def test_put_into_the_run_of_another_result_is_409_and_put_does_not_change_which_is_current(workflow, store, listed):

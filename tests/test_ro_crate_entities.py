@@ -74,7 +74,7 @@ def test_a_required_field_must_be_there_on_create_and_on_put(workflow, store, fi
 
 @pytest.mark.parametrize("field, value", [
     ("workflow_id", None), ("workflow_id", "1"), ("file_id", "1"), ("file_id", 1.0), ("file_id", 2**63),
-    ("entity_id", None), ("entity_id", 1), ("entity_type", []), ("metadata", {"@id": "x"}), ("metadata", "\0"),
+    ("entity_id", None), ("entity_id", 1), ("entity_type", []), ("metadata", ["x"]), ("metadata", "\0"),
 ])
 def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
@@ -102,11 +102,11 @@ def test_a_file_of_another_workflow_is_422_on_create_and_on_put(workflow, store,
 
 def test_an_entity_id_is_taken_once_in_a_workflow(workflow, store, listed, other):
     first, second = store(), store(entity_id="second")
-    error = store(status=409)["error"]
-    assert error["error"] == "Conflict" and "entity_id" in error["field"]
+    error = store(status=422)["error"]
+    assert error["field"] == "entity_id" and "already exists" in error["message"]
     store(workflow_id=other)
     body = {"workflow_id": workflow.id} | FIELDS
-    workflow.client.put(f"/ro_crate_entities/{second['id']}", json=body, status=409)
+    workflow.client.put(f"/ro_crate_entities/{second['id']}", json=body, status=422)
     assert workflow.client.put(f"/ro_crate_entities/{first['id']}", json=body).json == first
     assert listed() == [first, second]
 
@@ -230,7 +230,7 @@ def record(workflow):
 
 def test_the_software_entity_is_recorded_once_a_run_with_or_without_the_flag(workflow, record, listed):
     first = record()
-    entity_id = "#software-torc-server-run-0"
+    entity_id = "#software-torc-server-run-id-0"
     assert first == {entity_id: {
         "@id": entity_id, "@type": "SoftwareApplication", "name": "torc-server", "version": "unknown",
         "url": "unknown", "torc:run_id": 0, "torc:git_hash": "unknown",
@@ -239,14 +239,14 @@ def test_the_software_entity_is_recorded_once_a_run_with_or_without_the_flag(wor
     assert item["entity_type"] == "SoftwareApplication" and "file_id" not in item
     assert record() == first
     workflow.set_run(3)
-    assert list(record()) == [entity_id, "#software-torc-server-run-3"]
-    assert record()["#software-torc-server-run-3"]["torc:run_id"] == 3
+    assert list(record()) == [entity_id, "#software-torc-server-run-id-3"]
+    assert record()["#software-torc-server-run-id-3"]["torc:run_id"] == 3
 
 
 def test_initialize_jobs_records_the_server_in_every_mode(workflow, listed):
     workflow.initialize(only_uninitialized=True)
     workflow.initialize()
-    assert [entity["entity_id"] for entity in listed()] == ["#software-torc-server-run-0"]
+    assert [entity["entity_id"] for entity in listed()] == ["#software-torc-server-run-id-0"]
     assert json.loads(listed()[0]["metadata"])["version"] == __version__
 
 
@@ -260,7 +260,7 @@ def test_a_connection_of_the_server_says_which_version_and_program_it_is(app, wo
 
 
 def test_a_software_entity_of_the_client_is_left_as_it_is(store, listed, record):
-    mine = store(entity_id="#software-torc-server-run-0", metadata="{}")
+    mine = store(entity_id="#software-torc-server-run-id-0", metadata="{}")
     record()
     assert listed() == [mine]
 
@@ -269,7 +269,7 @@ def test_a_software_entity_of_the_client_is_left_as_it_is(store, listed, record)
 def test_without_the_flag_no_file_is_recorded(workflow, record, flag):
     workflow.client.put(workflow.path, json={"name": "w", "user": "u", "enable_ro_crate": flag})
     workflow.file("in.csv", st_mtime=1)
-    assert list(record()) == ["#software-torc-server-run-0"]
+    assert list(record()) == ["#software-torc-server-run-id-0"]
 
 
 def test_files_that_exist_are_recorded_under_their_path(crate, record, listed):
@@ -305,7 +305,7 @@ def test_the_oldest_entity_that_a_client_made_for_a_file_gets_the_metadata_and_k
     store(entity_id="mine", entity_type="Dataset", file_id=file, metadata="{}")
     store(entity_id="second", file_id=file, metadata="{}")
     recorded = record()
-    assert list(recorded) == ["mine", "second", "#software-torc-server-run-0"]
+    assert list(recorded) == ["mine", "second", "#software-torc-server-run-id-0"]
     assert recorded["mine"]["@id"] == "/in.csv" and recorded["second"] == {}
     [first, *_] = crate.client.get(f"{crate.path}/ro_crate_entities").json["items"]
     assert first["entity_type"] == "Dataset"
@@ -357,12 +357,12 @@ def test_a_path_too_long_for_the_key_does_not_stand_in_the_way(crate, record):
     too_long = "".join(chr(0x4E00 + i * 7919 % 20000) for i in range(3000))
     crate.file(path=too_long, st_mtime=0)
     crate.file(path="/short", st_mtime=0)
-    assert list(record()) == ["/short", "#software-torc-server-run-0"]
+    assert list(record()) == ["/short", "#software-torc-server-run-id-0"]
 
 
 def test_files_of_other_workflows_are_not_recorded(crate, record, other):
     crate.client.post("/files", json={"workflow_id": other, "name": "f", "path": "/other", "st_mtime": 1})
-    assert list(record()) == ["#software-torc-server-run-0"]
+    assert list(record()) == ["#software-torc-server-run-id-0"]
 
 
 def test_an_unknown_workflow_gets_nothing(database):

@@ -5,7 +5,7 @@ import pytest
 REQUIRED = {"account": "project", "nodes": 2, "walltime": "04:00:00"}
 EVERYTHING = REQUIRED | {
     "name": "short", "gres": "gpu:2", "mem": "180G", "ntasks_per_node": 4, "partition": "debug", "qos": "high",
-    "tmp": "1T", "extra": "--reservation=x",
+    "tmp": "1T", "extra": "--reservation=x", "serialize_allocations": True,
 }  # fmt: skip
 COLUMNS = ("id", "workflow_id", *EVERYTHING)
 
@@ -42,7 +42,7 @@ def test_every_field_is_stored(workflow, store):
 
 def test_the_optional_fields_also_the_name_may_be_absent_and_are_left_out(workflow, store):
     created = store(**{name: None for name in EVERYTHING if name not in REQUIRED})
-    assert created == {"id": created["id"], "workflow_id": workflow.id} | REQUIRED
+    assert created == {"id": created["id"], "workflow_id": workflow.id, "serialize_allocations": False} | REQUIRED
     assert workflow.client.get(f"/slurm_schedulers/{created['id']}").json == created
 
 

@@ -531,3 +531,60 @@ def test_on_workflow_complete_fires_once_in_each_of_400_workflows_whose_last_fou
             "SELECT trigger_count, count(*) FROM torc.workflow_action GROUP BY trigger_count"
         ).fetchall()
     assert counts == [(1, WORKFLOWS)]
+
+
+# Changed and deleted
+
+
+def change(workflow, action, body, status=200):
+    return workflow.client.put(f"{workflow.path}/actions/{action}", json=body, status=status).json
+
+
+def test_the_keys_of_the_body_replace_those_of_the_configuration(workflow, add):
+    action = add("on_workflow_start", action_type="schedule_nodes",
+                 action_config={"scheduler_id": 1, "num_allocations": 2})  # fmt: skip
+    before = actions(workflow)[action]
+    changed = change(workflow, action, {"num_allocations": 5, "scheduler_type": "slurm"})
+    config = {"scheduler_id": 1, "num_allocations": 5, "scheduler_type": "slurm"}
+    assert changed == before | {"action_config": config} == actions(workflow)[action]
+
+
+def test_an_executed_action_may_be_changed_and_stays_executed(workflow, add):
+    action = add("on_workflow_start")
+    claim(workflow, action)
+    assert change(workflow, action, {"commands": ["other"]})["executed"]
+
+
+@pytest.mark.parametrize("body, message", [
+    ([], "updates body must be a JSON object"),
+    ("commands", "updates body must be a JSON object"),
+    ({}, "updates body has no fields to merge"),
+    ({"commands": []}, "Invalid action_config: 'commands' array cannot be empty"),
+    ({"commands": None}, "Invalid action_config: 'commands' must be an array"),
+    ({"other": 1}, "Invalid action_config: For action_type 'run_commands', only 'commands' field is allowed"),
+])  # fmt: skip
+def test_a_change_that_does_not_fit_is_refused_and_changes_nothing(workflow, add, body, message):
+    action = add("on_workflow_start")
+    assert change(workflow, action, body, status=422)["error"]["message"] == message
+    assert actions(workflow)[action]["action_config"] == COMMANDS
+
+
+def test_a_deleted_action_is_gone_with_what_it_counted(workflow, add):
+    job = workflow.job()
+    action, other = add("on_jobs_complete", job_ids=[job]), add("on_jobs_complete", job_ids=[job])
+    answer = workflow.client.delete(f"{workflow.path}/actions/{action}").json
+    assert answer == {"message": "Workflow action deleted successfully"}
+    workflow.complete(job)
+    assert [*actions(workflow)] == [other]
+    assert count(workflow, other) == 1
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_an_action_that_the_workflow_does_not_have_is_404(workflow, client, database, add, method):
+    action = add("on_workflow_start")
+    body = {"json": COMMANDS} if method == "PUT" else {}
+    elsewhere = Workflow(client, database)
+    for path in (f"{workflow.path}/actions/999999999", f"{elsewhere.path}/actions/{action}"):
+        message = client.request(method, path, status=404, **body).json["error"]["message"]
+        assert message == f"Action not found with ID: {path.rpartition('/')[2]}"
+    client.request(method, f"/workflows/999999999/actions/{action}", status=404, **body)

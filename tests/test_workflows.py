@@ -27,10 +27,11 @@ def user():
 # Create and read
 
 
-def test_create_answers_what_was_sent_and_the_three_keys_of_the_server(client):
+def test_create_answers_what_was_sent_and_the_keys_of_the_server(client):
     created = client.post("/workflows", json={"name": "n", "user": "me"}).json
     assert created == {
         "id": created["id"], "name": "n", "user": "me", "status_id": created["id"], "timestamp": created["timestamp"],
+        "run_id": 0, "is_canceled": False, "is_archived": False,
     }  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def test_a_new_workflow_has_the_requirements_named_default(workflow):
         ({"name": None, "user": "u"}, "name"),
         ({"name": 1, "user": "u"}, "name"),
         ({"name": "a\0b", "user": "u"}, "name"),
-        ({"name": "n", "user": "u", "metadata": {}}, "metadata"),
+        ({"name": "n", "user": "u", "metadata": []}, "metadata"),
         ({"name": "n", "user": "u", "use_pending_failed": 1}, "use_pending_failed"),
         ({"name": "n", "user": "u", "compute_node_wait_for_new_jobs_seconds": 1.0},
          "compute_node_wait_for_new_jobs_seconds"),
@@ -280,6 +281,7 @@ def test_delete_leaves_no_row_in_any_table(client, database):
         "INSERT INTO torc.local_scheduler (workflow_id) VALUES (%(w)s)",
         "INSERT INTO torc.slurm_scheduler (workflow_id, account, nodes, walltime) VALUES (%(w)s, 'a', 1, '1')",
         "INSERT INTO torc.remote_worker (workflow_id, worker) VALUES (%(w)s, 'me@host')",
+        "INSERT INTO torc.task (workflow_id, operation, parameters) VALUES (%(w)s, 'initialize_jobs', '{}')",
         """INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata)
            VALUES (%(w)s, %(f)s, 'e', 'File', '{}')""",
     ):
@@ -317,10 +319,10 @@ def rows_of(database, workflow_id, job_ids):
 
 
 def test_a_new_workflow_is_in_run_0_under_its_own_id_with_all_flags_false(workflow):
-    assert workflow.client.get(f"{workflow.path}/status").json == {
+    assert workflow.client.get(f"{workflow.path}/status").json.items() >= {
         "id": workflow.id, "run_id": 0, "is_canceled": False, "is_archived": False,
         "has_detected_need_to_run_completion_script": False,
-    }  # fmt: skip
+    }.items()  # fmt: skip
 
 
 def test_put_status_stores_absent_flags_as_false_and_answers_what_was_sent(workflow):
@@ -329,13 +331,13 @@ def test_put_status_stores_absent_flags_as_false_and_answers_what_was_sent(workf
     }  # fmt: skip
     path = f"{workflow.path}/status"
     assert workflow.client.put(path, json=status).json == status | {"id": workflow.id}
-    assert workflow.client.get(path).json == status | {"id": workflow.id}
+    assert workflow.client.get(path).json.items() >= (status | {"id": workflow.id}).items()
     short = {"run_id": 3, "is_canceled": False}
     assert workflow.client.put(path, json=short | {"id": 99}).json == short | {"id": workflow.id}
-    assert workflow.client.get(path).json == {
+    assert workflow.client.get(path).json.items() >= {
         "id": workflow.id, "run_id": 3, "is_canceled": False, "is_archived": False,
         "has_detected_need_to_run_completion_script": False,
-    }  # fmt: skip
+    }.items()  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -357,15 +359,18 @@ def test_put_status_does_not_touch_jobs(workflow):
     assert workflow.status(running) == "running"
 
 
-def test_reset_status_clears_the_flags_keeps_the_run_and_stores_an_event(workflow):
+def test_reset_status_clears_the_flags_begins_the_next_run_and_stores_an_event(workflow):
     body = {"run_id": 4, "is_canceled": True, "has_detected_need_to_run_completion_script": True}
     workflow.client.put(f"{workflow.path}/status", json=body)
     reset = workflow.client.post(f"{workflow.path}/reset_status").json
-    assert reset == {
-        "id": workflow.id, "run_id": 4, "is_canceled": False, "is_archived": False,
+    assert reset == workflow.client.get(workflow.path).json | {
+        "id": workflow.id, "run_id": 5, "is_canceled": False, "is_archived": False,
         "has_detected_need_to_run_completion_script": False,
     }  # fmt: skip
-    assert workflow.client.get(f"{workflow.path}/status").json == reset
+    assert reset.items() & workflow.client.get(f"{workflow.path}/status").json.items() == {
+        ("id", workflow.id), ("run_id", 5), ("is_canceled", False), ("is_archived", False),
+        ("has_detected_need_to_run_completion_script", False),
+    }  # fmt: skip
     assert workflow.events() == [{
         "category": "user_action", "action": "reset_workflow_status", "user": "anonymous", "workflow_id": workflow.id,
         "force": False,

@@ -13,6 +13,7 @@ from torc_server.lanes import Lanes
 from torc_server.metrics import Metrics
 from torc_server.presence import Presence
 from torc_server.streams import Streams
+from torc_server.tasks import Tasks
 from torc_server.throttle import Throttle
 
 
@@ -49,6 +50,7 @@ def create_app(settings, conninfo, restart=None):
         else None
     )
     app.extensions["streams"] = Streams(database, settings.max_streams, partial(auth.has_user, app))
+    app.extensions["tasks"] = Tasks(database)
     app.extensions["throttle"] = Throttle(database, settings.max_login_failures, settings.login_failure_window_secs)
 
     # Routes

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from flask import current_app, g, request
 
+from torc_server.dialect import dialect
 from torc_server.errors import ApiError
 from torc_server.proxies import client_address, networks
 
@@ -18,10 +19,11 @@ OPEN_BLUEPRINT = "health"  # its routes answer without credentials, whatever the
 
 
 class Caller(NamedTuple):
-    """A user's name, and whether access control is enforced for this request."""
+    """A user's name, whether access control is enforced for this request, and the client's dialect."""
 
     name: str
     enforced: bool
+    dialect: str | None = None  # see dialect.py
 
 
 def init_app(app):
@@ -31,7 +33,8 @@ def init_app(app):
     @app.before_request  # runs for unknown paths too
     def identify_caller():
         accounts = app.extensions["accounts"]
-        g.caller = Caller(_user_name(accounts, proxies) if accounts else ANONYMOUS, enforced)
+        name = _user_name(accounts, proxies) if accounts else ANONYMOUS
+        g.caller = Caller(name, enforced, dialect(request.environ))
         request.environ["torc.user"] = g.caller.name  # for the access line
 
 

@@ -22,12 +22,15 @@ _UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 class Rows:
     """The rows of a bulk: `with Rows("jobs", exact) as rows: rows.read()` checks {"jobs": [row, …]} by ExactTypes.
 
+    has_unique_names: no two rows may have the same name.
+
     Iterating then gives JSON arrays of some rows each, as texts, in the order of the body, as often as is wanted.
     `first` is the first row, or None.
     """
 
-    def __init__(self, key, exact):
+    def __init__(self, key, exact, has_unique_names=False):
         self.first = None
+        self._numbers = {} if has_unique_names else None  # of the rows, by their names
         self._key = key
         self._exact = exact
         self._checked = Spool()  # the arrays, one behind the other
@@ -49,7 +52,7 @@ class Rows:
 
     def read(self):
         """Read the body of the current request. Raises ApiError 400, 413, 415 (see open_body); 422 for more than
-        MAX_LIMIT rows, or naming the first row that does not fit."""
+        MAX_LIMIT rows, or naming the first row that does not fit or has the name of another one."""
         body = JsonPieces(open_body(), current_app.settings.max_small_body_mb * MIB)
         found = False
         if body.peek() != "{":
@@ -82,6 +85,9 @@ class Rows:
             except ValidationError as error:
                 self._error = self._refusal(index, error)
                 return
+            if self._numbers is not None and self._numbers.setdefault(row["name"], index) != index:
+                self._error = self._same_name(index, self._numbers[row["name"]])
+                return
         self.first = self.first or rows[0]
         if _UNSTORABLE_ESCAPE.search(text) or any("id" in row for row in rows):
             # A row may hold such an escape where it is ignored, and any value as its id.
@@ -99,6 +105,16 @@ class Rows:
         name, reason = wire.first_message(error.messages)
         field = f"{self._key}[{index}].{name}".removesuffix(".")
         return ApiError(422, f"{field}: {reason}", field=field)
+
+    def _same_name(self, index, before):
+        # Without the name: clients retry when an error of a call about files holds a word such as "network".
+        message = f"Duplicate name in bulk create request: {self._key}[{before}] and {self._key}[{index}]"
+        return ApiError(422, message, field=f"{self._key}[{index}].name")
+
+    def refuse_empty(self):
+        """Raise ApiError 422 if there are no rows."""
+        if not self.first:
+            raise ApiError(422, f"A bulk create requires a non-empty `{self._key}` array", field=self._key)
 
     def _check_count(self):
         if self._count > MAX_LIMIT:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections import Counter
 from datetime import timedelta
@@ -290,11 +291,29 @@ RUN_OPTIONS = (
     option("https", "--https/--no-https", default=False, help="Speak TLS; needs the two files that follow."),
     option("tls_cert", "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Certificate chain, PEM."),
     option("tls_key", "--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Private key, PEM."),
+    click.option(
+        "--shutdown-on-stdin-eof", is_flag=True, expose_value=False, hidden=True,
+        callback=lambda context, option, given: given and _stop_with_stdin(),
+    ),
+    # What they disable is off unless it is asked for.
+    click.option("--disable-admin-sql", is_flag=True, expose_value=False, hidden=True),
+    click.option("--disable-admin-sql-writes", is_flag=True, expose_value=False, hidden=True),
     option(
         "completion_check_interval_secs", "-c", "--completion-check-interval-secs", default=30.0, type=float,
         help="Accepted for compatibility; has no effect: jobs are released at once when what they wait for completes.",
     ),
 )
+
+
+def _stop_with_stdin():
+    """Stop as by SIGTERM when stdin ends: `torc --standalone` closes it when it ends, however it ends."""
+
+    def wait():
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def run_options(command):

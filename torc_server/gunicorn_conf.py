@@ -105,11 +105,13 @@ def post_fork(server, worker):
     extensions = server.app.wsgi().extensions
     extensions["database"].open()
     extensions["presence"].open()
+    extensions["tasks"].open()
     if extensions["accounts"]:
         extensions["accounts"].open()
 
 
 def worker_exit(server, worker):
     extensions = server.app.wsgi().extensions
+    extensions["tasks"].close()
     extensions["presence"].close()
     extensions["database"].close()

@@ -72,7 +72,7 @@ def migrate(conninfo, to=None, lose_data=False):
             )
         if target < now.version:
             done += _go_down(connection, now.version, target, lose_data)
-        for version in range(now.version + 1, target + 1):
+        for version in sorted(v for v in _migrations() if now.version < v <= target):
             done.append(_go_up(connection, version))
         if target == now.latest and target > 0 and not _status(connection).functions_current:
             done.append(_replace_functions(connection))
@@ -146,7 +146,8 @@ def _go_down(connection, version, target, lose_data):
     exclude_servers(connection)
     with connection.transaction():
         before = _contents(connection)
-        done = [_roll_back(connection, each) for each in range(version, target, -1)]
+        versions = sorted((v for v in _migrations() if target < v <= version), reverse=True)
+        done = [_roll_back(connection, each) for each in versions]
         lost = _lost(before, _contents(connection))
         if lost and not lose_data:
             raise MigrationError(

@@ -11,10 +11,11 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
 from marshmallow import Schema, missing
 
-from torc_server.blueprints.system import API_VERSION
+from torc_server.dialect import API_VERSION
 from torc_server.errors import KINDS
 from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
-from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object, Objects
+from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object
+from torc_server.schemas.workflow_settings import ExecutionConfig, ResourceMonitorConfig
 from torc_server.wire import BASE_PATH
 
 DESCRIPTION = (
@@ -62,14 +63,13 @@ class Converter(OpenAPIConverter):
         found = super().schema2jsonschema(schema)
         # By name, as in torc 0.22.2: Rust and Julia constructors take them by position.
         properties = dict(sorted(found.pop("properties").items()))
+        found.pop("additionalProperties", None)  # clients that are generated from it add a field of that name
         return {"description": description(type(schema))} | found | {"properties": properties}
 
     def _type(self, field):
         schema = dict(field.openapi)
         if isinstance(field, Object):
             schema = self.resolve_nested_schema(field.schema)
-        if isinstance(field, Objects):
-            schema = {"type": "array", "items": schema}
         if not (field.allow_none and schema):
             return schema
         if "$ref" in schema:
@@ -140,6 +140,8 @@ def add_components(spec, converter):
         "basicAuth", {"type": "http", "scheme": "basic", "description": "A user of the server's password file."}
     )
     spec.components.schema("JobStatus", {"type": "string", "enum": list(JOB_STATUSES), "description": JOB_STATUS})
+    for model in (ExecutionConfig, ResourceMonitorConfig):  # of fields that may hold text instead
+        converter.resolve_nested_schema(model)
     for status, text in ERRORS.items():
         spec.components.response(KINDS[status], error_answer(converter, text))
 
@@ -222,11 +224,15 @@ class Operation:
         return [found[name] for name in names]
 
     def responses(self):
-        answer = self.view.answer
+        good = {"200": self.success(self.view.answer)}
+        if self.view.accepted:
+            good["202"] = self.success(self.view.accepted)
+        return good | {str(status): self.error(status) for status in self.errors()}
+
+    def success(self, answer):
         text = description(type(answer)) if isinstance(answer, Schema) else answer.metadata["description"]
         content = {self.view.answer_type: {"schema": self.schema(answer)}}
-        good = {"description": text.split("\n\n")[0], "content": content}
-        return {"200": good} | {str(status): self.error(status) for status in self.errors()}
+        return {"description": text.split("\n\n")[0], "content": content}
 
     def error(self, status):
         if text := self.view.errors.get(status):
@@ -240,7 +246,7 @@ class Operation:
         body = getattr(self.body, "fields", {})
         if self.in_path or query or self.body is not None:
             statuses |= {400}
-        if self.in_path or "workflow_id" in query or {"workflow_id", "jobs"} & body.keys():
+        if self.in_path or "workflow_id" in query or {"workflow_id", "jobs", "files", "user_data"} & body.keys():
             statuses |= {404}
         if self.body is not None:
             statuses |= {413, 415, 422}

@@ -1,6 +1,6 @@
 """The only module that sends SQL. The statements are those of sql/queries/<resource>.sql, reached as
 `sql.<resource>.<name>`; what they call is in sql/functions. Every statement gets the caller
-as :caller (a name) and :enforced."""
+as :caller (a name), :enforced and :dialect."""
 
 import logging
 import time
@@ -174,4 +174,4 @@ def _database():
 
 def _with_caller(params):
     asking = caller()
-    return params | {"caller": asking.name, "enforced": asking.enforced}
+    return params | {"caller": asking.name, "enforced": asking.enforced, "dialect": asking.dialect}

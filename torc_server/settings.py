@@ -235,5 +235,5 @@ def check_database_url(text):
         raise SettingsError(f"not a PostgreSQL URL: {str(error).strip()}") from error
     raise SettingsError(
         "the database must be a PostgreSQL URL such as postgresql://user@host/name (this server keeps nothing in "
-        "SQLite); without one it brings its own PostgreSQL"
+        "SQLite; `torc-server import` reads a SQLite database of torc); without one it brings its own PostgreSQL"
     )

@@ -195,14 +195,15 @@ def takes(model):
     return decorate
 
 
-def answers(model, errors=None, content_type="application/json"):
+def answers(model, errors=None, content_type="application/json", accepted=None):
     """Decorate a view: say, for the contract, by which schema or field it answers 200, and with {status: when} which
-    errors it gives beside those of every view that takes such a request."""
+    errors it gives beside those of every view that takes such a request. accepted: the schema of an answer 202."""
 
     def decorate(view):
         view.answer = model() if isinstance(model, type) else model
         view.answer_type = content_type
         view.errors = errors or {}
+        view.accepted = accepted and accepted()
         return view
 
     return decorate
@@ -247,14 +248,14 @@ def first_message(messages, path=""):
 # Answers
 
 
-def json_text(text):
+def json_text(text, status=200):
     """Answer a text that is JSON already."""
-    return Response(text, mimetype="application/json")
+    return Response(text, status, mimetype="application/json")
 
 
-def json_value(value):
+def json_value(value, status=200):
     """Answer a Python value as JSON; for small ones."""
-    return json_text(json.dumps(value, separators=(",", ":")))
+    return json_text(json.dumps(value, separators=(",", ":")), status)
 
 
 def page(statement, schema, query, alias=None, **params):

@@ -51,6 +51,6 @@ BEGIN
         p_caller, 'cancel_workflow', format('SELECT torc.cancel_workflow(%s)', p_workflow_id), p_workflow_id, NULL,
         jsonb_build_object('run_id', v_run_id), coalesce(cardinality(v_changes), 0)
     );
-    RETURN torc.workflow_status_json(p_workflow_id);
+    RETURN torc.workflow_and_status_json(p_workflow_id, p_caller);
 END
 $$;

@@ -1,7 +1,9 @@
 -- Hands out ready jobs that fit the free resources of a worker, in claim order, and makes them pending.
--- p_resources: num_cpus, memory_gb, num_gpus (each per node) and num_nodes; optional time_limit (ISO 8601 duration) and
--- scheduler_config_id. Candidates are the first p_limit fitting jobs that are pinned to no scheduler or to the worker's
+-- p_resources: num_cpus, memory_gb, num_gpus (each per node) and num_nodes; optional time_limit (ISO 8601 duration),
+-- scheduler_config_id and labels, as in claim_next_jobs(). Claim order: priority, then what needs most (GPUs, runtime,
+-- memory, CPUs), then id. Candidates are the first p_limit fitting jobs that are pinned to no scheduler or to the worker's
 -- own; if there are none and p_strict is false, the first p_limit fitting jobs of any scheduler. They are then packed.
+-- Where some did not fit together and resources are left, that is repeated once with what is left.
 -- A canceled workflow hands out nothing and says so in reason.
 -- Locks: workflow shared, the workflow's claim lock (packing must see what others took: 17,000 jobs/s, against 1,700
 -- with optimistic re-packing), the candidates' rows. Raises TC404, TC403, TC422 (limit, time_limit).
@@ -16,10 +18,15 @@ RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_has_ready boolean := torc.share_for_claim(p_workflow_id, p_caller);
+    v_labels text[] := ARRAY(SELECT jsonb_array_elements_text(p_resources -> 'labels'));
+    v_has_ready boolean := torc.share_for_claim(p_workflow_id, p_caller, v_labels);
+    v_label_sets text[];
     v_time_limit_s bigint;
+    v_any_scheduler boolean;
     v_candidates bigint[];
     v_locked bigint[];
+    v_empty torc.worker_pool := torc.worker_pool(p_resources);
+    v_pool torc.worker_pool;
 BEGIN
     IF p_limit NOT BETWEEN 0 AND 100000 THEN
         PERFORM torc.fail(
@@ -38,20 +45,78 @@ BEGIN
         RETURN json_build_object('jobs', '[]'::json);
     END IF;
     PERFORM pg_advisory_xact_lock(~p_workflow_id);
+    v_label_sets := torc.label_sets(p_workflow_id, v_labels);
     LOOP
-        v_candidates := torc.pick_fitting_jobs(p_workflow_id, p_limit, p_resources, v_time_limit_s, false);
+        v_any_scheduler := false;
+        v_candidates := torc.pick_fitting_jobs(p_workflow_id, p_limit, v_empty, v_time_limit_s, false, v_label_sets);
         IF v_candidates = '{}' AND NOT p_strict THEN
-            v_candidates := torc.pick_fitting_jobs(p_workflow_id, p_limit, p_resources, v_time_limit_s, true);
+            v_any_scheduler := true;
+            v_candidates := torc.pick_fitting_jobs(p_workflow_id, p_limit, v_empty, v_time_limit_s, true, v_label_sets);
         END IF;
         v_locked := ARRAY(
             SELECT id FROM torc.job WHERE id = ANY (v_candidates) AND status = 'ready' FOR UPDATE SKIP LOCKED
         );
         EXIT WHEN v_locked <> '{}' OR v_candidates = '{}';
-        -- claim_next_jobs or a transition holds them all: wait for the first, then look again at what is left. Whoever
-        -- waits has empty hands, or two callers could wait for each other.
+        -- claim_next_jobs or a transition holds them all: wait for the first, then repeat the query. Wait only while
+        -- holding no row locks; otherwise two callers could deadlock.
         PERFORM 1 FROM torc.job WHERE id = v_candidates[1] AND status = 'ready' FOR UPDATE;
     END LOOP;
-    RETURN json_build_object('jobs', torc.hand_out_jobs(torc.pack_jobs(v_locked, p_resources)));
+    v_pool := torc.pack_jobs(v_locked, v_empty);
+    IF cardinality(v_candidates) < p_limit OR cardinality(v_pool.job_ids) = p_limit OR v_pool.nodes = 0 THEN
+        -- All that fitted were candidates, or the worker has what it asked for.
+        RETURN json_build_object('jobs', torc.hand_out_jobs(v_pool.job_ids));
+    END IF;
+    RETURN json_build_object('jobs', torc.backfill(
+        p_workflow_id, p_limit - cardinality(v_pool.job_ids), v_pool, v_time_limit_s, v_any_scheduler, v_label_sets
+    ));
+END
+$$;
+
+-- Hands out the jobs of a pool, and up to p_limit more that fit into the rest of it.
+CREATE OR REPLACE FUNCTION torc.backfill(
+    p_workflow_id bigint,
+    p_limit bigint,
+    p_pool torc.worker_pool,
+    p_time_limit_s bigint,
+    p_any_scheduler boolean,
+    p_label_sets text[]
+)
+RETURNS jsonb
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_answer jsonb := torc.hand_out_jobs(p_pool.job_ids);  -- first, so that the query below does not find them
+    v_candidates bigint[];
+BEGIN
+    p_pool.job_ids := '{}';
+    v_candidates := torc.pick_fitting_jobs(
+        p_workflow_id, p_limit, p_pool, p_time_limit_s, p_any_scheduler, p_label_sets
+    );
+    p_pool := torc.pack_jobs(
+        ARRAY(SELECT id FROM torc.job WHERE id = ANY (v_candidates) AND status = 'ready' FOR UPDATE SKIP LOCKED), p_pool
+    );
+    RETURN v_answer || torc.hand_out_jobs(p_pool.job_ids)::jsonb;
+END
+$$;
+
+-- The resources that a claim names, with nothing taken of them.
+CREATE OR REPLACE FUNCTION torc.worker_pool(p_resources jsonb)
+RETURNS torc.worker_pool
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+    v_pool torc.worker_pool;
+BEGIN
+    v_pool.scheduler_config_id := p_resources ->> 'scheduler_config_id';
+    v_pool.nodes := p_resources ->> 'num_nodes';
+    v_pool.node_cpus := p_resources ->> 'num_cpus';
+    v_pool.node_gpus := p_resources ->> 'num_gpus';
+    v_pool.node_memory := torc.gigabytes_to_bytes((p_resources ->> 'memory_gb')::float8);
+    v_pool.used_cpus := 0;
+    v_pool.used_gpus := 0;
+    v_pool.used_memory := 0;
+    v_pool.job_ids := '{}';
+    RETURN v_pool;
 END
 $$;
 
@@ -66,9 +131,10 @@ $$;
 CREATE OR REPLACE FUNCTION torc.pick_fitting_jobs(
     p_workflow_id bigint,
     p_limit bigint,
-    p_resources jsonb,
+    p_pool torc.worker_pool,
     p_time_limit_s bigint,
-    p_any_scheduler boolean
+    p_any_scheduler boolean,
+    p_label_sets text[]
 )
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
@@ -81,37 +147,49 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    v_scheduler_config_id bigint := (p_resources ->> 'scheduler_config_id')::bigint;
+    v_scheduler_config_id bigint := p_pool.scheduler_config_id;
+    v_nodes bigint := p_pool.nodes;
+    -- What one job of one node may take: what is left of the nodes that are shared, but no more than one node has.
+    v_cpus numeric := least(p_pool.node_cpus, p_pool.nodes * p_pool.node_cpus - p_pool.used_cpus);
+    v_gpus numeric := least(p_pool.node_gpus, p_pool.nodes * p_pool.node_gpus - p_pool.used_gpus);
+    v_memory numeric := least(p_pool.node_memory, p_pool.nodes * p_pool.node_memory - p_pool.used_memory);
 BEGIN
     RETURN ARRAY(
-        WITH RECURSIVE used (id) AS (
-            (
-                SELECT resource_requirements_id
-                FROM torc.job
-                WHERE workflow_id = p_workflow_id AND status = 'ready'
-                ORDER BY resource_requirements_id, priority DESC, id
-                LIMIT 1
-            )
+        WITH RECURSIVE used (labels, id) AS (
+            SELECT
+                wanted.labels,
+                (
+                    SELECT resource_requirements_id
+                    FROM torc.job
+                    WHERE workflow_id = p_workflow_id AND status = 'ready'
+                        AND labels BETWEEN wanted.labels AND wanted.labels
+                    ORDER BY labels, resource_requirements_id, priority DESC, id
+                    LIMIT 1
+                )
+            FROM unnest(p_label_sets) AS wanted (labels)
             UNION ALL
-            SELECT (
-                SELECT resource_requirements_id
-                FROM torc.job
-                WHERE workflow_id = p_workflow_id AND status = 'ready' AND resource_requirements_id > used.id
-                ORDER BY resource_requirements_id, priority DESC, id
-                LIMIT 1
-            )
+            SELECT
+                used.labels,
+                (
+                    SELECT resource_requirements_id
+                    FROM torc.job
+                    WHERE workflow_id = p_workflow_id AND status = 'ready'
+                        AND labels = used.labels AND resource_requirements_id > used.id
+                    ORDER BY resource_requirements_id, priority DESC, id
+                    LIMIT 1
+                )
             FROM used
             WHERE used.id IS NOT NULL
         ),
 
         fitting AS (
-            SELECT requirements.id
+            SELECT used.labels, requirements.*
             FROM used
             CROSS JOIN LATERAL (SELECT * FROM torc.resource_requirements WHERE id = used.id OFFSET 0) AS requirements
-            WHERE requirements.memory_bytes <= torc.gigabytes_to_bytes((p_resources ->> 'memory_gb')::float8)
-                AND requirements.num_cpus <= (p_resources ->> 'num_cpus')::bigint
-                AND requirements.num_gpus <= (p_resources ->> 'num_gpus')::bigint
-                AND requirements.num_nodes <= (p_resources ->> 'num_nodes')::bigint
+            WHERE requirements.memory_bytes <= v_memory
+                AND requirements.num_cpus <= v_cpus
+                AND requirements.num_gpus <= v_gpus
+                AND requirements.num_nodes <= v_nodes
                 AND requirements.runtime_s <= coalesce(p_time_limit_s, 9223372036854775807)
         )
 
@@ -122,7 +200,7 @@ BEGIN
                 SELECT id, priority
                 FROM torc.job
                 WHERE NOT p_any_scheduler AND workflow_id = p_workflow_id AND status = 'ready'
-                    AND resource_requirements_id = fitting.id AND scheduler_id IS NULL
+                    AND labels = fitting.labels AND resource_requirements_id = fitting.id AND scheduler_id IS NULL
                 ORDER BY scheduler_id, priority DESC, id
                 LIMIT p_limit
             )
@@ -131,7 +209,7 @@ BEGIN
                 SELECT id, priority
                 FROM torc.job
                 WHERE NOT p_any_scheduler AND workflow_id = p_workflow_id AND status = 'ready'
-                    AND resource_requirements_id = fitting.id
+                    AND labels = fitting.labels AND resource_requirements_id = fitting.id
                     AND scheduler_id BETWEEN v_scheduler_config_id AND v_scheduler_config_id
                 ORDER BY scheduler_id, priority DESC, id
                 LIMIT p_limit
@@ -141,36 +219,30 @@ BEGIN
                 SELECT id, priority
                 FROM torc.job
                 WHERE p_any_scheduler AND workflow_id = p_workflow_id AND status = 'ready'
-                    AND resource_requirements_id BETWEEN fitting.id AND fitting.id
+                    AND labels = fitting.labels AND resource_requirements_id BETWEEN fitting.id AND fitting.id
                 ORDER BY resource_requirements_id, priority DESC, id
                 LIMIT p_limit
             )
         ) AS first_jobs
-        ORDER BY first_jobs.priority DESC, first_jobs.id
+        ORDER BY
+            first_jobs.priority DESC, fitting.num_gpus DESC, fitting.runtime_s DESC, fitting.memory_bytes DESC,
+            fitting.num_cpus DESC, first_jobs.id
         LIMIT p_limit
     );
 END
 $$;
 
--- Packs candidates into the worker's nodes, once through in claim order, and returns those that fit. A job of several
--- nodes takes whole nodes; jobs of one node share what the other nodes have together. A job that does not fit is
+-- Packs candidates into a worker's nodes, once through in claim order; returns the pool with those that fit. A job of
+-- several nodes takes whole nodes; jobs of one node share what the other nodes have together. A job that does not fit is
 -- skipped; later ones are still tried.
-CREATE OR REPLACE FUNCTION torc.pack_jobs(p_job_ids bigint[], p_resources jsonb)
-RETURNS bigint[]
+CREATE OR REPLACE FUNCTION torc.pack_jobs(p_job_ids bigint[], p_pool torc.worker_pool)
+RETURNS torc.worker_pool
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    v_nodes bigint := greatest((p_resources ->> 'num_nodes')::bigint, 1);
-    v_cpus numeric := (p_resources ->> 'num_cpus')::bigint;
-    v_gpus numeric := (p_resources ->> 'num_gpus')::bigint;
-    v_memory numeric := torc.gigabytes_to_bytes((p_resources ->> 'memory_gb')::float8);
-    v_used_cpus numeric := 0;
-    v_used_gpus numeric := 0;
-    v_used_memory numeric := 0;
     v_needed bigint;
     v_left bigint;
     v_single integer;
-    v_accepted bigint[] := '{}';
     v_job record;
 BEGIN
     FOR v_job IN
@@ -180,21 +252,23 @@ BEGIN
             SELECT * FROM torc.resource_requirements WHERE id = job.resource_requirements_id OFFSET 0
         ) AS requirements
         WHERE job.id = ANY (p_job_ids)
-        ORDER BY job.priority DESC, job.id
+        ORDER BY
+            job.priority DESC, requirements.num_gpus DESC, requirements.runtime_s DESC, requirements.memory_bytes DESC,
+            requirements.num_cpus DESC, job.id
     LOOP
         v_needed := greatest(v_job.num_nodes, 1);
         v_single := (v_needed = 1)::integer;
-        v_left := v_nodes - CASE WHEN v_needed > 1 THEN v_needed ELSE 0 END;
+        v_left := p_pool.nodes - CASE WHEN v_needed > 1 THEN v_needed ELSE 0 END;
         CONTINUE WHEN v_left < 0
-            OR v_used_cpus + v_single * v_job.num_cpus > v_left * v_cpus
-            OR v_used_gpus + v_single * v_job.num_gpus > v_left * v_gpus
-            OR v_used_memory + v_single * v_job.memory_bytes > v_left * v_memory;
-        v_nodes := v_left;
-        v_used_cpus := v_used_cpus + v_single * v_job.num_cpus;
-        v_used_gpus := v_used_gpus + v_single * v_job.num_gpus;
-        v_used_memory := v_used_memory + v_single * v_job.memory_bytes;
-        v_accepted := v_accepted || v_job.id;
+            OR p_pool.used_cpus + v_single * v_job.num_cpus > v_left * p_pool.node_cpus
+            OR p_pool.used_gpus + v_single * v_job.num_gpus > v_left * p_pool.node_gpus
+            OR p_pool.used_memory + v_single * v_job.memory_bytes > v_left * p_pool.node_memory;
+        p_pool.nodes := v_left;
+        p_pool.used_cpus := p_pool.used_cpus + v_single * v_job.num_cpus;
+        p_pool.used_gpus := p_pool.used_gpus + v_single * v_job.num_gpus;
+        p_pool.used_memory := p_pool.used_memory + v_single * v_job.memory_bytes;
+        p_pool.job_ids := p_pool.job_ids || v_job.id;
     END LOOP;
-    RETURN v_accepted;
+    RETURN p_pool;
 END
 $$;

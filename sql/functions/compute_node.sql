@@ -1,3 +1,14 @@
+-- The scheduled compute node in which a node runs, from what its client says of its scheduler: the number scheduler_id.
+CREATE OR REPLACE FUNCTION torc.scheduled_node_id(p_scheduler jsonb)
+RETURNS bigint
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN jsonb_typeof(p_scheduler -> 'scheduler_id') = 'number' AND p_scheduler ->> 'scheduler_id' ~ '^[0-9]{1,18}$'
+            THEN (p_scheduler ->> 'scheduler_id')::bigint
+    END
+$$;
+
 -- A compute node as it goes on the wire: unset columns are left out, nulls inside scheduler stay. Whether it is active
 -- reads as false where nobody has said. Inlined into the calling statement.
 CREATE OR REPLACE FUNCTION torc.compute_node_json(n torc.compute_node)
@@ -19,7 +30,14 @@ AS $$
         'num_nodes', n.num_nodes,
         'time_limit', n.time_limit,
         'scheduler_config_id', n.scheduler_config_id,
-        'compute_node_type', n.compute_node_type
+        'compute_node_type', n.compute_node_type,
+        'end_time', n.end_time,
+        'labels', n.labels,
+        'sample_count', n.sample_count,
+        'peak_cpu_percent', n.peak_cpu_percent,
+        'avg_cpu_percent', n.avg_cpu_percent,
+        'peak_memory_bytes', n.peak_memory_bytes,
+        'avg_memory_bytes', n.avg_memory_bytes
     )) || CASE WHEN n.scheduler IS NULL THEN '{}' ELSE jsonb_build_object('scheduler', n.scheduler) END
 $$;
 
@@ -36,12 +54,15 @@ BEGIN
     PERFORM torc.authorize_workflow(v_new.workflow_id, p_caller);
     INSERT INTO torc.compute_node (
         workflow_id, hostname, pid, start_time, duration_seconds, is_active, num_cpus, memory_gb, memory, num_gpus,
-        num_nodes, time_limit, scheduler_config_id, compute_node_type, scheduler
+        num_nodes, time_limit, scheduler_config_id, compute_node_type, scheduler, end_time, labels, sample_count,
+        peak_cpu_percent, avg_cpu_percent, peak_memory_bytes, avg_memory_bytes
     )
     VALUES (
         v_new.workflow_id, v_new.hostname, v_new.pid, v_new.start_time, v_new.duration_seconds, v_new.is_active,
         v_new.num_cpus, torc.node_memory_gb(v_new), v_new.memory, v_new.num_gpus,
-        v_new.num_nodes, v_new.time_limit, v_new.scheduler_config_id, v_new.compute_node_type, v_new.scheduler
+        v_new.num_nodes, v_new.time_limit, v_new.scheduler_config_id, v_new.compute_node_type, v_new.scheduler,
+        v_new.end_time, string_to_array(nullif(torc.join_labels(v_new.labels), ''), ','), v_new.sample_count,
+        v_new.peak_cpu_percent, v_new.avg_cpu_percent, v_new.peak_memory_bytes, v_new.avg_memory_bytes
     )
     RETURNING * INTO v_new;
     PERFORM torc.publish_event(v_new.workflow_id, 'compute_node_started', 'info', jsonb_build_object(
@@ -53,7 +74,8 @@ BEGIN
 END
 $$;
 
--- Overwrites a compute node by a ComputeNodeModel; what is NULL there keeps its value. A stored memory text goes when
+-- Overwrites a compute node by a ComputeNodeModel; what is NULL there keeps its value, and so do the
+-- labels. A stored memory text goes when
 -- it no longer says what memory_gb says. A body with is_active false tells open streams that the node has stopped.
 -- Returns the node, NULL if there is none. Locks the row.
 -- Raises TC403; TC422 for another workflow and for a memory that cannot be read.
@@ -88,7 +110,13 @@ BEGIN
         time_limit = coalesce(v_new.time_limit, node.time_limit),
         scheduler_config_id = coalesce(v_new.scheduler_config_id, node.scheduler_config_id),
         compute_node_type = v_new.compute_node_type,
-        scheduler = coalesce(v_new.scheduler, node.scheduler)
+        scheduler = coalesce(v_new.scheduler, node.scheduler),
+        end_time = coalesce(v_new.end_time, node.end_time),
+        sample_count = coalesce(v_new.sample_count, node.sample_count),
+        peak_cpu_percent = coalesce(v_new.peak_cpu_percent, node.peak_cpu_percent),
+        avg_cpu_percent = coalesce(v_new.avg_cpu_percent, node.avg_cpu_percent),
+        peak_memory_bytes = coalesce(v_new.peak_memory_bytes, node.peak_memory_bytes),
+        avg_memory_bytes = coalesce(v_new.avg_memory_bytes, node.avg_memory_bytes)
     WHERE id = p_id
     RETURNING * INTO v_new;
     IF (p_body ->> 'is_active')::boolean IS FALSE THEN

@@ -28,7 +28,7 @@ BEGIN
     INSERT INTO torc.job (
         id, workflow_id, name, command, invocation_script, cancel_on_blocking_job_failure, supports_termination,
         priority, resource_requirements_id, scheduler_id, failure_handler_id, open_dependencies, failed_dependencies,
-        has_dependencies, has_links
+        has_dependencies, has_links, env, labels
     )
     SELECT
         new.id, new.workflow_id, new.name, new.command, new.invocation_script,
@@ -38,7 +38,8 @@ BEGIN
         new.depends_on_job_ids IS NOT NULL,
         coalesce(
             new.input_file_ids, new.output_file_ids, new.input_user_data_ids, new.output_user_data_ids
-        ) IS NOT NULL
+        ) IS NOT NULL,
+        new.env, CASE WHEN new.labels IS NULL THEN '' ELSE array_to_string(new.labels, ',') END
     FROM unnest(v_jobs) AS new
     CROSS JOIN LATERAL (
         SELECT
@@ -71,6 +72,8 @@ BEGIN
         ',"failure_handler_id":' || new.failure_handler_id,
         ',"attempt_id":' || new.attempt_id,
         ',"priority":' || new.priority,
+        ',"env":' || new.env::text,
+        ',"labels":' || to_json(new.labels)::text,
         ',"schedule_compute_nodes":' || json_strip_nulls(new.schedule_compute_nodes)::text,
         '}'
     )::json
@@ -78,7 +81,8 @@ BEGIN
 END
 $$;
 
--- The models as an array, with ids in the order of the request and the default requirements filled in.
+-- The models as an array, with ids in the order of the request and the default requirements filled in, the env of the
+-- workflow under that of each job, and labels sorted.
 CREATE OR REPLACE FUNCTION torc.number_new_jobs(p_workflow_id bigint, p_jobs json)
 RETURNS torc.new_job[]
 LANGUAGE plpgsql
@@ -87,6 +91,7 @@ DECLARE
     v_ids regclass := pg_get_serial_sequence('torc.job', 'id');
     v_jobs torc.new_job[];
     v_default_id bigint;
+    v_env jsonb := (SELECT env FROM torc.workflow WHERE id = p_workflow_id);
     v_other bigint;
 BEGIN
     v_default_id := (  -- not min(id), for which the requirements of all workflows may be read
@@ -99,7 +104,9 @@ BEGIN
         nextval(v_ids), workflow_id, name, command, invocation_script,
         cancel_on_blocking_job_failure, supports_termination, depends_on_job_ids, input_file_ids, output_file_ids,
         input_user_data_ids, output_user_data_ids, coalesce(resource_requirements_id, v_default_id), scheduler_id,
-        failure_handler_id, attempt_id, priority, schedule_compute_nodes
+        failure_handler_id, attempt_id, priority, schedule_compute_nodes,
+        nullif(coalesce(v_env || env, v_env, env), '{}'),
+        CASE WHEN labels <> '{}' THEN string_to_array(torc.join_labels(labels), ',') END
     )::torc.new_job)
     INTO v_jobs
     FROM (

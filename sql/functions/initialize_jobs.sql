@@ -7,7 +7,8 @@
 --   * p_keep_running: pending and running jobs that is_held() finds are left alone, input hash included.
 -- Then: in a later run than that of its last retry, a job is at attempt 1 again; unfinished jobs lose their current
 -- result, the input hashes are stored, and on p_clear_ephemeral_user_data the data of ephemeral records is emptied whose
--- producers are not complete; RO-Crate entities are recorded; actions start anew. run_id and the results stay.
+-- producers are not complete; RO-Crate entities are recorded; actions start anew. The results stay, and so does the run id, unless
+-- raise_run_id_if_due() says otherwise.
 -- Answers how many pending and running jobs were taken back, and how many kept.
 -- Locks: workflow exclusive. Raises TC404, TC403, TC422 (cycle; nothing is changed).
 CREATE OR REPLACE FUNCTION torc.initialize_jobs(
@@ -33,6 +34,7 @@ DECLARE
     v_kept_count bigint;
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
+    PERFORM torc.raise_run_id_if_due(p_workflow_id, p_caller);
     IF p_keep_running THEN
         v_kept := torc.held_statuses(p_workflow_id);
     END IF;
@@ -60,7 +62,7 @@ BEGIN
     ON CONFLICT (job_id) DO UPDATE
         SET input_hash = excluded.input_hash
         WHERE job_internal.input_hash <> excluded.input_hash;
-    PERFORM torc.record_ro_crate(p_workflow_id);
+    PERFORM torc.record_ro_crate(p_workflow_id, p_caller);
     PERFORM torc.reset_actions(p_workflow_id, p_only_uninitialized);
     PERFORM torc.publish_initialization(
         p_workflow_id,
@@ -145,6 +147,7 @@ BEGIN
         SET
             status = target.status,
             open_dependencies = target.open_dependencies,
+            active_compute_node_id = NULL,
             canceled_by_dependency = job.canceled_by_dependency AND target.status = 'canceled'
         FROM target
         WHERE job.id = target.id AND job.workflow_id = p_workflow_id AND job.status <> target.status
@@ -177,7 +180,7 @@ BEGIN
     )
 
     UPDATE torc.job
-    SET status = 'uninitialized', canceled_by_dependency = false
+    SET status = 'uninitialized', active_compute_node_id = NULL, canceled_by_dependency = false
     WHERE id = ANY (ARRAY(SELECT job_id FROM downstream))
         AND status NOT IN ('uninitialized', 'disabled')
         AND NOT torc.is_held(job, p_kept);

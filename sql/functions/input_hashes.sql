@@ -1,5 +1,5 @@
 -- What a job's outcome depends on, as a SHA-256 per job of the workflow: command, invocation script (empty as unset),
--- dependencies, files, user data and the data of the inputs. Stored by initialize_jobs, compared by
+-- environment, dependencies, files, user data and the data of the inputs. Stored by initialize_jobs, compared by
 -- process_changed_job_inputs. jsonb has one text for equal values, so the order of keys does not matter.
 CREATE OR REPLACE FUNCTION torc.input_hashes(p_workflow_id bigint)
 RETURNS TABLE (job_id bigint, input_hash bytea)
@@ -45,7 +45,8 @@ AS $$
                     ORDER BY 1
                 )
                 ELSE '{}'
-            END
+            END,
+            job.env
         )::text, 'UTF8'))
     FROM torc.job AS job
     WHERE job.workflow_id = p_workflow_id

@@ -75,7 +75,7 @@ BEGIN
 
     moved AS (
         UPDATE torc.job
-        SET status = 'uninitialized'
+        SET status = 'uninitialized', active_compute_node_id = NULL
         FROM finished
         WHERE job.id = finished.id AND job.id = ANY (ARRAY(SELECT id FROM finished))
         RETURNING (job.id, finished.status, job.status)::torc.status_change AS change

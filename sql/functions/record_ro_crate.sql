@@ -1,14 +1,16 @@
 -- What initialize_jobs adds to the workflow's RO-Crate: with enable_ro_crate one File entity for every file that has a
 -- modification time (it exists, so it is an input), and always one SoftwareApplication entity for this server and run.
 -- Repeating it changes nothing but the metadata of files. Entities whose @id is taken stay as the client made them.
+-- What it adds has the form that the caller's generation of clients expects: an object with two @types, or text with one.
 -- Call it under the workflow's lock. Locks: the files against deletion, the entities of files.
-CREATE OR REPLACE FUNCTION torc.record_ro_crate(p_workflow_id bigint)
+CREATE OR REPLACE FUNCTION torc.record_ro_crate(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
     v_enabled boolean;
     v_run_id bigint;
+    v_as_object boolean := torc.wants_object(p_caller, false);
 BEGIN
     SELECT workflow.enable_ro_crate, status.run_id
     INTO v_enabled, v_run_id
@@ -16,16 +18,16 @@ BEGIN
     INNER JOIN torc.workflow_status AS status ON status.workflow_id = workflow.id
     WHERE workflow.id = p_workflow_id;
     IF v_enabled THEN
-        PERFORM torc.record_ro_crate_files(p_workflow_id, v_run_id);
+        PERFORM torc.record_ro_crate_files(p_workflow_id, v_run_id, v_as_object);
     END IF;
     IF v_run_id IS NOT NULL THEN
-        PERFORM torc.record_ro_crate_software(p_workflow_id, v_run_id);
+        PERFORM torc.record_ro_crate_software(p_workflow_id, v_run_id, v_as_object);
     END IF;
 END
 $$;
 
--- A file that has entities keeps them; the oldest one gets the new metadata.
-CREATE OR REPLACE FUNCTION torc.record_ro_crate_files(p_workflow_id bigint, p_run_id bigint)
+-- A file that has entities keeps them; the new metadata are merged into those of the oldest one.
+CREATE OR REPLACE FUNCTION torc.record_ro_crate_files(p_workflow_id bigint, p_run_id bigint, p_as_object boolean)
 RETURNS void
 LANGUAGE sql
 SET plan_cache_mode = force_custom_plan
@@ -44,7 +46,7 @@ AS $$
         SELECT
             (input.item).id,
             (input.item).path,
-            torc.ro_crate_file_metadata(input.item, p_run_id)::text AS metadata,
+            torc.ro_crate_file_metadata(input.item, p_run_id, p_as_object) AS metadata,
             -- By ro_crate_entity_file_id_idx, one look a file, whatever the planner expects: for min(id) it would walk
             -- the primary key for each file, and sets joined are compared all with all where few rows are expected.
             (
@@ -55,15 +57,15 @@ AS $$
 
     updated AS (
         UPDATE torc.ro_crate_entity AS entity
-        SET metadata = described.metadata
+        SET metadata = (coalesce(torc.object_in(entity.metadata), '{}') || described.metadata)::text
         FROM described
         WHERE entity.id = described.entity_id
             AND entity.id = ANY (ARRAY(SELECT entity_id FROM described))
-            AND entity.metadata <> described.metadata
+            AND NOT coalesce(torc.object_in(entity.metadata), '{}') @> described.metadata
     )
 
-    INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata)
-    SELECT p_workflow_id, id, path, 'File', metadata
+    INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata, written_as_object)
+    SELECT p_workflow_id, id, path, 'File', metadata::text, p_as_object
     FROM described
     WHERE entity_id IS NULL
         AND octet_length(path) <= 2000  -- what the key can hold; a longer path is left out rather than in the way of a run
@@ -72,13 +74,13 @@ AS $$
 $$;
 
 -- The JSON-LD of a file. A time outside the calendar's years 1 to 9999 is left out.
-CREATE OR REPLACE FUNCTION torc.ro_crate_file_metadata(f torc.file, p_run_id bigint)
-RETURNS json
+CREATE OR REPLACE FUNCTION torc.ro_crate_file_metadata(f torc.file, p_run_id bigint, p_as_object boolean)
+RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT json_strip_nulls(json_build_object(
+    SELECT jsonb_strip_nulls(jsonb_build_object(
         '@id', f.path,
-        '@type', 'File',
+        '@type', CASE WHEN p_as_object THEN '["File", "prov:Entity"]' ELSE '"File"' END::jsonb,
         'name', coalesce(nullif(regexp_replace(rtrim(f.path, '/'), '^.*/', ''), ''), f.path),
         'encodingFormat', torc.media_type(f.path),
         'torc:run_id', p_run_id,
@@ -92,24 +94,27 @@ AS $$
 $$;
 
 -- The connections of the server carry its version and program; at psql they are unknown.
-CREATE OR REPLACE FUNCTION torc.record_ro_crate_software(p_workflow_id bigint, p_run_id bigint)
+CREATE OR REPLACE FUNCTION torc.record_ro_crate_software(p_workflow_id bigint, p_run_id bigint, p_as_object boolean)
 RETURNS void
 LANGUAGE sql
 AS $$
-    INSERT INTO torc.ro_crate_entity (workflow_id, entity_id, entity_type, metadata)
+    INSERT INTO torc.ro_crate_entity (workflow_id, entity_id, entity_type, metadata, written_as_object)
     SELECT
         p_workflow_id,
         software.entity_id,
         'SoftwareApplication',
-        json_build_object(
+        jsonb_build_object(
             '@id', software.entity_id,
-            '@type', 'SoftwareApplication',
+            '@type', CASE
+                WHEN p_as_object THEN '["SoftwareApplication", "prov:SoftwareAgent"]' ELSE '"SoftwareApplication"'
+            END::jsonb,
             'name', 'torc-server',
             'version', coalesce(nullif(current_setting('torc.version', true), ''), 'unknown'),
             'url', coalesce(nullif(current_setting('torc.program', true), ''), 'unknown'),
             'torc:run_id', p_run_id,
             'torc:git_hash', 'unknown'
-        )::text
-    FROM (SELECT '#software-torc-server-run-' || p_run_id AS entity_id) AS software
+        )::text,
+        p_as_object
+    FROM (SELECT '#software-torc-server-run-id-' || p_run_id AS entity_id) AS software
     ON CONFLICT (workflow_id, entity_id) DO NOTHING
 $$;

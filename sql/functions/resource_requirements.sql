@@ -27,6 +27,7 @@ BEGIN
     PERFORM torc.authorize_workflow(v_new.workflow_id, p_caller);
     v_new.memory_bytes := torc.parse_memory(v_new.memory);
     v_new.runtime_s := torc.parse_duration(v_new.runtime);
+    PERFORM torc.check_num_cpus(v_new.num_cpus, p_caller);
     PERFORM torc.check_num_nodes(v_new.num_nodes);
 
     INSERT INTO torc.resource_requirements (
@@ -68,6 +69,7 @@ BEGIN
         WHEN v_new.runtime = v_old.runtime THEN v_old.runtime_s
         ELSE torc.parse_duration(v_new.runtime)
     END;
+    PERFORM torc.check_num_cpus(v_new.num_cpus, p_caller);
     PERFORM torc.check_num_nodes(v_new.num_nodes);
 
     UPDATE torc.resource_requirements
@@ -90,6 +92,21 @@ BEGIN
         )
     );
     RETURN torc.resource_requirements_json(v_new);
+END
+$$;
+
+-- Clients of torc 0.22.2 may store requirements without CPUs. Raises TC422 for others.
+CREATE OR REPLACE FUNCTION torc.check_num_cpus(p_num_cpus bigint, p_caller torc.caller)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF p_num_cpus <= 0 AND p_caller.dialect = 'objects' THEN
+        PERFORM torc.fail(
+            'TC422', format('num_cpus must be > 0, got %s', p_num_cpus),
+            jsonb_build_object('field', 'num_cpus', 'value', p_num_cpus)
+        );
+    END IF;
 END
 $$;
 

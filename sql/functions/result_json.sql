@@ -20,6 +20,7 @@ AS $$
         'avg_cpu_percent', r.avg_cpu_percent,
         'exit_code', r.exit_code,
         'stdout', r.stdout,
-        'stderr', r.stderr
+        'stderr', r.stderr,
+        'job_name', (SELECT name FROM torc.job WHERE id = r.job_id)
     ))
 $$;

@@ -23,12 +23,17 @@ BEGIN
     IF v_job.attempt_id >= p_max_retries THEN
         PERFORM torc.fail(
             'TC422',
-            format('Job cannot be retried: attempt_id %s >= max_retries %s', v_job.attempt_id, p_max_retries),
+            format('Job cannot be retried: attempt_id=%s >= max_retries=%s', v_job.attempt_id, p_max_retries),
             jsonb_build_object('field', 'max_retries', 'value', p_max_retries)
         );
     END IF;
     UPDATE torc.job
-    SET status = 'ready', attempt_id = attempt_id + 1, attempt_run_id = p_run_id
+    SET
+        status = 'ready',
+        attempt_id = attempt_id + 1,
+        attempt_run_id = p_run_id,
+        active_compute_node_id = NULL,
+        origin = coalesce(origin, 'retry')
     WHERE id = p_job_id
     RETURNING * INTO v_retried;
     PERFORM torc.settle_dependents(ARRAY[(p_job_id, v_job.status, 'ready')::torc.status_change]);

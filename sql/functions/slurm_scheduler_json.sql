@@ -16,6 +16,7 @@ AS $$
         'qos', s.qos,
         'tmp', s.tmp,
         'walltime', s.walltime,
-        'extra', s.extra
+        'extra', s.extra,
+        'serialize_allocations', s.serialize_allocations
     ))
 $$;

@@ -1,4 +1,4 @@
--- Moves a pending job to running and records the compute node that runs it. Sent again for the same node, it answers
+-- Moves a pending job to running and records when, and on which compute node. Sent again for the same node, it answers
 -- as before. Locks: workflow shared, the job's row. Raises TC404, TC403, TC409 (not pending), TC422 (run, node).
 -- Each job passes here, and each statement costs 10 µs or more: one look tells the run and whether anybody watches
 -- (as is_watched() does); the UPDATE itself locks the row and asks for its status, after a wait for the new one.
@@ -28,7 +28,7 @@ BEGIN
         PERFORM torc.check_run_id(v_workflow_id, p_run_id);
     END IF;
     UPDATE torc.job
-    SET status = 'running', active_compute_node_id = p_compute_node_id
+    SET status = 'running', active_compute_node_id = p_compute_node_id, start_time = clock_timestamp()
     WHERE id = p_job_id AND status = 'pending'
     RETURNING * INTO v_job;
     IF NOT FOUND THEN

@@ -1,6 +1,7 @@
 -- Changes a job to what a JobModel says; keys that are absent keep their value. Name, command, status and the relation
 -- lists only while the job is uninitialized; of the lists only depends_on_job_ids can change at all, and the status
--- only to disabled. workflow_id, failure_handler_id and attempt_id never change.
+-- only to disabled. workflow_id, failure_handler_id, attempt_id and env never change; labels may
+-- change in any status.
 -- Locks: workflow exclusive if the body holds depends_on_job_ids, else shared; the job's row.
 -- Raises TC404, TC403, TC422.
 CREATE OR REPLACE FUNCTION torc.update_job(p_job_id bigint, p_body jsonb, p_caller torc.caller DEFAULT NULL)
@@ -34,7 +35,8 @@ BEGIN
         supports_termination = coalesce(v_new.supports_termination, supports_termination),
         priority = coalesce(v_new.priority, priority),
         resource_requirements_id = coalesce(v_new.resource_requirements_id, resource_requirements_id),
-        scheduler_id = coalesce(v_new.scheduler_id, scheduler_id)
+        scheduler_id = coalesce(v_new.scheduler_id, scheduler_id),
+        labels = CASE WHEN v_new.labels IS NULL THEN labels ELSE torc.join_labels(v_new.labels) END
     WHERE id = p_job_id;
     IF v_new.depends_on_job_ids IS NOT NULL AND v_job.status = 'uninitialized' THEN
         PERFORM torc.replace_dependencies(v_job, v_new.depends_on_job_ids);
@@ -49,7 +51,7 @@ RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    v_list record;
+    v_field text;
     v_changed text[] := '{}';
     v_fixed text;
 BEGIN
@@ -63,12 +65,16 @@ BEGIN
     IF p_status <> p_job.status THEN
         v_changed := v_changed || 'status'::text;
     END IF;
-    FOR v_list IN SELECT * FROM torc.compare_relations(p_job.id, p_new) LOOP
-        v_changed := v_changed || v_list.field;
-        IF v_list.other_ids AND v_list.field <> 'depends_on_job_ids' THEN
-            v_fixed := coalesce(v_fixed, v_list.field);
+    FOR v_field IN SELECT * FROM torc.changed_relations(p_job.id, p_new) LOOP
+        v_changed := v_changed || v_field;
+        IF v_field <> 'depends_on_job_ids' THEN
+            v_fixed := coalesce(v_fixed, v_field);
         END IF;
     END LOOP;
+    IF p_new.env IS NOT NULL AND p_new.env <> coalesce(p_job.env, '{}') THEN
+        v_changed := v_changed || 'env'::text;
+        v_fixed := coalesce(v_fixed, 'env');
+    END IF;
     IF p_job.status <> 'uninitialized' AND v_changed <> '{}' THEN
         PERFORM torc.fail('TC422', format(
             'Cannot update job %s when status is ''%s'' - most updates are only allowed when status is '
@@ -93,13 +99,12 @@ BEGIN
 END
 $$;
 
--- The relation lists of a body that are not what is stored, in the order of the model; other_ids: other ids, not only
--- another order.
-CREATE OR REPLACE FUNCTION torc.compare_relations(p_job_id bigint, p_new torc.new_job)
-RETURNS TABLE (field text, other_ids boolean)
+-- The relation lists of a body that do not have the stored ids, in whatever order; as the model orders them.
+CREATE OR REPLACE FUNCTION torc.changed_relations(p_job_id bigint, p_new torc.new_job)
+RETURNS SETOF text
 LANGUAGE sql STABLE
 AS $$
-    SELECT list.field, NOT (list.sent @> list.stored AND list.stored @> list.sent)
+    SELECT list.field
     FROM (
         VALUES
         (
@@ -123,7 +128,7 @@ AS $$
             ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = p_job_id ORDER BY 1)
         )
     ) AS list (field, sent, stored)
-    WHERE list.sent IS NOT NULL AND list.sent <> list.stored
+    WHERE NOT (list.sent @> list.stored AND list.stored @> list.sent)
 $$;
 
 -- Gives an uninitialized job other edges, and the counters that go with them. The caller holds the workflow's exclusive

@@ -107,6 +107,83 @@ BEGIN
 END
 $$;
 
+-- An action of the workflow, its row locked. Locks: workflow shared, the action's row. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.lock_action(p_workflow_id bigint, p_action_id bigint, p_caller torc.caller)
+RETURNS torc.workflow_action
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_action torc.workflow_action;
+BEGIN
+    PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    SELECT * INTO v_action
+    FROM torc.workflow_action
+    WHERE id = p_action_id AND workflow_id IS NOT DISTINCT FROM p_workflow_id
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM torc.fail('TC404', format('Action not found with ID: %s', p_action_id));
+    END IF;
+    RETURN v_action;
+END
+$$;
+
+-- What an action's configuration would be with some keys replaced: {action_type, action_config}. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.merge_action_config(
+    p_workflow_id bigint,
+    p_action_id bigint,
+    p_updates jsonb,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS jsonb
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_action torc.workflow_action := torc.lock_action(p_workflow_id, p_action_id, p_caller);
+BEGIN
+    RETURN jsonb_build_object(
+        'action_type', v_action.action_type, 'action_config', v_action.action_config || p_updates
+    );
+END
+$$;
+
+-- Replaces some keys of an action's configuration, whatever its state, and returns the action. The caller has checked
+-- what the configuration becomes. The rules are about one key each, so that two calls at the same time, both of which
+-- are fine by themselves, are fine together. Locks: workflow shared, the action's row. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.update_workflow_action(
+    p_workflow_id bigint,
+    p_action_id bigint,
+    p_updates jsonb,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_action torc.workflow_action := torc.lock_action(p_workflow_id, p_action_id, p_caller);
+BEGIN
+    UPDATE torc.workflow_action
+    SET action_config = action_config || p_updates
+    WHERE id = p_action_id
+    RETURNING * INTO v_action;
+    RETURN torc.workflow_action_json(v_action);
+END
+$$;
+
+-- Deletes an action, whatever its state. Locks: workflow shared, the action's row. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.delete_workflow_action(
+    p_workflow_id bigint,
+    p_action_id bigint,
+    p_caller torc.caller DEFAULT NULL
+)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.lock_action(p_workflow_id, p_action_id, p_caller);
+    DELETE FROM torc.workflow_action WHERE id = p_action_id;
+END
+$$;
+
 -- Pending: enough triggers, not executed. An action on ready jobs is not pending while all its jobs are canceled by
 -- dependency: each counts as one that waits no longer, but there is nothing to run.
 CREATE OR REPLACE FUNCTION torc.is_pending(a torc.workflow_action)

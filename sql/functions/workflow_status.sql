@@ -50,8 +50,10 @@ BEGIN
 END
 $$;
 
--- Clears the three flags, keeps the run, and stores an event. Locks: workflow exclusive. Raises TC404, TC403, TC422
--- (archived; jobs pending or running, nodes pending or active, unless p_force).
+-- Clears the three flags, begins the next run, and stores an event; returns the workflow. Jobs keep their status; in the
+-- new run, those that wait to run are at attempt 1. Who raises the run id depends on the client: see raise_run_id().
+-- Locks: workflow exclusive. Raises TC404, TC403, TC422 (archived; jobs pending or running, nodes pending or active,
+-- unless p_force).
 CREATE OR REPLACE FUNCTION torc.reset_workflow_status(
     p_workflow_id bigint,
     p_force boolean DEFAULT false,
@@ -80,8 +82,12 @@ BEGIN
         );
     END IF;
     UPDATE torc.workflow_status
-    SET is_canceled = false, is_archived = false, has_detected_need_to_run_completion_script = false
+    SET is_canceled = false, is_archived = false, has_detected_need_to_run_completion_script = false, is_reset = true
     WHERE workflow_id = p_workflow_id;
+    IF coalesce(p_caller.dialect NOT IN ('text', 'text_initialize'), true) THEN
+        PERFORM torc.raise_run_id(p_workflow_id);
+        PERFORM torc.restart_attempts(p_workflow_id);
+    END IF;
     PERFORM torc.store_user_action(p_workflow_id, p_caller, 'reset_workflow_status', jsonb_build_object(
         'workflow_id', p_workflow_id, 'force', p_force
     ));
@@ -89,7 +95,58 @@ BEGIN
         p_caller, 'reset_workflow_status', format('SELECT torc.reset_workflow_status(%s, %s)', p_workflow_id, p_force),
         p_workflow_id, NULL, jsonb_build_object('force', p_force)
     );
-    RETURN torc.workflow_status_json(p_workflow_id);
+    RETURN torc.workflow_and_status_json(p_workflow_id, p_caller);
+END
+$$;
+
+-- The next run of a workflow that was reset. Today's clients leave it to reset_status; the first ones write the new run
+-- id to the run state themselves, before or after reset_status; those between them cannot be told from the first ones
+-- (dialect text_initialize). For these, initialize_jobs raises the run id, unless it has changed since the last
+-- initialize_jobs. The caller holds the workflow's exclusive lock.
+CREATE OR REPLACE FUNCTION torc.raise_run_id(p_workflow_id bigint)
+RETURNS void
+LANGUAGE sql
+AS $$
+    UPDATE torc.workflow_status SET run_id = run_id + 1, is_reset = false WHERE workflow_id = p_workflow_id
+$$;
+
+CREATE OR REPLACE FUNCTION torc.raise_run_id_if_due(p_workflow_id bigint, p_caller torc.caller)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF p_caller.dialect = 'text_initialize' AND EXISTS (
+        SELECT 1
+        FROM torc.workflow_status
+        WHERE workflow_id = p_workflow_id AND is_reset AND run_id = initialized_run_id
+    ) THEN
+        PERFORM torc.raise_run_id(p_workflow_id);
+    END IF;
+    UPDATE torc.workflow_status
+    SET is_reset = false, initialized_run_id = run_id
+    WHERE workflow_id = p_workflow_id AND (is_reset OR initialized_run_id <> run_id);
+END
+$$;
+
+-- The answer of cancel_workflow and reset_workflow_status: the workflow, and the key of the run state that it lacks.
+CREATE OR REPLACE FUNCTION torc.workflow_and_status_json(p_workflow_id bigint, p_caller torc.caller)
+RETURNS json
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (
+        SELECT regexp_replace(
+            torc.workflow_json(workflow, p_caller)::text,
+            '^\{',
+            format(
+                '{"has_detected_need_to_run_completion_script":%s,',
+                to_json(status.has_detected_need_to_run_completion_script)
+            )
+        )::json
+        FROM torc.workflow AS workflow
+        CROSS JOIN LATERAL (SELECT * FROM torc.workflow_status WHERE workflow_id = workflow.id) AS status
+        WHERE workflow.id = p_workflow_id
+    );
 END
 $$;
 

@@ -1,12 +1,12 @@
--- name: create_access_group(name, description, caller, enforced)
-SELECT torc.create_access_group(:name, :description, (:caller, :enforced)::torc.caller)::text;
+-- name: create_access_group(name, description, caller, enforced, dialect)
+SELECT torc.create_access_group(:name, :description, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: get_access_group(group_id, caller, enforced)
-SELECT torc.get_access_group(:group_id, (:caller, :enforced)::torc.caller)::text;
+-- name: get_access_group(group_id, caller, enforced, dialect)
+SELECT torc.get_access_group(:group_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: list_access_groups(offset, limit, caller, enforced)
+-- name: list_access_groups(offset, limit, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_admin((:caller, :enforced)::torc.caller)
+    SELECT torc.authorize_admin((:caller, :enforced, :dialect)::torc.caller)
 )
 
 SELECT json_build_object('total_count', (SELECT count(*) FROM torc.access_group))::text FROM allowed
@@ -18,17 +18,17 @@ UNION ALL
     LIMIT :limit OFFSET :offset
 );
 
--- name: delete_access_group(group_id, caller, enforced)
-SELECT torc.delete_access_group(:group_id, (:caller, :enforced)::torc.caller)::text;
+-- name: delete_access_group(group_id, caller, enforced, dialect)
+SELECT torc.delete_access_group(:group_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: add_user_to_group(group_id, user_name, role, caller, enforced)
-SELECT torc.add_user_to_group(:group_id, :user_name, :role, (:caller, :enforced)::torc.caller)::text;
+-- name: add_user_to_group(group_id, user_name, role, caller, enforced, dialect)
+SELECT torc.add_user_to_group(:group_id, :user_name, :role, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: list_group_members(group_id, offset, limit, caller, enforced)
+-- name: list_group_members(group_id, offset, limit, caller, enforced, dialect)
 -- Members of a group, one page; served by user_group_membership_group_id_idx. For system administrators only, as in the
 -- reference: not even the group's own administrators may read it.
 WITH allowed AS MATERIALIZED (
-    SELECT torc.authorize_admin((:caller, :enforced)::torc.caller)
+    SELECT torc.authorize_admin((:caller, :enforced, :dialect)::torc.caller)
 ),
 
 existing AS MATERIALIZED (
@@ -48,14 +48,14 @@ UNION ALL
     LIMIT :limit OFFSET :offset
 );
 
--- name: remove_user_from_group(group_id, user_name, caller, enforced)
-SELECT torc.remove_user_from_group(:group_id, :user_name, (:caller, :enforced)::torc.caller)::text;
+-- name: remove_user_from_group(group_id, user_name, caller, enforced, dialect)
+SELECT torc.remove_user_from_group(:group_id, :user_name, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: list_user_groups(user_name, offset, limit, caller, enforced)
+-- name: list_user_groups(user_name, offset, limit, caller, enforced, dialect)
 -- Groups of a user, one page; served by user_group_membership_user_name_group_id_key.
 WITH allowed AS (
     SELECT torc.authorize_self(
-        :user_name, (:caller, :enforced)::torc.caller, 'Only admins can list the groups of other users'
+        :user_name, (:caller, :enforced, :dialect)::torc.caller, 'Only admins can list the groups of other users'
     )
 ),
 
@@ -70,10 +70,10 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.access_group_json(item)::text FROM matching ORDER BY name LIMIT :limit OFFSET :offset);
 
--- name: list_workflow_groups(workflow_id, offset, limit, caller, enforced)
+-- name: list_workflow_groups(workflow_id, offset, limit, caller, enforced, dialect)
 -- Groups that a workflow is shared with, one page; served by workflow_access_group_pkey.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -87,11 +87,11 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.access_group_json(item)::text FROM matching ORDER BY name LIMIT :limit OFFSET :offset);
 
--- name: add_workflow_to_group(workflow_id, group_id, caller, enforced)
-SELECT torc.add_workflow_to_group(:workflow_id, :group_id, (:caller, :enforced)::torc.caller)::text;
+-- name: add_workflow_to_group(workflow_id, group_id, caller, enforced, dialect)
+SELECT torc.add_workflow_to_group(:workflow_id, :group_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: remove_workflow_from_group(workflow_id, group_id, caller, enforced)
-SELECT torc.remove_workflow_from_group(:workflow_id, :group_id, (:caller, :enforced)::torc.caller)::text;
+-- name: remove_workflow_from_group(workflow_id, group_id, caller, enforced, dialect)
+SELECT torc.remove_workflow_from_group(:workflow_id, :group_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: check_workflow_access(workflow_id, user_name, caller, enforced)
-SELECT torc.check_workflow_access(:workflow_id, :user_name, (:caller, :enforced)::torc.caller)::text;
+-- name: check_workflow_access(workflow_id, user_name, caller, enforced, dialect)
+SELECT torc.check_workflow_access(:workflow_id, :user_name, (:caller, :enforced, :dialect)::torc.caller)::text;

@@ -1,13 +1,13 @@
--- name: audit_reload_auth(user_count, caller, enforced)
+-- name: audit_reload_auth(user_count, caller, enforced, dialect)
 SELECT torc.audit(
-    (:caller, :enforced)::torc.caller, 'reload_auth', 'POST /admin/reload-auth', NULL, NULL,
+    (:caller, :enforced, :dialect)::torc.caller, 'reload_auth', 'POST /admin/reload-auth', NULL, NULL,
     jsonb_build_object('user_count', :user_count::bigint)
 );
 
--- name: list_audit_log(workflow_id, user_name, offset, limit, caller, enforced)
+-- name: list_audit_log(workflow_id, user_name, offset, limit, caller, enforced, dialect)
 -- Entries of the audit log, one page, newest first; served by admin_audit_log_pkey.
 WITH allowed AS MATERIALIZED (
-    SELECT torc.authorize_admin((:caller, :enforced)::torc.caller)
+    SELECT torc.authorize_admin((:caller, :enforced, :dialect)::torc.caller)
 ),
 
 matching AS NOT MATERIALIZED (

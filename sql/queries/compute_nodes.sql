@@ -1,23 +1,23 @@
--- name: create_compute_node(body, caller, enforced)
-SELECT torc.create_compute_node(:body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: create_compute_node(body, caller, enforced, dialect)
+SELECT torc.create_compute_node(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: get_compute_node(id, caller, enforced)
+-- name: get_compute_node(id, caller, enforced, dialect)
 SELECT torc.compute_node_json(node)::text
 FROM torc.compute_node AS node
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_compute_nodes(workflow_id, hostname, is_active, scheduled_compute_node_id, offset, limit, caller, enforced)
+-- name: list_compute_nodes(workflow_id, hostname, is_active, scheduled_compute_node_id, offset, limit, caller, enforced, dialect)
 -- Compute nodes of a workflow, one page; served by compute_node_workflow_id_idx. An is_active that nobody has set
 -- matches neither true nor false.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
     SELECT node.*, node AS item
     FROM torc.compute_node AS node
     WHERE workflow_id = :workflow_id
-        AND (:hostname::text IS NULL OR hostname = :hostname)
+        AND (:hostname::text IS NULL OR torc.contains_text(hostname, :hostname))
         AND (:is_active::boolean IS NULL OR is_active = :is_active)
         AND (
             :scheduled_compute_node_id::bigint IS NULL
@@ -29,22 +29,23 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.compute_node_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_compute_node(id, body, caller, enforced)
-SELECT torc.update_compute_node(:id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: update_compute_node(id, body, caller, enforced, dialect)
+SELECT torc.update_compute_node(:id, :body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: delete_compute_node(id, caller, enforced)
+-- name: delete_compute_node(id, caller, enforced, dialect)
 DELETE FROM torc.compute_node AS node
 WHERE id = :id
     AND torc.authorize_node_deletion(
-        torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller), id, (:caller, :enforced)::torc.caller
+        torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller), id,
+        (:caller, :enforced, :dialect)::torc.caller
     ) IS NOT NULL
 RETURNING torc.compute_node_json(node)::text;
 
--- name: delete_compute_nodes(workflow_id, caller, enforced)
+-- name: delete_compute_nodes(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
     SELECT torc.authorize_node_deletion(
-        torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller), NULL,
-        (:caller, :enforced)::torc.caller
+        torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), NULL,
+        (:caller, :enforced, :dialect)::torc.caller
     ) AS workflow_id
 ),
 
@@ -53,6 +54,6 @@ deleted AS (
 )
 
 SELECT torc.audit_deletion(
-    (SELECT count(*) FROM deleted), 'compute_node', workflow_id, (:caller, :enforced)::torc.caller
+    (SELECT count(*) FROM deleted), 'compute_node', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;

@@ -16,7 +16,7 @@ SELECT torc.close_event_stream(:id, :workflow_id);
 SELECT coalesce(array_agg(workflow.id IS NOT NULL AND torc.may_use_workflow(asked.workflow_id, asked.caller)
     ORDER BY asked.position), '{}')
 FROM (
-    SELECT workflow_id, ROW(name, enforced)::torc.caller AS caller, position
+    SELECT workflow_id, ROW(name, enforced, NULL)::torc.caller AS caller, position
     FROM unnest(:workflow_ids::bigint[], :names::text[], :enforced::boolean[])
         WITH ORDINALITY AS stream (workflow_id, name, enforced, position)
 ) AS asked

@@ -1,18 +1,18 @@
--- name: create_event(workflow_id, data, caller, enforced)
+-- name: create_event(workflow_id, data, caller, enforced, dialect)
 INSERT INTO torc.event AS event (workflow_id, data)
-VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller), :data::jsonb)
+VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :data::jsonb)
 RETURNING torc.event_json(event)::text;
 
--- name: get_event(id, caller, enforced)
+-- name: get_event(id, caller, enforced, dialect)
 SELECT torc.event_json(event)::text
 FROM torc.event AS event
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_events(workflow_id, category, after_timestamp, offset, limit, caller, enforced)
+-- name: list_events(workflow_id, category, after_timestamp, offset, limit, caller, enforced, dialect)
 -- Events of a workflow, one page; served by event_workflow_id_idx, with a time by event_workflow_id_timestamp_idx.
 -- The category is under the first of four keys that has a value. data sorts by its JSON text.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -30,20 +30,20 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.event_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_event(id, data, caller, enforced)
+-- name: update_event(id, data, caller, enforced, dialect)
 UPDATE torc.event AS event
 SET data = :data::jsonb
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
 RETURNING torc.event_json(event)::text;
 
--- name: delete_event(id, caller, enforced)
+-- name: delete_event(id, caller, enforced, dialect)
 DELETE FROM torc.event AS event
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
 RETURNING torc.event_json(event)::text;
 
--- name: delete_events(workflow_id, caller, enforced)
+-- name: delete_events(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 deleted AS (
@@ -51,6 +51,6 @@ deleted AS (
 )
 
 SELECT torc.audit_deletion(
-    (SELECT count(*) FROM deleted), 'event', workflow_id, (:caller, :enforced)::torc.caller
+    (SELECT count(*) FROM deleted), 'event', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;

@@ -1,17 +1,17 @@
--- name: create_failure_handler(workflow_id, name, rules, caller, enforced)
+-- name: create_failure_handler(workflow_id, name, rules, caller, enforced, dialect)
 INSERT INTO torc.failure_handler (workflow_id, name, rules)
-VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller), :name, :rules)
+VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :name, :rules)
 RETURNING id;
 
--- name: get_failure_handler(id, caller, enforced)
+-- name: get_failure_handler(id, caller, enforced, dialect)
 SELECT torc.failure_handler_json(handler)::text
 FROM torc.failure_handler AS handler
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_failure_handlers(workflow_id, offset, limit, caller, enforced)
+-- name: list_failure_handlers(workflow_id, offset, limit, caller, enforced, dialect)
 -- Failure handlers of a workflow, one page; served by failure_handler_workflow_id_idx.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -22,11 +22,12 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.failure_handler_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: delete_failure_handler(id, caller, enforced)
+-- name: delete_failure_handler(id, caller, enforced, dialect)
 -- Jobs stay, without a handler. The message is for clients that know no other answer.
 DELETE FROM torc.failure_handler AS handler
 WHERE id = :id
     AND torc.authorize_handler_deletion(
-        torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller), id, (:caller, :enforced)::torc.caller
+        torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller), id,
+        (:caller, :enforced, :dialect)::torc.caller
     ) IS NOT NULL
 RETURNING (torc.failure_handler_json(handler) || '{"message": "Failure handler deleted successfully"}')::text;

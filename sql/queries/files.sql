@@ -1,17 +1,22 @@
--- name: create_file(workflow_id, name, path, st_mtime, caller, enforced)
+-- name: create_file(workflow_id, name, path, st_mtime, caller, enforced, dialect)
 INSERT INTO torc.file (workflow_id, name, path, st_mtime)
-VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller), :name, :path, :st_mtime)
+VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :name, :path, :st_mtime)
 RETURNING id;
 
--- name: get_file(id, caller, enforced)
+-- name: create_files(workflow_id, piece, caller, enforced, dialect)
+-- One array of files, a piece of a bulk; their answers with commas between them.
+SELECT string_agg(file::text, ',')
+FROM torc.create_files(:workflow_id, :piece::json, (:caller, :enforced, :dialect)::torc.caller) AS file;
+
+-- name: get_file(id, caller, enforced, dialect)
 SELECT torc.file_json(file)::text
 FROM torc.file AS file
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_files(workflow_id, produced_by_job_id, name, path, is_output, offset, limit, caller, enforced)
+-- name: list_files(workflow_id, produced_by_job_id, name, path, is_output, offset, limit, caller, enforced, dialect)
 -- Files of a workflow, one page; served by file_workflow_id_idx.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -19,7 +24,7 @@ matching AS NOT MATERIALIZED (
     FROM torc.file AS file
     WHERE workflow_id = :workflow_id
         AND (:name::text IS NULL OR name = :name)
-        AND (:path::text IS NULL OR path = :path)
+        AND (:path::text IS NULL OR torc.contains_text(path, :path))
         AND (
             :produced_by_job_id::bigint IS NULL
             OR EXISTS (
@@ -37,22 +42,22 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.file_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_file(id, workflow_id, name, path, st_mtime, caller, enforced)
+-- name: update_file(id, workflow_id, name, path, st_mtime, caller, enforced, dialect)
 UPDATE torc.file AS file
 SET name = :name, path = :path, st_mtime = :st_mtime
 WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+    AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
     AND torc.stays_in_workflow(workflow_id, :workflow_id)
 RETURNING torc.file_json(file)::text;
 
--- name: delete_file(id, caller, enforced)
+-- name: delete_file(id, caller, enforced, dialect)
 DELETE FROM torc.file AS file
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
 RETURNING torc.file_json(file)::text;
 
--- name: delete_files(workflow_id, caller, enforced)
+-- name: delete_files(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 deleted AS (
@@ -60,6 +65,6 @@ deleted AS (
 )
 
 SELECT torc.audit_deletion(
-    (SELECT count(*) FROM deleted), 'file', workflow_id, (:caller, :enforced)::torc.caller
+    (SELECT count(*) FROM deleted), 'file', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;

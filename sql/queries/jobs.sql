@@ -1,18 +1,18 @@
--- name: create_job(workflow_id, jobs, caller, enforced)
-SELECT job::text FROM torc.create_jobs(:workflow_id, :jobs::json, (:caller, :enforced)::torc.caller) AS job;
+-- name: create_job(workflow_id, jobs, caller, enforced, dialect)
+SELECT job::text FROM torc.create_jobs(:workflow_id, :jobs::json, (:caller, :enforced, :dialect)::torc.caller) AS job;
 
--- name: create_jobs(workflow_id, piece, caller, enforced)
+-- name: create_jobs(workflow_id, piece, caller, enforced, dialect)
 -- One array of jobs, a piece of a bulk; their answers with commas between them.
 SELECT string_agg(job::text, ',')
-FROM torc.create_jobs(:workflow_id, :piece::json, (:caller, :enforced)::torc.caller) AS job;
+FROM torc.create_jobs(:workflow_id, :piece::json, (:caller, :enforced, :dialect)::torc.caller) AS job;
 
--- name: get_job(job_id, caller, enforced)
-SELECT torc.get_job(:job_id, (:caller, :enforced)::torc.caller)::text;
+-- name: get_job(job_id, caller, enforced, dialect)
+SELECT torc.get_job(:job_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: list_jobs(workflow_id, status, needs_file_id, upstream_job_id, active_compute_node_id, include_relationships, offset, limit, caller, enforced)
+-- name: list_jobs(workflow_id, status, needs_file_id, upstream_job_id, active_compute_node_id, include_relationships, origin_is_set, name, command, labels, offset, limit, caller, enforced, dialect)
 -- Jobs of a workflow, one page; served by job_workflow_id_idx, with a status by job_workflow_id_status_idx.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -31,6 +31,16 @@ matching AS NOT MATERIALIZED (
             )
         )
         AND (:active_compute_node_id::bigint IS NULL OR active_compute_node_id = :active_compute_node_id)
+        AND (:origin_is_set::boolean IS NULL OR (origin IS NOT NULL) = :origin_is_set)
+        AND (:name::text IS NULL OR torc.contains_text(name, :name))
+        AND (:command::text IS NULL OR torc.contains_text(command, :command))
+        AND (
+            :labels::text IS NULL
+            OR CASE
+                WHEN :labels = '' THEN labels = ''
+                ELSE labels <> '' AND string_to_array(labels, ',') <@ string_to_array(:labels, ',')
+            END
+        )
 )
 
 SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
@@ -52,27 +62,30 @@ UNION ALL
     LIMIT :limit OFFSET :offset
 );
 
--- name: update_job(job_id, body, caller, enforced)
-SELECT torc.update_job(:job_id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: update_job(job_id, body, caller, enforced, dialect)
+SELECT torc.update_job(:job_id, :body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: delete_job(job_id, caller, enforced)
-SELECT torc.delete_job(:job_id, (:caller, :enforced)::torc.caller)::text;
+-- name: delete_job(job_id, caller, enforced, dialect)
+SELECT torc.delete_job(:job_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: delete_jobs(workflow_id, caller, enforced)
-SELECT torc.delete_jobs(:workflow_id, (:caller, :enforced)::torc.caller);
+-- name: delete_jobs(workflow_id, caller, enforced, dialect)
+SELECT torc.delete_jobs(:workflow_id, (:caller, :enforced, :dialect)::torc.caller);
 
--- name: start_job(job_id, run_id, compute_node_id, caller, enforced)
-SELECT torc.start_job(:job_id, :run_id, :compute_node_id, (:caller, :enforced)::torc.caller)::text;
+-- name: start_job(job_id, run_id, compute_node_id, caller, enforced, dialect)
+SELECT torc.start_job(:job_id, :run_id, :compute_node_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: complete_job(job_id, status, run_id, result, caller, enforced)
+-- name: complete_job(job_id, status, run_id, result, caller, enforced, dialect)
 SELECT torc.complete_job(
-    :job_id, :status::torc.job_status, :run_id, :result::jsonb, (:caller, :enforced)::torc.caller
+    :job_id, :status::torc.job_status, :run_id, :result::jsonb, (:caller, :enforced, :dialect)::torc.caller
 )::text;
 
--- name: manage_status_change(job_id, status, run_id, caller, enforced)
+-- name: batch_complete_jobs(workflow_id, completions, caller, enforced, dialect)
+SELECT torc.batch_complete_jobs(:workflow_id, :completions::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: manage_status_change(job_id, status, run_id, caller, enforced, dialect)
 SELECT torc.manage_status_change(
-    :job_id, :status::torc.job_status, :run_id, (:caller, :enforced)::torc.caller
+    :job_id, :status::torc.job_status, :run_id, (:caller, :enforced, :dialect)::torc.caller
 )::text;
 
--- name: retry_job(job_id, run_id, max_retries, caller, enforced)
-SELECT torc.retry_job(:job_id, :run_id, :max_retries, (:caller, :enforced)::torc.caller)::text;
+-- name: retry_job(job_id, run_id, max_retries, caller, enforced, dialect)
+SELECT torc.retry_job(:job_id, :run_id, :max_retries, (:caller, :enforced, :dialect)::torc.caller)::text;

@@ -1,17 +1,17 @@
--- name: create_local_scheduler(workflow_id, memory, num_cpus, caller, enforced)
+-- name: create_local_scheduler(workflow_id, memory, num_cpus, caller, enforced, dialect)
 INSERT INTO torc.local_scheduler (workflow_id, memory, num_cpus)
-VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller), :memory, :num_cpus)
+VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :memory, :num_cpus)
 RETURNING id;
 
--- name: get_local_scheduler(id, caller, enforced)
+-- name: get_local_scheduler(id, caller, enforced, dialect)
 SELECT torc.local_scheduler_json(scheduler)::text
 FROM torc.local_scheduler AS scheduler
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_local_schedulers(workflow_id, memory, num_cpus, offset, limit, caller, enforced)
+-- name: list_local_schedulers(workflow_id, memory, num_cpus, offset, limit, caller, enforced, dialect)
 -- Local schedulers of a workflow, one page; served by local_scheduler_workflow_id_idx.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -26,23 +26,23 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.local_scheduler_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_local_scheduler(id, workflow_id, memory, num_cpus, caller, enforced)
+-- name: update_local_scheduler(id, workflow_id, memory, num_cpus, caller, enforced, dialect)
 -- Keeps what is NULL.
 UPDATE torc.local_scheduler AS scheduler
 SET memory = coalesce(:memory, memory), num_cpus = coalesce(:num_cpus, num_cpus)
 WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+    AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
     AND torc.stays_in_workflow(workflow_id, :workflow_id)
 RETURNING torc.local_scheduler_json(scheduler)::text;
 
--- name: delete_local_scheduler(id, caller, enforced)
+-- name: delete_local_scheduler(id, caller, enforced, dialect)
 DELETE FROM torc.local_scheduler AS scheduler
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
 RETURNING torc.local_scheduler_json(scheduler)::text;
 
--- name: delete_local_schedulers(workflow_id, caller, enforced)
+-- name: delete_local_schedulers(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 deleted AS (
@@ -53,6 +53,6 @@ deleted AS (
 )
 
 SELECT torc.audit_deletion(
-    (SELECT count(*) FROM deleted), 'local_scheduler', workflow_id, (:caller, :enforced)::torc.caller
+    (SELECT count(*) FROM deleted), 'local_scheduler', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;

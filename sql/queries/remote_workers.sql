@@ -1,7 +1,7 @@
--- name: create_remote_workers(workflow_id, workers, caller, enforced)
+-- name: create_remote_workers(workflow_id, workers, caller, enforced, dialect)
 -- All or none; those that are there already stay. Inserted in order, so that two requests never wait for each other.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 added AS (
@@ -15,9 +15,9 @@ added AS (
 
 SELECT workflow_id FROM allowed;
 
--- name: list_remote_workers(workflow_id, caller, enforced)
+-- name: list_remote_workers(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 )
 
 SELECT coalesce(
@@ -29,9 +29,9 @@ SELECT coalesce(
 FROM allowed
 LEFT JOIN torc.remote_worker AS remote ON remote.workflow_id = allowed.workflow_id;
 
--- name: delete_remote_worker(workflow_id, worker, caller, enforced)
+-- name: delete_remote_worker(workflow_id, worker, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 )
 
 DELETE FROM torc.remote_worker AS remote

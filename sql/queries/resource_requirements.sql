@@ -1,15 +1,15 @@
--- name: create_resource_requirements(body, caller, enforced)
-SELECT torc.create_resource_requirements(:body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: create_resource_requirements(body, caller, enforced, dialect)
+SELECT torc.create_resource_requirements(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: get_resource_requirements(id, caller, enforced)
+-- name: get_resource_requirements(id, caller, enforced, dialect)
 SELECT torc.resource_requirements_json(requirements)::text
 FROM torc.resource_requirements AS requirements
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_resource_requirements(workflow_id, job_id, name, memory, num_cpus, num_gpus, num_nodes, runtime, offset, limit, caller, enforced)
+-- name: list_resource_requirements(workflow_id, job_id, name, memory, num_cpus, num_gpus, num_nodes, runtime, offset, limit, caller, enforced, dialect)
 -- Resource requirements of a workflow, one page; served by resource_requirements_workflow_id_idx. runtime: seconds.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -32,11 +32,11 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.resource_requirements_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_resource_requirements(id, body, caller, enforced)
-SELECT torc.update_resource_requirements(:id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: update_resource_requirements(id, body, caller, enforced, dialect)
+SELECT torc.update_resource_requirements(:id, :body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: delete_resource_requirement(id, caller, enforced)
-SELECT torc.delete_resource_requirement(:id, (:caller, :enforced)::torc.caller)::text;
+-- name: delete_resource_requirement(id, caller, enforced, dialect)
+SELECT torc.delete_resource_requirement(:id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: delete_resource_requirements(workflow_id, caller, enforced)
-SELECT torc.delete_resource_requirements(:workflow_id, (:caller, :enforced)::torc.caller);
+-- name: delete_resource_requirements(workflow_id, caller, enforced, dialect)
+SELECT torc.delete_resource_requirements(:workflow_id, (:caller, :enforced, :dialect)::torc.caller);

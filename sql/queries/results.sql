@@ -1,15 +1,15 @@
--- name: create_result(body, caller, enforced)
-SELECT torc.create_result(:body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: create_result(body, caller, enforced, dialect)
+SELECT torc.create_result(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: get_result(id, caller, enforced)
+-- name: get_result(id, caller, enforced, dialect)
 SELECT torc.result_json(result)::text
 FROM torc.result AS result
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_results(workflow_id, job_id, run_id, return_code, status, compute_node_id, all_runs, offset, limit, caller, enforced)
+-- name: list_results(workflow_id, job_id, run_id, return_code, status, compute_node_id, all_runs, offset, limit, caller, enforced, dialect)
 -- Results of a workflow, one page; served by result_workflow_id_idx. Without all_runs only the current one of each job.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -28,7 +28,7 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.result_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_result(id, workflow_id, job_id, run_id, return_code, exec_time_minutes, completion_time, status, caller, enforced)
+-- name: update_result(id, workflow_id, job_id, run_id, return_code, exec_time_minutes, completion_time, status, caller, enforced, dialect)
 -- What is not named here stays as it was stored.
 UPDATE torc.result AS result
 SET
@@ -38,19 +38,19 @@ SET
     completion_time = :completion_time,
     status = :status::torc.job_status
 WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+    AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
     AND torc.stays_in_workflow(workflow_id, :workflow_id)
     AND torc.stays_with_job(job_id, :job_id)
 RETURNING torc.result_json(result)::text;
 
--- name: delete_result(id, caller, enforced)
+-- name: delete_result(id, caller, enforced, dialect)
 DELETE FROM torc.result AS result
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
 RETURNING torc.result_json(result)::text;
 
--- name: delete_results(workflow_id, caller, enforced)
+-- name: delete_results(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 deleted AS (
@@ -58,6 +58,6 @@ deleted AS (
 )
 
 SELECT torc.audit_deletion(
-    (SELECT count(*) FROM deleted), 'result', workflow_id, (:caller, :enforced)::torc.caller
+    (SELECT count(*) FROM deleted), 'result', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;

@@ -1,51 +1,45 @@
--- name: create_ro_crate_entity(workflow_id, file_id, entity_id, entity_type, metadata, caller, enforced)
-INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata)
-VALUES (
-    torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller),
-    torc.expect_file(:file_id, :workflow_id),
-    :entity_id, :entity_type, :metadata
-)
-RETURNING id;
+-- name: create_ro_crate_entity(body, caller, enforced, dialect)
+SELECT torc.create_ro_crate_entity(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: get_ro_crate_entity(id, caller, enforced)
-SELECT torc.ro_crate_entity_json(entity)::text
+-- name: get_ro_crate_entity(id, caller, enforced, dialect)
+SELECT torc.ro_crate_entity_json(entity, (:caller, :enforced, :dialect)::torc.caller)::text
 FROM torc.ro_crate_entity AS entity
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_ro_crate_entities(workflow_id, offset, limit, caller, enforced)
+-- name: list_ro_crate_entities(workflow_id, file_id, entity_id, offset, limit, caller, enforced, dialect)
 -- RO-Crate entities of a workflow, one page; served by ro_crate_entity_workflow_id_idx.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
-    SELECT entity.*, entity AS item FROM torc.ro_crate_entity AS entity WHERE workflow_id = :workflow_id
+    SELECT entity.*, entity AS item
+    FROM torc.ro_crate_entity AS entity
+    WHERE workflow_id = :workflow_id
+        AND (:file_id::bigint IS NULL OR file_id = :file_id)
+        AND (:entity_id::text IS NULL OR entity_id = :entity_id)
 )
 
 SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
 UNION ALL
-(SELECT torc.ro_crate_entity_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
+(
+    SELECT torc.ro_crate_entity_json(item, (:caller, :enforced, :dialect)::torc.caller)::text
+    FROM matching
+    ORDER BY {order_by}
+    LIMIT :limit OFFSET :offset
+);
 
--- name: update_ro_crate_entity(id, workflow_id, file_id, entity_id, entity_type, metadata, caller, enforced)
-UPDATE torc.ro_crate_entity AS entity
-SET
-    file_id = torc.expect_file(:file_id, workflow_id),
-    entity_id = :entity_id,
-    entity_type = :entity_type,
-    metadata = :metadata
-WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(workflow_id, :workflow_id)
-RETURNING torc.ro_crate_entity_json(entity)::text;
+-- name: update_ro_crate_entity(id, body, caller, enforced, dialect)
+SELECT torc.update_ro_crate_entity(:id, :body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: delete_ro_crate_entity(id, caller, enforced)
+-- name: delete_ro_crate_entity(id, caller, enforced, dialect)
 DELETE FROM torc.ro_crate_entity
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
 RETURNING json_build_object('message', 'RO-Crate entity deleted successfully')::text;
 
--- name: delete_ro_crate_entities(workflow_id, caller, enforced)
+-- name: delete_ro_crate_entities(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 deleted AS (
@@ -56,6 +50,6 @@ deleted AS (
 )
 
 SELECT torc.audit_deletion(
-    (SELECT count(*) FROM deleted), 'ro_crate_entity', workflow_id, (:caller, :enforced)::torc.caller
+    (SELECT count(*) FROM deleted), 'ro_crate_entity', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;

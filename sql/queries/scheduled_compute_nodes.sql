@@ -1,9 +1,9 @@
--- name: create_scheduled_compute_node(workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status, caller, enforced)
+-- name: create_scheduled_compute_node(workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status, caller, enforced, dialect)
 -- Also tells open streams.
 WITH created AS (
     INSERT INTO torc.scheduled_compute_node (workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status)
     VALUES (
-        torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller),
+        torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller),
         :scheduler_id, :scheduler_config_id, :scheduler_type, :status
     )
     RETURNING *
@@ -17,16 +17,16 @@ SELECT
     ))
 FROM created;
 
--- name: get_scheduled_compute_node(id, caller, enforced)
+-- name: get_scheduled_compute_node(id, caller, enforced, dialect)
 SELECT torc.scheduled_compute_node_json(node)::text
 FROM torc.scheduled_compute_node AS node
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_scheduled_compute_nodes(workflow_id, scheduler_id, scheduler_config_id, status, offset, limit, caller, enforced)
+-- name: list_scheduled_compute_nodes(workflow_id, scheduler_id, scheduler_config_id, status, offset, limit, caller, enforced, dialect)
 -- Scheduled compute nodes of a workflow, one page; served by scheduled_compute_node_workflow_id_idx. The ids come as
 -- text: what is not a number matches nothing.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -42,11 +42,11 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.scheduled_compute_node_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_scheduled_compute_node(id, body, caller, enforced)
-SELECT torc.update_scheduled_compute_node(:id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: update_scheduled_compute_node(id, body, caller, enforced, dialect)
+SELECT torc.update_scheduled_compute_node(:id, :body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: delete_scheduled_compute_node(id, caller, enforced)
-SELECT torc.delete_scheduled_compute_node(:id, (:caller, :enforced)::torc.caller)::text;
+-- name: delete_scheduled_compute_node(id, caller, enforced, dialect)
+SELECT torc.delete_scheduled_compute_node(:id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: delete_scheduled_compute_nodes(workflow_id, caller, enforced)
-SELECT torc.delete_scheduled_compute_nodes(:workflow_id, (:caller, :enforced)::torc.caller);
+-- name: delete_scheduled_compute_nodes(workflow_id, caller, enforced, dialect)
+SELECT torc.delete_scheduled_compute_nodes(:workflow_id, (:caller, :enforced, :dialect)::torc.caller);

@@ -1,22 +1,24 @@
--- name: create_slurm_scheduler(workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra, caller, enforced)
+-- name: create_slurm_scheduler(workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra, serialize_allocations, caller, enforced, dialect)
 INSERT INTO torc.slurm_scheduler (
-    workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra
+    workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra,
+    serialize_allocations
 )
 VALUES (
-    torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller),
-    :name, :account, :gres, :mem, :nodes, :ntasks_per_node, :partition, :qos, :tmp, :walltime, :extra
+    torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller),
+    :name, :account, :gres, :mem, :nodes, :ntasks_per_node, :partition, :qos, :tmp, :walltime, :extra,
+    coalesce(:serialize_allocations::boolean, false)
 )
 RETURNING id;
 
--- name: get_slurm_scheduler(id, caller, enforced)
+-- name: get_slurm_scheduler(id, caller, enforced, dialect)
 SELECT torc.slurm_scheduler_json(scheduler)::text
 FROM torc.slurm_scheduler AS scheduler
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_slurm_schedulers(workflow_id, offset, limit, caller, enforced)
+-- name: list_slurm_schedulers(workflow_id, offset, limit, caller, enforced, dialect)
 -- Slurm schedulers of a workflow, one page; served by slurm_scheduler_workflow_id_idx.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -27,7 +29,7 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.slurm_scheduler_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_slurm_scheduler(id, workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra, caller, enforced)
+-- name: update_slurm_scheduler(id, workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra, serialize_allocations, caller, enforced, dialect)
 -- Overwrites account, nodes and walltime; of the others, keeps what is NULL.
 UPDATE torc.slurm_scheduler AS scheduler
 SET
@@ -41,21 +43,22 @@ SET
     qos = coalesce(:qos, qos),
     tmp = coalesce(:tmp, tmp),
     walltime = :walltime,
-    extra = coalesce(:extra, extra)
+    extra = coalesce(:extra, extra),
+    serialize_allocations = coalesce(:serialize_allocations, serialize_allocations)
 WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+    AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
     AND torc.stays_in_workflow(workflow_id, :workflow_id)
 RETURNING torc.slurm_scheduler_json(scheduler)::text;
 
--- name: delete_slurm_scheduler(id, caller, enforced)
+-- name: delete_slurm_scheduler(id, caller, enforced, dialect)
 -- Jobs and actions keep its id: they name a scheduler by convention only.
 DELETE FROM torc.slurm_scheduler AS scheduler
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
 RETURNING torc.slurm_scheduler_json(scheduler)::text;
 
--- name: delete_slurm_schedulers(workflow_id, caller, enforced)
+-- name: delete_slurm_schedulers(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 deleted AS (
@@ -66,6 +69,6 @@ deleted AS (
 )
 
 SELECT torc.audit_deletion(
-    (SELECT count(*) FROM deleted), 'slurm_scheduler', workflow_id, (:caller, :enforced)::torc.caller
+    (SELECT count(*) FROM deleted), 'slurm_scheduler', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;

@@ -1,10 +1,10 @@
--- name: create_slurm_stats(body, caller, enforced)
-SELECT torc.create_slurm_stats(:body::jsonb, (:caller, :enforced)::torc.caller);
+-- name: create_slurm_stats(body, caller, enforced, dialect)
+SELECT torc.create_slurm_stats(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller);
 
--- name: list_slurm_stats(workflow_id, job_id, run_id, attempt_id, offset, limit, caller, enforced)
+-- name: list_slurm_stats(workflow_id, job_id, run_id, attempt_id, offset, limit, caller, enforced, dialect)
 -- Slurm stats of a workflow, one page; served by slurm_stats_workflow_id_idx, with a job by its key.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (

@@ -1,16 +1,23 @@
--- name: create_user_data(body, consumer_job_id, producer_job_id, caller, enforced)
-SELECT torc.create_user_data(:body::jsonb, :consumer_job_id, :producer_job_id, (:caller, :enforced)::torc.caller);
+-- name: create_user_data(body, consumer_job_id, producer_job_id, caller, enforced, dialect)
+SELECT torc.create_user_data(
+    :body::jsonb, :consumer_job_id, :producer_job_id, (:caller, :enforced, :dialect)::torc.caller
+);
 
--- name: get_user_data(id, caller, enforced)
+-- name: create_user_data_list(workflow_id, piece, caller, enforced, dialect)
+-- One array of user data, a piece of a bulk; their answers with commas between them.
+SELECT string_agg(user_data::text, ',')
+FROM torc.create_user_data_list(:workflow_id, :piece::json, (:caller, :enforced, :dialect)::torc.caller) AS user_data;
+
+-- name: get_user_data(id, caller, enforced, dialect)
 SELECT torc.user_data_json(user_data)::text
 FROM torc.user_data AS user_data
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL;
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
--- name: list_user_data(workflow_id, consumer_job_id, producer_job_id, name, is_ephemeral, offset, limit, caller, enforced)
+-- name: list_user_data(workflow_id, consumer_job_id, producer_job_id, name, is_ephemeral, offset, limit, caller, enforced, dialect)
 -- User data of a workflow, one page; served by user_data_workflow_id_idx. % and _ in a name mean themselves; data sorts
 -- by its JSON text.
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -46,7 +53,7 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.user_data_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_user_data(id, body, caller, enforced)
+-- name: update_user_data(id, body, caller, enforced, dialect)
 -- Keeps is_ephemeral and data where the body has none: data cannot be cleared.
 UPDATE torc.user_data AS user_data
 SET
@@ -55,18 +62,18 @@ SET
     data = coalesce(new.data, user_data.data)
 FROM jsonb_populate_record(NULL::torc.user_data, :body::jsonb) AS new
 WHERE user_data.id = :id
-    AND torc.authorize_workflow(user_data.workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+    AND torc.authorize_workflow(user_data.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
     AND torc.stays_in_workflow(user_data.workflow_id, new.workflow_id)
 RETURNING torc.user_data_json(user_data)::text;
 
--- name: delete_user_data(id, caller, enforced)
+-- name: delete_user_data(id, caller, enforced, dialect)
 DELETE FROM torc.user_data AS user_data
-WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced)::torc.caller) IS NOT NULL
+WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
 RETURNING torc.user_data_json(user_data)::text;
 
--- name: delete_all_user_data(workflow_id, caller, enforced)
+-- name: delete_all_user_data(workflow_id, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 deleted AS (
@@ -74,6 +81,6 @@ deleted AS (
 )
 
 SELECT torc.audit_deletion(
-    (SELECT count(*) FROM deleted), 'user_data', workflow_id, (:caller, :enforced)::torc.caller
+    (SELECT count(*) FROM deleted), 'user_data', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;

@@ -1,7 +1,7 @@
--- name: create_workflow_action(workflow_id, body, caller, enforced)
-SELECT torc.create_workflow_action(:workflow_id, :body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: create_workflow_action(workflow_id, body, caller, enforced, dialect)
+SELECT torc.create_workflow_action(:workflow_id, :body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: list_workflow_actions(workflow_id, caller, enforced)
+-- name: list_workflow_actions(workflow_id, caller, enforced, dialect)
 SELECT coalesce(
     (
         SELECT json_agg(torc.workflow_action_json(action) ORDER BY action.id)
@@ -10,9 +10,9 @@ SELECT coalesce(
     ),
     '[]'
 )::text
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id) AS allowed;
+FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id) AS allowed;
 
--- name: list_pending_actions(workflow_id, trigger_types, caller, enforced)
+-- name: list_pending_actions(workflow_id, trigger_types, caller, enforced, dialect)
 SELECT coalesce(
     (
         SELECT json_agg(torc.workflow_action_json(action) ORDER BY action.id)
@@ -23,7 +23,18 @@ SELECT coalesce(
     ),
     '[]'
 )::text
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id) AS allowed;
+FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id) AS allowed;
 
--- name: claim_action(workflow_id, action_id, compute_node_id, caller, enforced)
-SELECT torc.claim_action(:workflow_id, :action_id, :compute_node_id, (:caller, :enforced)::torc.caller)::text;
+-- name: claim_action(workflow_id, action_id, compute_node_id, caller, enforced, dialect)
+SELECT torc.claim_action(:workflow_id, :action_id, :compute_node_id, (:caller, :enforced, :dialect)::torc.caller)::text;
+-- name: merge_action_config(workflow_id, action_id, updates, caller, enforced, dialect)
+-- An action's type and what its configuration would be with the updates; nothing is stored.
+SELECT torc.merge_action_config(:workflow_id, :action_id, :updates::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: update_workflow_action(workflow_id, action_id, updates, caller, enforced, dialect)
+SELECT torc.update_workflow_action(
+    :workflow_id, :action_id, :updates::jsonb, (:caller, :enforced, :dialect)::torc.caller
+)::text;
+
+-- name: delete_workflow_action(workflow_id, action_id, caller, enforced, dialect)
+SELECT torc.delete_workflow_action(:workflow_id, :action_id, (:caller, :enforced, :dialect)::torc.caller);

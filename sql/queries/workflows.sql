@@ -1,12 +1,12 @@
--- name: create_workflow(body, caller, enforced)
-SELECT torc.create_workflow(:body::jsonb, (:caller, :enforced)::torc.caller)::text;
+-- name: create_workflow(body, caller, enforced, dialect)
+SELECT torc.create_workflow(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: get_workflow(workflow_id, caller, enforced)
-SELECT torc.workflow_json(workflow)::text
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS id) AS allowed
+-- name: get_workflow(workflow_id, caller, enforced, dialect)
+SELECT torc.workflow_json(workflow, (:caller, :enforced, :dialect)::torc.caller)::text
+FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS id) AS allowed
 INNER JOIN torc.workflow AS workflow USING (id);
 
--- name: list_workflows(name, user, description, is_archived, offset, limit, caller, enforced)
+-- name: list_workflows(name, user, description, is_archived, access_group, offset, limit, caller, enforced, dialect)
 -- Workflows that the caller may see, one page. Under access control: one's own, and those of one's groups; a system
 -- administrator sees all. % and _ in a description mean themselves.
 WITH allowed AS MATERIALIZED (
@@ -28,6 +28,15 @@ matching AS NOT MATERIALIZED (
         AND (:user::text IS NULL OR "user" = :user)
         AND (:is_archived::boolean IS NULL OR status.is_archived = :is_archived)
         AND (
+            :access_group::text IS NULL
+            OR EXISTS (
+                SELECT 1
+                FROM torc.workflow_access_group AS shared
+                INNER JOIN torc.access_group AS found ON found.id = shared.group_id
+                WHERE shared.workflow_id = workflow.id AND found.name = :access_group
+            )
+        )
+        AND (
             :description::text IS NULL
             OR description ILIKE '%%' || regexp_replace(:description, '([%%_\\])', '\\\1', 'g') || '%%'
         )
@@ -48,98 +57,147 @@ matching AS NOT MATERIALIZED (
 
 SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text
 UNION ALL
-(SELECT torc.workflow_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
-
--- name: update_workflow(workflow_id, name, user, description, compute_node_expiration_buffer_seconds, compute_node_wait_for_new_jobs_seconds, compute_node_ignore_workflow_completion, compute_node_wait_for_healthy_database_minutes, use_pending_failed, enable_ro_crate, project, metadata, slurm_config, execution_config, caller, enforced)
--- Keeps what is NULL. What is not named here cannot be changed after creation.
-UPDATE torc.workflow AS workflow
-SET
-    name = :name,
-    "user" = :user,
-    description = coalesce(:description, description),
-    compute_node_expiration_buffer_seconds
-    = coalesce(:compute_node_expiration_buffer_seconds, compute_node_expiration_buffer_seconds),
-    compute_node_wait_for_new_jobs_seconds
-    = coalesce(:compute_node_wait_for_new_jobs_seconds, compute_node_wait_for_new_jobs_seconds),
-    compute_node_ignore_workflow_completion
-    = coalesce(:compute_node_ignore_workflow_completion, compute_node_ignore_workflow_completion),
-    compute_node_wait_for_healthy_database_minutes
-    = coalesce(:compute_node_wait_for_healthy_database_minutes, compute_node_wait_for_healthy_database_minutes),
-    use_pending_failed = coalesce(:use_pending_failed, use_pending_failed),
-    enable_ro_crate = coalesce(:enable_ro_crate, enable_ro_crate),
-    project = coalesce(:project, project),
-    metadata = coalesce(:metadata, metadata),
-    slurm_config = coalesce(:slurm_config, slurm_config),
-    execution_config = coalesce(:execution_config, execution_config)
-FROM (
-    SELECT id, (SELECT "user" FROM torc.workflow AS old WHERE old.id = :workflow_id) AS old_user
-    FROM torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS id
-) AS allowed
-WHERE workflow.id = allowed.id AND torc.may_set_user(workflow."user", :user, (:caller, :enforced)::torc.caller)
-RETURNING
-    torc.workflow_json(workflow)::text,
-    torc.audit_owner(workflow, allowed.old_user, (:caller, :enforced)::torc.caller);
-
--- name: delete_workflow(workflow_id, caller, enforced)
-SELECT torc.delete_workflow(:workflow_id, (:caller, :enforced)::torc.caller)::text;
-
--- name: get_workflow_status(workflow_id, caller, enforced)
-SELECT torc.workflow_status_json(torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller))::text;
-
--- name: update_workflow_status(workflow_id, run_id, is_canceled, is_archived, has_detected_need_to_run_completion_script, caller, enforced)
-SELECT torc.update_workflow_status(
-    :workflow_id, :run_id, :is_canceled, coalesce(:is_archived::boolean, false),
-    coalesce(:has_detected_need_to_run_completion_script::boolean, false), (:caller, :enforced)::torc.caller
+(
+    SELECT torc.workflow_json(item, (:caller, :enforced, :dialect)::torc.caller)::text
+    FROM matching
+    ORDER BY {order_by}
+    LIMIT :limit OFFSET :offset
 );
 
--- name: cancel_workflow(workflow_id, caller, enforced)
-SELECT torc.cancel_workflow(:workflow_id, (:caller, :enforced)::torc.caller)::text;
+-- name: update_workflow(workflow_id, body, caller, enforced, dialect)
+SELECT torc.update_workflow(:workflow_id, :body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: initialize_jobs(workflow_id, only_uninitialized, clear_ephemeral_user_data, keep_running, caller, enforced)
+-- name: delete_workflow(workflow_id, caller, enforced, dialect)
+SELECT torc.delete_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: get_workflow_status(workflow_id, caller, enforced, dialect)
+SELECT torc.workflow_summary(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: update_workflow_status(workflow_id, run_id, is_canceled, is_archived, has_detected_need_to_run_completion_script, caller, enforced, dialect)
+SELECT torc.update_workflow_status(
+    :workflow_id, :run_id, :is_canceled, coalesce(:is_archived::boolean, false),
+    coalesce(:has_detected_need_to_run_completion_script::boolean, false), (:caller, :enforced, :dialect)::torc.caller
+);
+
+-- name: archive_workflow(workflow_id, is_archived, caller, enforced, dialect)
+SELECT torc.archive_workflow(:workflow_id, :is_archived, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: get_running_jobs(workflow_id, offset, limit, caller, enforced, dialect)
+-- Jobs that run on a node of the workflow, one page; served by job_workflow_id_status_idx.
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+),
+
+matching AS NOT MATERIALIZED (
+    SELECT
+        job.id AS job_id,
+        job.name AS job_name,
+        node.hostname AS compute_node_name,
+        node.compute_node_type AS scheduler_type,
+        scheduled.scheduler_id::text AS scheduler_job_id
+    FROM torc.job AS job
+    CROSS JOIN LATERAL (
+        SELECT * FROM torc.compute_node WHERE id = job.active_compute_node_id AND workflow_id = job.workflow_id OFFSET 0
+    ) AS node
+    LEFT JOIN LATERAL (
+        SELECT scheduler_id
+        FROM torc.scheduled_compute_node
+        WHERE id = torc.scheduled_node_id(node.scheduler) AND workflow_id = job.workflow_id
+        OFFSET 0
+    ) AS scheduled ON true
+    WHERE job.workflow_id = :workflow_id AND job.status = 'running'
+)
+
+SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
+UNION ALL
+(
+    SELECT json_strip_nulls(row_to_json(matching))::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset
+);
+
+-- name: get_slurm_job_correlations(workflow_id, offset, limit, caller, enforced, dialect)
+-- Which Slurm job has run which job, from the results of the workflow's nodes, one page.
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+),
+
+matching AS NOT MATERIALIZED (
+    SELECT DISTINCT scheduled.scheduler_id::text COLLATE "C" AS slurm_job_id, job.id AS job_id, job.name AS job_name
+    FROM torc.compute_node AS node
+    CROSS JOIN LATERAL (
+        SELECT scheduler_id
+        FROM torc.scheduled_compute_node
+        WHERE id = torc.scheduled_node_id(node.scheduler)
+            AND workflow_id = node.workflow_id
+            AND scheduler_type = 'slurm'
+        OFFSET 0
+    ) AS scheduled
+    CROSS JOIN LATERAL (SELECT job_id FROM torc.result WHERE compute_node_id = node.id OFFSET 0) AS result
+    CROSS JOIN LATERAL (
+        SELECT id, name FROM torc.job WHERE id = result.job_id AND workflow_id = node.workflow_id OFFSET 0
+    ) AS job
+    WHERE node.workflow_id = :workflow_id AND node.compute_node_type = 'slurm'
+)
+
+SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed
+UNION ALL
+(SELECT row_to_json(matching)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
+
+-- name: cancel_workflow(workflow_id, caller, enforced, dialect)
+SELECT torc.cancel_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: initialize_jobs(workflow_id, only_uninitialized, clear_ephemeral_user_data, keep_running, caller, enforced, dialect)
 SELECT torc.initialize_jobs(
     :workflow_id, :only_uninitialized, :clear_ephemeral_user_data, :keep_running,
-    (:caller, :enforced)::torc.caller
+    (:caller, :enforced, :dialect)::torc.caller
 )::text;
 
--- name: process_changed_job_inputs(workflow_id, dry_run, caller, enforced)
-SELECT torc.process_changed_job_inputs(:workflow_id, :dry_run, (:caller, :enforced)::torc.caller)::text;
+-- name: process_changed_job_inputs(workflow_id, dry_run, caller, enforced, dialect)
+SELECT torc.process_changed_job_inputs(:workflow_id, :dry_run, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: reset_job_status(workflow_id, failed_only, caller, enforced)
-SELECT torc.reset_job_status(:workflow_id, :failed_only, (:caller, :enforced)::torc.caller)::text;
+-- name: reset_job_status(workflow_id, failed_only, caller, enforced, dialect)
+SELECT torc.reset_job_status(:workflow_id, :failed_only, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: reset_workflow_status(workflow_id, force, caller, enforced)
-SELECT torc.reset_workflow_status(:workflow_id, :force, (:caller, :enforced)::torc.caller)::text;
+-- name: reset_workflow_status(workflow_id, force, caller, enforced, dialect)
+SELECT torc.reset_workflow_status(:workflow_id, :force, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: claim_next_jobs(workflow_id, limit, caller, enforced)
-SELECT torc.claim_next_jobs(:workflow_id, :limit, (:caller, :enforced)::torc.caller)::text;
+-- name: claim_next_jobs(workflow_id, limit, labels, caller, enforced, dialect)
+SELECT torc.claim_next_jobs(
+    :workflow_id, :limit, (:caller, :enforced, :dialect)::torc.caller, :labels::text[]
+)::text;
 
--- name: claim_jobs_based_on_resources(workflow_id, limit, strict, resources, caller, enforced)
+-- name: claim_jobs_based_on_resources(workflow_id, limit, strict, resources, caller, enforced, dialect)
 SELECT torc.claim_jobs_based_on_resources(
-    :workflow_id, :limit, :strict, :resources::jsonb, (:caller, :enforced)::torc.caller
+    :workflow_id, :limit, :strict, :resources::jsonb, (:caller, :enforced, :dialect)::torc.caller
 )::text;
 
--- name: is_workflow_complete(workflow_id, caller, enforced)
-SELECT torc.is_workflow_complete(:workflow_id, (:caller, :enforced)::torc.caller)::text;
+-- name: is_workflow_complete(workflow_id, caller, enforced, dialect)
+SELECT torc.is_workflow_complete(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: is_workflow_uninitialized(workflow_id, caller, enforced)
+-- name: is_workflow_uninitialized(workflow_id, caller, enforced, dialect)
 SELECT json_build_object('is_uninitialized', NOT EXISTS (
     SELECT 1
     FROM torc.job
     WHERE workflow_id = allowed.workflow_id AND status NOT IN ('uninitialized', 'disabled')
 ))::text
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id) AS allowed;
+FROM (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+) AS allowed;
 
--- name: ready_job_requirements(workflow_id, scheduler_config_id, caller, enforced)
-SELECT torc.ready_job_requirements(:workflow_id, :scheduler_config_id, (:caller, :enforced)::torc.caller)::text;
+-- name: ready_job_requirements(workflow_id, scheduler_config_id, caller, enforced, dialect)
+SELECT torc.ready_job_requirements(
+    :workflow_id, :scheduler_config_id, (:caller, :enforced, :dialect)::torc.caller
+)::text;
 
--- name: list_job_ids(workflow_id, caller, enforced)
+-- name: list_job_ids(workflow_id, caller, enforced, dialect)
 SELECT json_build_object('job_ids', job.ids, 'count', cardinality(job.ids))::text
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id) AS allowed
+FROM (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+) AS allowed
 CROSS JOIN LATERAL (
     SELECT ARRAY(SELECT id FROM torc.job WHERE workflow_id = allowed.workflow_id ORDER BY id) AS ids
 ) AS job;
 
--- name: list_required_existing_files(workflow_id, caller, enforced)
+-- name: list_required_existing_files(workflow_id, caller, enforced, dialect)
 SELECT json_build_object('files', ARRAY(
     SELECT id
     FROM torc.file AS file
@@ -157,9 +215,11 @@ SELECT json_build_object('files', ARRAY(
         )
     ORDER BY id
 ))::text
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id) AS allowed;
+FROM (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+) AS allowed;
 
--- name: list_missing_user_data(workflow_id, caller, enforced)
+-- name: list_missing_user_data(workflow_id, caller, enforced, dialect)
 SELECT json_build_object('user_data', ARRAY(
     SELECT id
     FROM torc.user_data AS user_data
@@ -177,11 +237,13 @@ SELECT json_build_object('user_data', ARRAY(
         )
     ORDER BY id
 ))::text
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id) AS allowed;
+FROM (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+) AS allowed;
 
--- name: list_job_dependencies(workflow_id, offset, limit, caller, enforced)
+-- name: list_job_dependencies(workflow_id, offset, limit, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -201,9 +263,9 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT row_to_json(matching)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: list_job_file_relationships(workflow_id, offset, limit, caller, enforced)
+-- name: list_job_file_relationships(workflow_id, offset, limit, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (
@@ -234,9 +296,9 @@ UNION ALL
     SELECT json_strip_nulls(row_to_json(matching))::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset
 );
 
--- name: list_job_user_data_relationships(workflow_id, offset, limit, caller, enforced)
+-- name: list_job_user_data_relationships(workflow_id, offset, limit, caller, enforced, dialect)
 WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced)::torc.caller) AS workflow_id
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 ),
 
 matching AS NOT MATERIALIZED (

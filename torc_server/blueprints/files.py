@@ -3,13 +3,16 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.bulk import Rows
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
-from torc_server.schemas.files import FileModel, ListFiles, ListFilesResponse
+from torc_server.schemas.exact import ExactTypes
+from torc_server.schemas.files import CreateFilesResponse, FileModel, FilesModel, ListFiles, ListFilesResponse
 
 blueprint = Blueprint("files", __name__)
+exact_file = ExactTypes(FileModel())
 
 
 @blueprint.post("/files")
@@ -23,6 +26,22 @@ def create_file(body):
     the new id.
     """
     return wire.json_value(body | {"id": value(sql.files.create_file, **FileModel.row(body))})
+
+
+@blueprint.post("/bulk_files")
+@wire.takes(FilesModel())
+@wire.answers(CreateFilesResponse, {422: "A value breaks a rule, or two files of the request have the same name."})
+@lane("walks")
+def create_files():
+    """Create up to 100000 files of one workflow.
+
+    All or none are created, in the order of the request and with ascending ids. No two files of a request may have the
+    same name; files that are there already may.
+    """
+    with Rows("files", exact_file, has_unique_names=True) as files:
+        files.read()
+        files.refuse_empty()
+        return wire.spooled_pieces(sql.files.create_files, files, "files", workflow_id=files.first["workflow_id"])
 
 
 @blueprint.get("/files")

@@ -20,7 +20,7 @@ from torc_server.schemas.jobs import (
     ManageStatusChange,
     RetryJob,
 )
-from torc_server.schemas.results import ResultModel
+from torc_server.schemas.results import BatchCompleteJobsRequest, BatchCompleteJobsResponse, ResultModel
 
 blueprint = Blueprint("jobs", __name__)
 exact_job = ExactTypes(JobModel())
@@ -176,6 +176,23 @@ def complete_job(id, status, run_id, body):
     """
     return wire.json_text(
         value(sql.jobs.complete_job, job_id=id, status=status, run_id=run_id, result=json.dumps(body))
+    )
+
+
+@blueprint.post("/workflows/<int64:id>/batch_complete_jobs")
+@wire.body(BatchCompleteJobsRequest)
+@wire.answers(BatchCompleteJobsResponse)
+def batch_complete_jobs(id, body):
+    """Complete many jobs of a workflow in one call.
+
+    The outcome is that of complete_job, called for one entry after the other, but it is stored in one transaction and
+    at a fraction of the cost. An entry that complete_job would refuse is listed under errors with the reason, and the
+    others are stored all the same; only a body that breaks a rule is refused as a whole. An entry that is stored
+    already, with the same value in every field, counts as completed: after a lost answer the same batch may be sent
+    again. So does a stale report, which is stored as the result of its attempt and leaves the job alone.
+    """
+    return wire.json_text(
+        value(sql.jobs.batch_complete_jobs, workflow_id=id, completions=json.dumps(body["completions"]))
     )
 
 

@@ -1,5 +1,7 @@
 """RO-Crate entities of a workflow."""
 
+import json
+
 from flask import Blueprint
 
 from torc_server import wire
@@ -16,8 +18,8 @@ from torc_server.schemas.ro_crate_entities import (
 
 TABLE = "ro_crate_entity"
 ERRORS = {
-    409: "Another entity of the workflow has that entity_id.",
-    422: "A value breaks a rule, or the file is not in the workflow; the message names the field and the rule.",
+    422: "A value breaks a rule, the file is not in the workflow, or another entity of the workflow has that "
+    "entity_id; the message names the field and the rule.",
 }
 
 blueprint = Blueprint("ro_crate_entities", __name__)
@@ -32,8 +34,7 @@ def create_ro_crate_entity(body):
     The answer is what was sent, with the new id. file_id, if given, names a file of the same workflow. initialize_jobs
     adds entities too: always one for the server itself, and with enable_ro_crate one for each file that has st_mtime.
     """
-    entity_id = value(sql.ro_crate_entities.create_ro_crate_entity, **RoCrateEntityModel.row(body))
-    return wire.json_value(body | {"id": entity_id})
+    return wire.json_text(value(sql.ro_crate_entities.create_ro_crate_entity, body=json.dumps(body)))
 
 
 @blueprint.get("/workflows/<int64:id>/ro_crate_entities")
@@ -83,8 +84,7 @@ def update_ro_crate_entity(id, body):
     cannot be changed. The answer is the entity as it is now.
     """
     statement = sql.ro_crate_entities.update_ro_crate_entity
-    row = RoCrateEntityModel.row(body)
-    return wire.json_text(row_json(statement, TABLE, id, **row))
+    return wire.json_text(row_json(statement, TABLE, id, body=json.dumps(body)))
 
 
 @blueprint.delete("/ro_crate_entities/<int64:id>")

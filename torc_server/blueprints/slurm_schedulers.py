@@ -22,11 +22,11 @@ blueprint = Blueprint("slurm_schedulers", __name__)
 def create_slurm_scheduler(body):
     """Create a Slurm scheduler.
 
-    The answer is what was sent, with the new id. Jobs and workflow actions name it by scheduler_id. The server does not
-    check the options and never talks to Slurm itself.
+    The answer is what was sent, with the new id, and serialize_allocations in any case. Jobs and workflow actions name
+    it by scheduler_id. The server does not check the options and never talks to Slurm itself.
     """
     scheduler_id = value(sql.slurm_schedulers.create_slurm_scheduler, **SlurmSchedulerModel.row(body))
-    return wire.json_value(body | {"id": scheduler_id})
+    return wire.json_value({"serialize_allocations": False} | body | {"id": scheduler_id})
 
 
 @blueprint.get("/slurm_schedulers")

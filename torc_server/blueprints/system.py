@@ -5,10 +5,10 @@ import importlib.metadata
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.auth import caller
+from torc_server.dialect import api_version
 from torc_server.lanes import AT_ONCE, lane
 from torc_server.schemas.system import PingResponse, VersionResponse
-
-API_VERSION = "0.12.0"  # of the HTTP contract; clients refuse another major version
 
 blueprint = Blueprint("system", __name__)
 
@@ -31,4 +31,5 @@ def get_version():
 
     Clients compare api_version with the version that they were made for, and refuse another major version.
     """
-    return wire.json_value({"version": importlib.metadata.version("torc_server"), "api_version": API_VERSION})
+    version = importlib.metadata.version("torc_server")
+    return wire.json_value({"version": version, "api_version": api_version(caller().dialect)})

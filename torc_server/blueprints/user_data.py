@@ -5,13 +5,23 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.bulk import Rows
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
-from torc_server.schemas.user_data import ListUserData, ListUserDataResponse, RelatedJobs, UserDataModel
+from torc_server.schemas.exact import ExactTypes
+from torc_server.schemas.user_data import (
+    CreateUserDataListResponse,
+    ListUserData,
+    ListUserDataResponse,
+    RelatedJobs,
+    UserDataListModel,
+    UserDataModel,
+)
 
 blueprint = Blueprint("user_data", __name__)
+exact_user_data = ExactTypes(UserDataModel())
 
 
 @blueprint.post("/user_data")
@@ -27,6 +37,26 @@ def create_user_data(query, body):
     """
     user_data_id = value(sql.user_data.create_user_data, body=json.dumps(body), **query)
     return wire.json_value(body | {"id": user_data_id})
+
+
+@blueprint.post("/bulk_user_data")
+@wire.takes(UserDataListModel())
+@wire.answers(
+    CreateUserDataListResponse, {422: "A value breaks a rule, or two records of the request have the same name."}
+)
+@lane("walks")
+def create_user_data_list():
+    """Create up to 100000 records of user data of one workflow.
+
+    All or none are created, in the order of the request and with ascending ids. No two records of a request may have
+    the same name; records that are there already may. Jobs are related to them by the lists of the jobs.
+    """
+    with Rows("user_data", exact_user_data, has_unique_names=True) as records:
+        records.read()
+        records.refuse_empty()
+        return wire.spooled_pieces(
+            sql.user_data.create_user_data_list, records, "user_data", workflow_id=records.first["workflow_id"]
+        )
 
 
 @blueprint.get("/user_data")

@@ -8,6 +8,7 @@ from torc_server import wire
 from torc_server.errors import ApiError
 from torc_server.repository import sql, value
 from torc_server.schemas import fields
+from torc_server.schemas.common import MessageResponse
 from torc_server.schemas.workflow_actions import (
     ClaimActionRequest,
     ClaimActionResponse,
@@ -30,7 +31,7 @@ def create_workflow_action(id, body):
 
     It counts what happens after its creation; initialize_jobs starts the count anew and includes jobs that are there
     already. The answer is what was stored: required_triggers is computed, executed_at and executed_by are not taken.
-    A job that is deleted leaves job_ids. There is no call that changes or deletes an action.
+    A job that is deleted leaves job_ids.
     """
     if reason := config_error(body["action_type"], body["action_config"]):
         raise ApiError(422, f"Invalid action_config: {reason}", field="action_config")
@@ -66,6 +67,36 @@ def get_pending_actions(id, query):
             trigger_types=query.get("trigger_type"),
         )
     )
+
+
+@blueprint.put("/workflows/<int64:id>/actions/<int64:action_id>")
+@wire.any_body
+@wire.answers(
+    WorkflowActionModel, {422: "The body is no object, has no keys, or makes a configuration that does not fit."}
+)
+def update_workflow_action(id, action_id, body):
+    """Change the configuration of an action.
+
+    The body is an object whose keys replace those of action_config; keys that it does not have stay, and so does
+    everything else of the action, whether it was executed or not. The answer is the action.
+    """
+    if type(body) is not dict:
+        raise ApiError(422, "updates body must be a JSON object")
+    if not body:
+        raise ApiError(422, "updates body has no fields to merge")
+    call = {"workflow_id": id, "action_id": action_id, "updates": json.dumps(body)}
+    merged = json.loads(value(sql.workflow_actions.merge_action_config, **call))
+    if reason := config_error(merged["action_type"], merged["action_config"]):
+        raise ApiError(422, f"Invalid action_config: {reason}", field="action_config")
+    return wire.json_text(value(sql.workflow_actions.update_workflow_action, **call))
+
+
+@blueprint.delete("/workflows/<int64:id>/actions/<int64:action_id>")
+@wire.answers(MessageResponse)
+def delete_workflow_action(id, action_id):
+    """Delete an action, executed or not."""
+    value(sql.workflow_actions.delete_workflow_action, workflow_id=id, action_id=action_id)
+    return wire.json_value({"message": "Workflow action deleted successfully"})
 
 
 @blueprint.post("/workflows/<int64:id>/actions/<int64:action_id>/claim")

@@ -2,19 +2,23 @@
 
 import json
 
-from flask import Blueprint, current_app
+from flask import Blueprint, current_app, request
 
 from torc_server import wire
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
+from torc_server.schemas.tasks import TaskModel
 from torc_server.schemas.workflows import (
+    ArchiveWorkflowRequest,
     ClaimByResources,
     ClaimJobsBasedOnResources,
     ClaimNextJobs,
     ClaimNextJobsResponse,
     ComputeNodesResources,
     GetReadyJobRequirementsResponse,
+    GetRunningJobs,
+    GetSlurmJobCorrelations,
     InitializeJobs,
     InitializeJobsResponse,
     IsCompleteResponse,
@@ -36,8 +40,12 @@ from torc_server.schemas.workflows import (
     ResetJobStatus,
     ResetJobStatusResponse,
     ResetWorkflowStatus,
+    RunningJobsResponse,
+    SlurmJobCorrelationsResponse,
+    WorkflowAndStatusModel,
     WorkflowModel,
     WorkflowStatusModel,
+    WorkflowStatusResponse,
 )
 
 DEFAULT_CLAIM = 10  # jobs, when claim_next_jobs is asked without a number
@@ -98,7 +106,7 @@ def update_workflow(id, body):
     compute_node_min_time_for_new_jobs_seconds, resource_monitor_config and slurm_defaults are fixed at creation and
     ignored here. Where access control is enforced, only the owner and system administrators may change the user.
     """
-    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=id, **WorkflowModel.row(body)))
+    return wire.json_text(value(sql.workflows.update_workflow, workflow_id=id, body=json.dumps(body)))
 
 
 @blueprint.delete("/workflows/<int64:id>")
@@ -122,11 +130,12 @@ def delete_workflow(id):
 
 
 @blueprint.get("/workflows/<int64:id>/status")
-@wire.answers(WorkflowStatusModel)
+@wire.answers(WorkflowStatusResponse)
 def get_workflow_status(id):
-    """Get the run state of a workflow.
+    """Get the run state of a workflow and a summary of its jobs.
 
-    The number of the current run, and whether the workflow is canceled or archived. Its id is the workflow's.
+    The number of the current run; whether the workflow is canceled, archived or complete; how many jobs have each
+    status, how long they took, and what they run on.
     """
     return wire.json_text(value(sql.workflows.get_workflow_status, workflow_id=id))
 
@@ -146,8 +155,43 @@ def update_workflow_status(id, body):
     return wire.json_value({"id": id} | body)
 
 
+@blueprint.post("/workflows/<int64:id>/archive")
+@wire.body(ArchiveWorkflowRequest)
+@wire.answers(WorkflowModel)
+def archive_workflow(id, body):
+    """Put a workflow into the archive, or take it out.
+
+    Archived workflows are listed only where is_archived asks for them, and reset_status refuses them; everything else
+    works as before. An event is stored. May be repeated. The answer is the workflow.
+    """
+    return wire.json_text(value(sql.workflows.archive_workflow, workflow_id=id, is_archived=body["is_archived"]))
+
+
+@blueprint.get("/workflows/<int64:id>/running_jobs")
+@wire.query(GetRunningJobs)
+@wire.answers(RunningJobsResponse)
+def get_running_jobs(id, query):
+    """List the jobs of a workflow that compute nodes run now.
+
+    One page, by id. Jobs whose status was set to running by hand, without a compute node of the workflow, are not in
+    it.
+    """
+    return wire.page(sql.workflows.get_running_jobs, GetRunningJobs, query, workflow_id=id)
+
+
+@blueprint.get("/workflows/<int64:id>/slurm_job_correlations")
+@wire.query(GetSlurmJobCorrelations)
+@wire.answers(SlurmJobCorrelationsResponse)
+def get_slurm_job_correlations(id, query):
+    """List which jobs of a workflow ran in which Slurm jobs.
+
+    One page, by the Slurm job's id as text, then by the job's. From the results of all runs, each pair once.
+    """
+    return wire.page(sql.workflows.get_slurm_job_correlations, GetSlurmJobCorrelations, query, workflow_id=id)
+
+
 @blueprint.put("/workflows/<int64:id>/cancel")
-@wire.answers(WorkflowStatusModel)
+@wire.answers(WorkflowAndStatusModel)
 @lane("walks")
 @audited
 def cancel_workflow(id):
@@ -156,7 +200,7 @@ def cancel_workflow(id):
     From now on claims hand out nothing and the workflow counts as complete; workers see that from is_complete. Pending
     and running jobs become canceled, without results, and those that depend on them follow as after a failure; ready
     and uninitialized jobs keep their status. Its compute nodes are no longer active, and an event is stored. May be
-    repeated. The answer is the run state.
+    repeated. The answer is the workflow.
     """
     return wire.json_text(long_value(sql.workflows.cancel_workflow, workflow_id=id))
 
@@ -164,7 +208,12 @@ def cancel_workflow(id):
 @blueprint.post("/workflows/<int64:id>/initialize_jobs")
 @wire.query(InitializeJobs)
 @wire.answers(
-    InitializeJobsResponse, {422: "Jobs wait for each other in a circle; the message names them and the way out."}
+    InitializeJobsResponse,
+    {
+        409: "With async: a task of the workflow is active that has other parameters; existing_task_id names it.",
+        422: "Jobs wait for each other in a circle; the message names them and the way out.",
+    },
+    accepted=TaskModel,
 )
 @lane("walks")
 def initialize_jobs(id, query):
@@ -185,8 +234,24 @@ def initialize_jobs(id, query):
     results stay, but unfinished jobs have no current result any more; a job that was retried in an earlier run is at
     attempt 1 again. Any body is ignored. Nothing is changed if the
     call is refused.
+
+    With async the answer is 202 and a task, which does the same and survives a restart of the server; what would refuse
+    the call makes the task fail. For up to 2000 jobs the answer waits until the task is done. While a task of the
+    workflow is active, the same call answers that task.
     """
+    if query.pop("async"):
+        return start_initialization(id, {name: query[name] for name in query if name in request.args})
     return wire.json_text(long_value(sql.workflows.initialize_jobs, workflow_id=id, **query))
+
+
+def start_initialization(workflow_id, parameters):
+    """Make the task, or find the active one, and answer it."""
+    call = {"workflow_id": workflow_id, "parameters": json.dumps(parameters)}
+    started = json.loads(value(sql.tasks.start_initialization, **call))
+    if started["is_small"]:
+        return wire.json_text(long_value(sql.tasks.run_task, task_id=started["task"]["id"]), 202)
+    current_app.extensions["tasks"].wake()
+    return wire.json_value(started["task"], 202)
 
 
 @blueprint.post("/workflows/<int64:id>/process_changed_job_inputs")
@@ -223,7 +288,7 @@ def reset_job_status(id, query):
 @blueprint.post("/workflows/<int64:id>/reset_status")
 @wire.query(ResetWorkflowStatus)
 @wire.answers(
-    WorkflowStatusModel,
+    WorkflowAndStatusModel,
     {
         422: "The workflow is archived; or, without force, jobs are pending or running, or scheduled compute nodes "
         "pending or active."
@@ -231,10 +296,12 @@ def reset_job_status(id, query):
 )
 @audited
 def reset_workflow_status(id, query):
-    """Clear the flags of a workflow's run state.
+    """Begin the next run of a workflow.
 
-    It is neither canceled nor in need of its completion script any more; the run and the jobs stay as they are. An
-    archived workflow is refused even with force. An event is stored. The answer is the run state.
+    Its run id is raised by 1, and it is neither canceled nor in need of its completion script any more. Jobs keep their
+    status; those that wait to run and were retried are at attempt 1 again. An archived workflow is refused even with
+    force. An event is stored. The answer is the workflow. For clients of torc 0.22.2, which raise the run id
+    themselves, it stays as it is; for torc CLI 0.23 to 0.28 initialize_jobs raises it.
     """
     return wire.json_text(value(sql.workflows.reset_workflow_status, workflow_id=id, **query))
 
@@ -245,13 +312,15 @@ def reset_workflow_status(id, query):
 def claim_next_jobs(id, query):
     """Claim the next ready jobs, whatever they need.
 
-    Highest priority first, then lowest id. They become pending, and nobody else gets them: start_job is next, or
-    manage_status_change to ready, which gives them back; claims do not expire. An empty list means that nothing is
-    ready, or that the workflow is canceled. Claimed jobs come with their outputs, without scheduler_id, inputs and
-    dependencies. Any body is ignored.
+    Highest priority first, then lowest id. A worker with labels gets only jobs that have labels, all of them among its
+    own; a worker without labels gets only jobs without labels. They become pending, and nobody else gets them:
+    start_job is next, or manage_status_change to ready, which gives them back; claims do not expire. An empty list
+    means that nothing is ready, or that the workflow is canceled. Claimed jobs come with their outputs, without
+    scheduler_id, inputs and dependencies. Any body is ignored.
     """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
-    answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit)
+    labels = query.get("labels", [])
+    answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit, labels=labels)
     return wire.json_text(current_app.extensions["metrics"].count_claim(answer))
 
 
@@ -265,11 +334,12 @@ def claim_next_jobs(id, query):
 def claim_jobs_based_on_resources(id, limit, query, body):
     """Claim ready jobs that fit into a worker's free resources.
 
-    Candidates are the first jobs, by priority and then by id and up to the limit, that fit by themselves and are meant
-    for no scheduler or for the worker's own; if there are none, those of any scheduler, unless strict_scheduler_match
-    is true. They are packed in that order: a job of several nodes takes whole nodes, jobs of one node share what the
-    other nodes have together, and what no longer fits is skipped and not replaced. So the answer can hold fewer jobs
-    than the limit though more are ready; it is empty only if none fits.
+    Candidates are the first jobs up to the limit that fit by themselves, suit the worker's labels as in
+    claim_next_jobs, and are meant for no scheduler or for the worker's own; if there are none, those of any scheduler,
+    unless strict_scheduler_match is true. Their order: priority, then what needs most (GPUs, runtime, memory, CPUs),
+    then id. They are packed in that order: a job of several nodes takes whole nodes, jobs of one node share what the
+    other nodes have together, and what no longer fits is skipped. If that leaves resources unused, further jobs are
+    tried once. So the answer can hold fewer jobs than the limit though more are ready; it is empty only if none fits.
 
     What is claimed becomes pending, as with claim_next_jobs. A canceled workflow hands out nothing and says so in
     reason.

@@ -60,6 +60,24 @@ class ComputeNodeModel(Model):
     )
 
 
+    end_time = fields.String(
+        "When the allocation of the worker ends; free text, an RFC 3339 time by convention. Absent: it does not end.",
+        example="2026-01-01T08:00:00.000Z",
+        allow_none=True,
+    )
+    labels = fields.Labels(
+        "Labels of the worker: the status of the workflow tells which jobs no active node has the labels for. Fixed at "
+        "creation.",
+        example=["gpu"],
+        allow_none=True,
+    )
+    sample_count = fields.Integer("How many samples the next four come from.", example=540, allow_none=True)
+    peak_cpu_percent = fields.Float("Highest use of the CPUs.", unit="percent", example=98.5, allow_none=True)
+    avg_cpu_percent = fields.Float("Average use of the CPUs.", unit="percent", example=61.5, allow_none=True)
+    peak_memory_bytes = fields.Integer("Highest use of memory.", unit="bytes", example=68719476736, allow_none=True)
+    avg_memory_bytes = fields.Integer("Average use of memory.", unit="bytes", example=34359738368, allow_none=True)
+
+
 class SentComputeNode(ComputeNodeModel):
     """A compute node as requests may hold it: memory, such as 256g, stands for memory_gb where that is absent."""
 
@@ -85,11 +103,14 @@ class ListComputeNodes(SortedPage):
 
     columns = (
         "id", "workflow_id", "hostname", "pid", "start_time", "duration_seconds", "is_active", "num_cpus", "memory_gb",
-        "num_gpus", "num_nodes", "time_limit", "scheduler_config_id", "compute_node_type",
+        "num_gpus", "num_nodes", "time_limit", "scheduler_config_id", "compute_node_type", "end_time", "labels",
+        "sample_count", "peak_cpu_percent", "avg_cpu_percent", "peak_memory_bytes", "avg_memory_bytes",
     )  # fmt: skip
 
     workflow_id = fields.QueryInteger("Id of the workflow whose compute nodes are listed.", example=7, required=True)
-    hostname = fields.QueryString("Only those with exactly this host name.", example="node07")
+    hostname = fields.QueryString(
+        "Only those whose host name holds this text, in upper or lower case.", example="node07"
+    )
     is_active = fields.QueryBoolean(
         "Only those that were said to be active, or only those that were said not to be.", example=True
     )

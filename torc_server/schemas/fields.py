@@ -14,11 +14,13 @@ that requests may hold and the server ignores.
 
 import re
 import sys
+from functools import cached_property
 from itertools import chain
 
 from marshmallow import ValidationError, fields, missing
 
 from torc_server.errors import ApiError
+from torc_server.schemas.exact import ExactTypes
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_VALUES = 500_000  # within one free JSON: an empty object takes PostgreSQL 700 bytes until it is stored
@@ -51,6 +53,20 @@ def is_text(value):
 def is_id_list(value):
     """Whether a JSON value is a list of 64-bit integers in which none stands twice."""
     return type(value) is list and all(map(is_int64, value)) and len(set(value)) == len(value)
+
+
+def is_label(text):
+    """Whether a text may be a label."""
+    return text != "" and text.strip() == text and "," not in text
+
+
+def check_labels(labels):
+    """Return the labels. Raises ValidationError for the first that is none."""
+    for label in labels:
+        if not is_label(label):
+            # Without the label: clients retry when an error of a worker's call holds a word such as "network".
+            raise ValidationError("label must be non-empty with no comma and no leading or trailing whitespace")
+    return labels
 
 
 def _is_unicode(text):
@@ -214,12 +230,29 @@ class Object(Documented, fields.Nested):
     def __init__(self, model, description=None, **kwargs):
         super().__init__(description, nested=model, **kwargs)
 
+    @cached_property
+    def exact(self):
+        return ExactTypes(self.schema)
+
     def accepts(self, value):
-        return False  # never on the short way: the inner model has rules of its own
+        return self.exact.fits(value)
+
+    def load_exact(self, value):
+        """Return a value that `accepts` is content with, loaded."""
+        return self.exact.load(value)
 
 
 class Objects(Object):
-    """A list of JSON objects of another model, in answers."""
+    """A list of JSON objects of another model."""
+
+    def __init__(self, model, description=None, **kwargs):
+        super().__init__(model, description, many=True, **kwargs)
+
+    def accepts(self, value):
+        return type(value) is list and all(map(self.exact.fits, value))
+
+    def load_exact(self, value):
+        return [*map(self.exact.load, value)]
 
 
 class Json(Documented, fields.Field):
@@ -236,6 +269,151 @@ class Json(Documented, fields.Field):
         if fault := json_fault(value):
             raise ValidationError(fault)
         return value
+
+
+class TextOrObject(Documented, fields.Field):
+    """A JSON object, or any text in its place, as clients of torc 0.22.2 write and read it: see dialect.py.
+
+    model: the schema of the object. In the contract it is any JSON value: generators make nothing useful of a union.
+    """
+
+    def __init__(self, description=None, *, model=None, **kwargs):
+        super().__init__(description, **kwargs)
+        self.model = model() if model else None
+
+    def accepts(self, value):
+        return is_text(value) or type(value) is dict and not self.model and json_fault(value) is None
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if is_text(value):
+            return value
+        if type(value) is not dict:
+            raise ValidationError("must be a JSON object, or a string without NUL characters and unpaired surrogates")
+        if fault := json_fault(value):
+            raise ValidationError(fault)
+        return self.model.load(value) if self.model else value
+
+
+class JsonObject(Documented, fields.Field):
+    """A JSON object with any keys."""
+
+    openapi = {"type": "object"}
+
+    def accepts(self, value):
+        return type(value) is dict and json_fault(value) is None
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if type(value) is not dict:
+            raise ValidationError("must be a JSON object")
+        if fault := json_fault(value):
+            raise ValidationError(fault)
+        return value
+
+
+class Environment(Documented, fields.Field):
+    """Environment variables: an object of strings. owner, as in "workflow env key", is for the message."""
+
+    openapi = {"type": "object"}
+
+    def __init__(self, description=None, *, owner, **kwargs):
+        super().__init__(description, **kwargs)
+        self.owner = owner
+
+    def accepts(self, value):
+        return type(value) is dict and all(map(is_text, value.values())) and not any(map(self._is_wrong, value))
+
+    def _is_wrong(self, key):
+        return not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", key)
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if type(value) is not dict or not all(map(is_text, value.values())):
+            raise ValidationError("must be a JSON object of strings without NUL characters and unpaired surrogates")
+        for key in filter(self._is_wrong, value):
+            raise ValidationError(f"Invalid {self.owner} env key {key!r}; expected [A-Za-z_][A-Za-z0-9_]*")
+        return value
+
+
+class Names(Documented, fields.Field):
+    """A list of strings, each at most once. entry, as in "access_groups contains", is for the message."""
+
+    openapi = {"type": "array", "items": String.openapi}
+
+    def accepts(self, value):
+        return type(value) is list and all(map(is_text, value)) and len(set(value)) == len(value)
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if type(value) is not list or not all(map(is_text, value)):
+            raise ValidationError("must be a list of strings without NUL characters and unpaired surrogates")
+        for place, name in enumerate(value):
+            if name in value[:place]:
+                raise ValidationError(f"{attr} contains duplicate entry {name!r}")
+        return value
+
+
+class Labels(Documented, fields.Field):
+    """A list of labels. Each is checked; their order and repeats mean nothing."""
+
+    openapi = {"type": "array", "items": String.openapi}
+
+    def accepts(self, value):
+        return type(value) is list and all(map(is_text, value)) and all(map(is_label, value))
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if type(value) is not list or not all(map(is_text, value)):
+            raise ValidationError("must be a list of strings without NUL characters and unpaired surrogates")
+        return check_labels(value)
+
+
+class QueryLabels(Documented, fields.Field):
+    """Labels with commas between them, as a list; nothing between two commas is no label."""
+
+    openapi = String.openapi
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not is_text(value):
+            raise ValidationError("must be text without NUL characters")
+        try:
+            return check_labels([label for label in value.split(",") if label])
+        except ValidationError as error:
+            raise ApiError(422, f"Query parameter {attr}: {error.messages[0]}", field=attr) from error
+
+
+class Word(Documented, fields.String):
+    """One of some words."""
+
+    def __init__(self, description=None, *, words, **kwargs):
+        super().__init__(description, **kwargs)
+        self.words = words
+        self.openapi = String.openapi | {"enum": list(words)}
+
+    def accepts(self, value):
+        return type(value) is str and value in self.words
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not self.accepts(value):
+            raise ValidationError(f"must be one of {', '.join(self.words)}")
+        return value
+
+
+class ObjectsByName(Documented, fields.Field):
+    """A JSON object whose values are JSON objects of another model, the first argument."""
+
+    openapi = {"type": "object"}
+
+    def __init__(self, model, description=None, **kwargs):
+        super().__init__(description, **kwargs)
+        self.model = model()
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if type(value) is not dict:
+            raise ValidationError("must be a JSON object")
+        found = {}
+        for key, item in value.items():
+            try:
+                found[key] = self.model.load(item)
+            except ValidationError as error:
+                raise ValidationError({key: error.messages}) from error
+        return found
 
 
 class QueryInteger(Documented, fields.Integer):

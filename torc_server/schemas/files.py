@@ -1,7 +1,7 @@
 """Files: what jobs consume and produce, by name and path. The server never looks at the disk."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import PageAnswer, SortedPage, WorkflowPart
+from torc_server.schemas.common import Answer, Model, PageAnswer, SortedPage, WorkflowPart
 
 
 class FileModel(WorkflowPart):
@@ -22,6 +22,18 @@ class FileModel(WorkflowPart):
     )
 
 
+class FilesModel(Model):
+    """Files to be created together."""
+
+    files = fields.Objects(FileModel, "1 to 100000 files of one workflow, each with another name.", required=True)
+
+
+class CreateFilesResponse(Answer):
+    """The files that were created."""
+
+    files = fields.Objects(FileModel, "The files in the order of the request, each with its id.", allow_none=True)
+
+
 class ListFiles(SortedPage):
     """Filters of list_files."""
 
@@ -31,7 +43,9 @@ class ListFiles(SortedPage):
     workflow_id = fields.QueryInteger("Id of the workflow whose files are listed.", example=7, required=True)
     produced_by_job_id = fields.QueryInteger("Only output files of this job.", example=12)
     name = fields.QueryString("Only those with exactly this name.", example="part_1")
-    path = fields.QueryString("Only those with exactly this path.", example="/data/part_1.csv")
+    path = fields.QueryString(
+        "Only those whose path holds this text, in upper or lower case.", example="/data/part_1.csv"
+    )
     is_output = fields.QueryBoolean("true: only files that some job writes; false filters nothing.", example=True)
 
 

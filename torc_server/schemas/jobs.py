@@ -87,6 +87,34 @@ class JobModel(WorkflowPart):
         "Jobs with a higher one are claimed first.", example=10, minimum=0, default=0, allow_none=True
     )
     schedule_compute_nodes = fields.Object(ComputeNodeSchedule, "Echoed by a create, never stored.", allow_none=True)
+    env = fields.Environment(
+        "Environment variables of the job. A create puts them on top of those of the workflow; read back are both "
+        "together, which an update may repeat and not change.",
+        owner="job",
+        example={"OMP_NUM_THREADS": "4"},
+        allow_none=True,
+    )
+    labels = fields.Labels(
+        "Only workers that have all of these labels claim the job. They may change at any time; an empty list clears "
+        "them.",
+        example=["gpu"],
+        allow_none=True,
+    )
+    origin = fields.String(
+        "How the job came to be or to run again: retry or spawn; absent: it was declared. Given by the server.",
+        example="retry",
+        dump_only=True,
+        allow_none=True,
+    )
+    start_time = fields.String(
+        "When the present execution started: UTC, ISO 8601. Given by the server.",
+        example="2026-01-31T08:00:00.000000+00:00",
+        dump_only=True,
+        allow_none=True,
+    )
+    compute_node_id = fields.Integer(
+        "Id of the compute node that runs the job. Given by the server.", example=3, dump_only=True, allow_none=True
+    )
 
 
 class JobsModel(Model):
@@ -107,7 +135,7 @@ class ListJobs(SortedPage):
     columns = (
         "id", "workflow_id", "name", "command", "cancel_on_blocking_job_failure", "supports_termination",
         "resource_requirements_id", "invocation_script", "status", "scheduler_id", "failure_handler_id", "attempt_id",
-        "priority",
+        "priority", "env", "labels", "origin",
     )  # fmt: skip
     page_after = "upstream_job_id"
 
@@ -119,7 +147,17 @@ class ListJobs(SortedPage):
         "Whether the jobs come with their relation lists.", example=True, load_default=False
     )
     active_compute_node_id = fields.QueryInteger(
-        "Only jobs that this compute node has started and nobody has completed or reset since.", example=3
+        "Only jobs that this compute node has started and nobody has completed, retried or reset since.", example=3
+    )
+    origin_is_set = fields.QueryBoolean(
+        "true: only jobs that were retried or spawned; false: only the others; absent: both.", example=True
+    )
+    name = fields.QueryString("Only jobs whose name holds this text, in upper or lower case.", example="train")
+    command = fields.QueryString("Only jobs whose command holds this text, in upper or lower case.", example="python")
+    labels = fields.QueryString(
+        "Labels of a worker, with commas between them: only jobs that it may claim, so only jobs with labels. Empty: "
+        "only jobs without labels.",
+        example="gpu,large",
     )
 
 

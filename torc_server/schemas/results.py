@@ -3,7 +3,7 @@
 from marshmallow import ValidationError, validates_schema
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, PageAnswer, SortedPage
+from torc_server.schemas.common import Answer, Model, PageAnswer, SortedPage
 
 
 class ResultModel(Model):
@@ -57,6 +57,7 @@ class ResultModel(Model):
     stderr = fields.String(
         "Standard error of the command, where a client has sent it.", example="warning: slow disk\n", allow_none=True
     )
+    job_name = fields.String("Name of the job. Given by the server.", example="train", dump_only=True, allow_none=True)
 
 
 class NewResult(ResultModel):
@@ -76,6 +77,47 @@ class NewResult(ResultModel):
         missing = [name for name in self.filled_in if name not in data]
         if missing and data.get("exit_code") is None:
             raise ValidationError("Missing data for required field.", missing[0])
+
+
+class JobCompletionEntry(Model):
+    """One completion of a batch: what complete_job takes in its path and its body."""
+
+    job_id = fields.Integer("Id of the job.", example=12, required=True)
+    status = fields.JobStatus(
+        "The status that the job is to get: completed, failed, canceled, terminated or pending_failed.",
+        example="completed",
+        required=True,
+    )
+    run_id = fields.Integer("The current run of the workflow.", example=1, required=True)
+    result = fields.Object(ResultModel, "How the attempt ended; of the same job, status and run.", required=True)
+
+
+class BatchCompleteJobsRequest(Model):
+    """Jobs that have ended."""
+
+    completions = fields.Objects(
+        JobCompletionEntry, "The completions, of jobs of one workflow, in the order in which they count.", required=True
+    )
+
+
+class JobCompletionError(Answer):
+    """A completion of a batch that was refused."""
+
+    job_id = fields.Integer("Id of the job, as the request named it.", example=13, required=True)
+    message = fields.String(
+        "Why the completion was refused.", example="Job 13 is already complete with status failed", required=True
+    )
+
+
+class BatchCompleteJobsResponse(Answer):
+    """What became of each completion of a batch."""
+
+    completed = fields.ListOfIntegers(
+        "Ids of the jobs whose completion is stored now, in the order of the request.", example=[12], required=True
+    )
+    errors = fields.Objects(
+        JobCompletionError, "The completions that were refused, in the order of the request.", required=True
+    )
 
 
 class ListResults(SortedPage):

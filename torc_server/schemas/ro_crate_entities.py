@@ -13,17 +13,21 @@ class RoCrateEntityModel(WorkflowPart):
     )
     entity_id = fields.String("Its JSON-LD @id, unique in the workflow.", example="data/in.csv", required=True)
     entity_type = fields.String("Its JSON-LD @type.", example="File", required=True)
-    metadata = fields.String(
-        "Its JSON-LD as text; the server does not look into it.",
-        example='{"@id": "data/in.csv", "@type": "File", "name": "in.csv"}',
+    metadata = fields.TextOrObject(
+        "Its JSON-LD: an object, or its text. Answers hold one of them, as with the configurations of workflows.",
+        example={"@id": "data/in.csv", "@type": "File", "name": "in.csv"},
         required=True,
     )
 
 
 class ListRoCrateEntities(SortedPage):
-    """Order of list_ro_crate_entities."""
+    """Filters and order of list_ro_crate_entities."""
 
     columns = ("id", "workflow_id", "file_id", "entity_id", "entity_type", "metadata")
+    page_after = ""
+
+    file_id = fields.QueryInteger("Only entities of this file.", example=3)
+    entity_id = fields.QueryString("Only the entity with this @id.", example="data/in.csv")
 
 
 class ListRoCrateEntitiesResponse(PageAnswer):

@@ -19,6 +19,9 @@ class SlurmSchedulerModel(WorkflowPart):
     tmp = fields.String("Local disk space of each node.", example="1T", allow_none=True)
     walltime = fields.String("Longest time of one allocation.", example="04:00:00", required=True)
     extra = fields.String("More options of sbatch, word for word.", example="--reservation=spring", allow_none=True)
+    serialize_allocations = fields.Boolean(
+        "Whether clients ask for one allocation after the other.", example=True, default=False, allow_none=True
+    )
 
 
 class ListSlurmSchedulers(SortedPage):
@@ -26,7 +29,7 @@ class ListSlurmSchedulers(SortedPage):
 
     columns = (
         "id", "workflow_id", "name", "account", "gres", "mem", "nodes", "ntasks_per_node", "partition", "qos", "tmp",
-        "walltime", "extra",
+        "walltime", "extra", "serialize_allocations",
     )  # fmt: skip
 
     workflow_id = fields.QueryInteger("Id of the workflow whose schedulers are listed.", example=7, required=True)

@@ -15,8 +15,9 @@ class VersionResponse(Answer):
 
     version = fields.String("Version of the server.", example="0.1.0", required=True)
     api_version = fields.String(
-        "Version of this interface, major.minor.patch; another major version is incompatible.",
-        example="0.12.0",
+        "Version of this interface, major.minor.patch; another major version is incompatible. Clients of torc 0.22.2 "
+        "to 0.28 are told 0.12.0.",
+        example="0.23.0",
         required=True,
     )
     git_hash = fields.String("Not given by this server.", example="1a2b3c4", allow_none=True)

@@ -1,7 +1,7 @@
 """User data: JSON values that jobs consume and produce."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import PageAnswer, Query, SortedPage, WorkflowPart
+from torc_server.schemas.common import Answer, Model, PageAnswer, Query, SortedPage, WorkflowPart
 
 
 class UserDataModel(WorkflowPart):
@@ -20,6 +20,22 @@ class UserDataModel(WorkflowPart):
         "Any JSON value, at most 128 levels deep; false, 0, an empty text, object or list are values too. Absent or "
         "null: there is none yet.",
         example={"threshold": 0.75},
+    )
+
+
+class UserDataListModel(Model):
+    """User data to be created together."""
+
+    user_data = fields.Objects(
+        UserDataModel, "1 to 100000 records of one workflow, each with another name.", required=True
+    )
+
+
+class CreateUserDataListResponse(Answer):
+    """The user data that was created."""
+
+    user_data = fields.Objects(
+        UserDataModel, "The records in the order of the request, each with its id.", allow_none=True
     )
 
 

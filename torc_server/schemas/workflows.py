@@ -1,14 +1,17 @@
 """Workflows, their run state, claims, and the lists below a workflow."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import MAX_LIMIT, Answer, Model, PageAnswer, Query, SortedPage
+from torc_server.schemas.common import MAX_LIMIT, Answer, Model, Page, PageAnswer, Query, SortedPage
 from torc_server.schemas.jobs import JobModel
+from torc_server.schemas.workflow_settings import DynamicJobsConfig, ExecutionConfig, ResourceMonitorConfig
 
 
 class WorkflowModel(Model):
     """A workflow: a set of jobs that run together, and how workers are to treat them.
 
     The compute_node fields and the configurations are for clients and workers: the server keeps them as they are.
+    Requests may hold the configurations as JSON objects or as text. In answers, torc 0.22.2 and its successors before
+    API 0.18 get text, later ones get objects, and other programs get the form in which they were written.
     """
 
     id = fields.RowId(example=7)
@@ -60,14 +63,15 @@ class WorkflowModel(Model):
         default=300,
         allow_none=True,
     )
-    resource_monitor_config = fields.String(
-        "How workers watch the use of CPUs and memory: the text of a JSON object. Fixed at creation.",
-        example='{"enabled": true}',
+    resource_monitor_config = fields.TextOrObject(
+        "How workers watch the use of CPUs and memory: a ResourceMonitorConfig, or its text. Fixed at creation.",
+        model=ResourceMonitorConfig,
+        example={"enabled": True},
         allow_none=True,
     )
-    slurm_defaults = fields.String(
-        "Options of sbatch for all Slurm schedulers of the workflow: the text of a JSON object. Fixed at creation.",
-        example='{"account": "research"}',
+    slurm_defaults = fields.TextOrObject(
+        "Options of sbatch for all Slurm schedulers of the workflow: an object, or its text. Fixed at creation.",
+        example={"account": "research"},
         allow_none=True,
     )
     use_pending_failed = fields.Boolean(
@@ -81,15 +85,63 @@ class WorkflowModel(Model):
         allow_none=True,
     )
     project = fields.String("Project that the workflow belongs to.", example="climate", allow_none=True)
-    metadata = fields.String(
-        "Whatever else is to be kept, by convention the text of JSON.", example='{"ticket": 41}', allow_none=True
+    metadata = fields.TextOrObject(
+        "Whatever else is to be kept: an object, or text.", example={"ticket": 41}, allow_none=True
     )
     slurm_config = fields.String(
         "How workers use Slurm: the text of a JSON object.", example='{"use_srun": true}', allow_none=True
     )
-    execution_config = fields.String(
-        "How workers run and end jobs: the text of a JSON object.", example='{"mode": "direct"}', allow_none=True
+    execution_config = fields.TextOrObject(
+        "How workers run and end jobs: an ExecutionConfig, or text that holds one.",
+        model=ExecutionConfig,
+        example={"mode": "direct"},
+        allow_none=True,
     )
+    env = fields.Environment(
+        "Environment variables of all jobs of the workflow; a job's own come on top. Fixed at creation.",
+        owner="workflow",
+        example={"OMP_NUM_THREADS": "4"},
+        allow_none=True,
+    )
+    dynamic_jobs = fields.Object(
+        DynamicJobsConfig, "Limits of jobs that add jobs. Fixed at creation.", allow_none=True
+    )
+    submission_directory = fields.String(
+        "The directory from which the workflow was submitted. Fixed at creation.",
+        example="/home/alice/training",
+        allow_none=True,
+    )
+    access_groups = fields.Names(
+        "Names of the access groups that the workflow is shared with. A create shares it; later there are operations "
+        "for that.",
+        example=["research"],
+        allow_none=True,
+    )
+    run_id = fields.Integer(
+        "Number of the current run; given by the server.", example=1, dump_only=True, allow_none=True
+    )
+    is_canceled = fields.Boolean(
+        "Whether the workflow is canceled; given by the server.", example=False, dump_only=True, allow_none=True
+    )
+    is_archived = fields.Boolean(
+        "Whether the workflow is archived; given by the server.", example=False, dump_only=True, allow_none=True
+    )
+
+
+class JobStatusCounts(Answer):
+    """How many jobs of a workflow have each status."""
+
+    uninitialized = fields.Integer("Not yet initialized.", example=0, required=True)
+    blocked = fields.Integer("Waiting for other jobs.", example=3, required=True)
+    ready = fields.Integer("To be claimed.", example=2, required=True)
+    pending = fields.Integer("Claimed.", example=0, required=True)
+    running = fields.Integer("Started.", example=1, required=True)
+    completed = fields.Integer("Succeeded.", example=6, required=True)
+    failed = fields.Integer("Failed.", example=0, required=True)
+    canceled = fields.Integer("Canceled.", example=0, required=True)
+    terminated = fields.Integer("Terminated.", example=0, required=True)
+    disabled = fields.Integer("Never to run.", example=0, required=True)
+    pending_failed = fields.Integer("Failed, and to be decided about.", example=0, required=True)
 
 
 class WorkflowStatusModel(Model):
@@ -120,6 +172,67 @@ class WorkflowStatusModel(Model):
     )
 
 
+class WorkflowAndStatusModel(WorkflowModel):
+    """A workflow after a change of its run state."""
+
+    has_detected_need_to_run_completion_script = fields.Boolean(
+        "Set by clients, passed on by is_complete as needs_to_run_completion_script.",
+        example=False,
+        dump_only=True,
+        allow_none=True,
+    )
+
+
+class WorkflowStatusResponse(Answer):
+    """How a workflow is doing: its run state, its jobs, and what it runs on."""
+
+    id = fields.Integer("Id of the workflow.", example=7, required=True)
+    workflow_id = fields.Integer("The same id.", example=7, required=True)
+    workflow_name = fields.String("Name of the workflow.", example="training", required=True)
+    workflow_user = fields.String("Owner of the workflow.", example="alice", required=True)
+    run_id = fields.Integer("Number of the current run.", example=1, required=True)
+    is_canceled = fields.Boolean("Whether the workflow is canceled.", example=False, required=True)
+    is_archived = fields.Boolean("Whether the workflow is archived.", example=False, required=True)
+    is_complete = fields.Boolean("Whether the workflow is complete, as is_complete says.", example=False, required=True)
+    has_detected_need_to_run_completion_script = fields.Boolean("Set by clients.", example=False, required=True)
+    total_jobs = fields.Integer("How many jobs the workflow has.", example=12, required=True)
+    jobs_by_status = fields.Object(JobStatusCounts, "How many jobs have each status.", required=True)
+    total_exec_time_minutes = fields.Float(
+        "How long the current results took together.", unit="minutes", example=81.5, required=True
+    )
+    walltime_seconds = fields.Float(
+        "From the start of the first current result to the end of the last; absent: there is none.",
+        unit="seconds",
+        example=640.5,
+        allow_none=True,
+    )
+    active_compute_nodes = fields.Integer("How many compute nodes are active.", example=2, required=True)
+    pending_scheduled_nodes = fields.Integer("How many scheduled compute nodes are pending.", example=1, required=True)
+    active_scheduled_nodes = fields.Integer("How many scheduled compute nodes are active.", example=1, required=True)
+    max_allocation_remaining_seconds = fields.Integer(
+        "How much time the active compute node has that ends last; absent: none says when it ends.",
+        unit="seconds",
+        example=3600,
+        allow_none=True,
+    )
+    runtime_blocked_ready_jobs = fields.Integer(
+        "How many ready jobs without labels need more time than every active compute node without labels has left.",
+        example=0,
+        required=True,
+    )
+    longest_ready_runtime_seconds = fields.Integer(
+        "The longest runtime of a ready job without labels; absent if the time of compute nodes is not limited.",
+        unit="seconds",
+        example=7200,
+        allow_none=True,
+    )
+    unserved_ready_labels = fields.JsonObject(
+        "Ready jobs by their labels, joined by commas, where no active compute node has all of these; absent: none.",
+        example={"gpu,large": 3},
+        allow_none=True,
+    )
+
+
 class ListWorkflows(SortedPage):
     """Filters of list_workflows. description matches a part, without regard to case."""
 
@@ -129,6 +242,7 @@ class ListWorkflows(SortedPage):
         "compute_node_wait_for_healthy_database_minutes", "compute_node_min_time_for_new_jobs_seconds",
         "resource_monitor_config", "slurm_defaults", "use_pending_failed", "enable_ro_crate", "project", "metadata",
         "status_id", "run_id", "is_archived", "is_canceled", "has_detected_need_to_run_completion_script",
+        "env", "submission_directory",
     )  # fmt: skip
 
     name = fields.QueryString("Only workflows with exactly this name.", example="training")
@@ -139,6 +253,7 @@ class ListWorkflows(SortedPage):
     is_archived = fields.QueryBoolean(
         "true: only archived workflows; false: only the others; absent: both.", example=False
     )
+    access_group = fields.QueryString("Only workflows that are shared with the group of this name.", example="research")
 
 
 class ListWorkflowsResponse(PageAnswer):
@@ -167,6 +282,9 @@ class InitializeJobs(Query):
         "active compute node.",
         example=True,
         load_default=False,
+    )
+    vars()["async"] = fields.QueryBoolean(  # a keyword of Python
+        "Whether to answer at once with a task, and do the work after that.", example=True, load_default=False
     )
 
 
@@ -253,6 +371,60 @@ class IsUninitializedResponse(Answer):
     is_uninitialized = fields.Boolean("Whether every job is uninitialized or disabled.", example=False, required=True)
 
 
+class ArchiveWorkflowRequest(Model):
+    """Whether a workflow is to be in the archive."""
+
+    is_archived = fields.Boolean("true: into the archive; false: out of it.", example=True, required=True)
+
+
+class GetRunningJobs(Page):
+    """Order of get_running_jobs."""
+
+    default_column = "job_id"
+    ties = ("job_id",)
+    page_after = "id"
+
+
+class RunningJobModel(Answer):
+    """A job that a compute node runs now."""
+
+    job_id = fields.Integer("Id of the job.", example=12, required=True)
+    job_name = fields.String("Its name.", example="train", required=True)
+    compute_node_name = fields.String("Host name of the compute node.", example="node07", required=True)
+    scheduler_type = fields.String("Type of the compute node.", example="slurm", required=True)
+    scheduler_job_id = fields.String(
+        "What the scheduler calls the allocation of the node; absent: it has none.", example="4711", allow_none=True
+    )
+
+
+class RunningJobsResponse(PageAnswer):
+    """A page of running jobs."""
+
+    items = fields.Objects(RunningJobModel, "The running jobs of this page.", required=True)
+
+
+class GetSlurmJobCorrelations(Page):
+    """Order of get_slurm_job_correlations."""
+
+    default_column = "slurm_job_id"
+    ties = ("job_id",)
+    page_after = "id"
+
+
+class SlurmJobCorrelationModel(Answer):
+    """A job and a Slurm job in which it ran."""
+
+    slurm_job_id = fields.String("Slurm's id of the allocation.", example="4711", required=True)
+    job_id = fields.Integer("Id of the job.", example=12, required=True)
+    job_name = fields.String("Its name.", example="train", required=True)
+
+
+class SlurmJobCorrelationsResponse(PageAnswer):
+    """A page of Slurm jobs and what ran in them."""
+
+    items = fields.Objects(SlurmJobCorrelationModel, "The pairs of this page.", required=True)
+
+
 class ReadyJobRequirements(Query):
     """scheduler_config_id: only jobs that a worker of that scheduler may claim."""
 
@@ -280,6 +452,9 @@ class ClaimNextJobs(Query):
     limit = fields.QueryInteger("How many jobs to claim at most.", example=5, default=10, minimum=0, maximum=MAX_LIMIT)
     num_jobs = fields.QueryInteger(
         "Another name for limit, which wins if both are given.", example=5, minimum=0, maximum=MAX_LIMIT
+    )
+    labels = fields.QueryLabels(
+        "The worker's labels, with commas between them. Empty or absent: only jobs without labels.", example="gpu,large"
     )
 
 
@@ -321,6 +496,9 @@ class ComputeNodesResources(Model):
     )
     scheduler_config_id = fields.Integer(
         "Id of the scheduler that started the worker; absent: none did.", example=4, allow_none=True
+    )
+    labels = fields.Labels(
+        "The worker's labels. None, or absent: only jobs without labels.", example=["gpu"], allow_none=True
     )
 
 
