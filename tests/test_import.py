@@ -119,9 +119,13 @@ def assert_equal_lists(source, target):
 
 def assert_equal_workflow(source, target, row):
     found = target.client.get(f"/workflows/{row['id']}").json
-    same = ("name", "user", "description", "project", "metadata", "slurm_config", "execution_config", "slurm_defaults",
+    same = ("name", "user", "description", "project", "slurm_config", "submission_directory",
             "compute_node_wait_for_new_jobs_seconds", "compute_node_expiration_buffer_seconds")  # fmt: skip
-    assert {name: found.get(name) for name in same} == {name: row[name] for name in same}
+    assert {name: found.get(name) for name in same} == {name: row.get(name) for name in same}
+    settings = ("metadata", "execution_config", "slurm_defaults")  # objects for the clients that wrote objects
+    read = json.loads if "run_id" in row else str
+    assert {name: found.get(name) for name in settings} == {name: row[name] and read(row[name]) for name in settings}
+    assert found.get("env") == loaded(row.get("env"))
     assert datetime.fromisoformat(found["timestamp"]) == datetime.fromisoformat(row["timestamp"])
     table = "workflow_status" if "status_id" in row else "workflow"
     [status] = rows_of(source, table, id=row.get("status_id", row["id"]))
@@ -129,6 +133,11 @@ def assert_equal_workflow(source, target, row):
     assert (found["run_id"], found["is_canceled"], found["is_archived"]) == (
         status["run_id"], bool(status["is_canceled"]), bool(status["is_archived"])
     )  # fmt: skip
+
+
+def loaded(text):
+    """The value of a JSON text, None for an empty one."""
+    return json.loads(text or "null") or None
 
 
 def as_job(source, row):
@@ -141,6 +150,8 @@ def as_job(source, row):
         "status": ({} if source in REAL else MOVED).get(row["id"], JOB_STATUSES[row["status"]])
     }
     return {name: row[name] for name in same} | status | {
+        "env": loaded(row.get("env")),
+        "labels": loaded(row.get("labels")),
         "cancel_on_blocking_job_failure": bool(row["cancel_on_blocking_job_failure"]),
         "supports_termination": bool(row["supports_termination"]),
         "depends_on_job_ids": ids("job_depends_on", "depends_on_job_id"),
@@ -152,14 +163,19 @@ def as_job(source, row):
 
 
 def as_node(source, row):
-    later = ("sample_count", "peak_cpu_percent", "avg_cpu_percent", "peak_memory_bytes", "avg_memory_bytes", "end_time",
-             "labels")  # fmt: skip
-    scheduler = json.loads(row["scheduler"] or "null")
-    return shown(row, *later, is_active=bool(row["is_active"]), scheduler=scheduler)
+    return shown(
+        row, is_active=bool(row["is_active"]), scheduler=loaded(row["scheduler"]), labels=loaded(row.get("labels"))
+    )
+
+
+def as_entity(source, row):
+    """Metadata is an object for the clients that wrote it so."""
+    [workflow] = rows_of(source, "workflow", id=row["workflow_id"])
+    return shown(row) | ({"metadata": json.loads(row["metadata"])} if "run_id" in workflow else {})
 
 
 def plain(source, row):
-    return shown(row, "serialize_allocations", "memory_bytes", "runtime_s")
+    return shown(row, "memory_bytes", "runtime_s")
 
 
 LISTS = (
@@ -176,14 +192,15 @@ LISTS = (
     ("/workflows/{}/failure_handlers", "failure_handler", plain),
     ("/slurm_stats", "slurm_stats", plain),
     ("/events", "event", lambda source, row: row | {"data": json.loads(row["data"])}),
-    ("/workflows/{}/ro_crate_entities", "ro_crate_entity", plain),
+    ("/workflows/{}/ro_crate_entities", "ro_crate_entity", as_entity),
 )  # fmt: skip
 
 
 def assert_equal_results(source, target, number):
     newest = {row["result_id"] for row in rows(source, "SELECT result_id FROM workflow_result")}
+    names = {row["id"]: row["name"] for row in rows(source, "SELECT id, name FROM job")}
     expected = [
-        shown(row, status=JOB_STATUSES[row["status"]])
+        shown(row, status=JOB_STATUSES[row["status"]], job_name=names[row["job_id"]])
         for row in rows(source, "SELECT * FROM result WHERE workflow_id = ? ORDER BY id", number)
     ]
     assert target.items("/results", workflow_id=number, all_runs=True) == expected

@@ -55,8 +55,8 @@ def other(client, database):
 def test_create_answers_what_was_sent_with_its_id_and_get_shows_attempt_1(workflow, store):
     job = workflow.job()
     created = store(job, more="ignored", id=0)
-    assert created == workflow.result(job) | {"id": created["id"]}
-    assert workflow.client.get(f"/results/{created['id']}").json == created | {"attempt_id": 1, "job_name": "j"}
+    assert created == workflow.result(job) | {"id": created["id"], "job_name": "j"}
+    assert workflow.client.get(f"/results/{created['id']}").json == created | {"attempt_id": 1}
 
 
 def test_every_field_is_stored(workflow, store):
@@ -162,7 +162,7 @@ def test_the_short_form_is_filled_in_from_the_job_the_workflow_and_the_clock(wor
     workflow.database.execute("UPDATE torc.job SET attempt_id = 2 WHERE id = %s", [job])
     created = store_short(job)
     assert created == PAGE | {
-        "id": created["id"], "workflow_id": workflow.id, "job_id": job, "return_code": 0, "status": "completed",
+        "id": created["id"], "workflow_id": workflow.id, "job_id": job, "job_name": "j", "return_code": 0, "status": "completed",
         "run_id": 4, "attempt_id": 2, "exec_time_minutes": 0, "compute_node_id": node,
         "completion_time": created["completion_time"],
     }  # fmt: skip

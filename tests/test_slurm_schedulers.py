@@ -68,7 +68,8 @@ def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_the_list_sorts_by_every_column(store, listed, column):
-    changed = {name: "" if isinstance(value, str) else -1 for name, value in EVERYTHING.items()}
+    smallest = {str: "", bool: False, int: -1}
+    changed = {name: smallest[type(value)] for name, value in EVERYTHING.items()}
     ids = [store(**EVERYTHING)["id"], store(**changed)["id"]]
     expected = ids if column in ("id", "workflow_id") else ids[::-1]
     assert listed(sort_by=column) == expected
@@ -101,7 +102,8 @@ def test_put_overwrites_the_required_fields_and_keeps_the_optional_ones_that_are
 def test_put_changes_every_field(workflow, store):
     created = store()
     path = f"/slurm_schedulers/{created['id']}"
-    changed = {name: f"new {name}" if isinstance(value, str) else 77 for name, value in EVERYTHING.items()}
+    others = {str: "new", bool: not EVERYTHING["serialize_allocations"], int: 77}
+    changed = {name: others[type(value)] for name, value in EVERYTHING.items()}
     assert workflow.client.put(path, json={"workflow_id": workflow.id, "id": 0} | changed).json == created | changed
 
 

@@ -34,6 +34,7 @@ INTERNAL = {
     "workflow": {"status_id", "run_id", "is_canceled", "is_archived"},
     "job": {"unblocking_processed", "schedule_compute_nodes", "scheduler_type", "compute_node_id"},
 }
+SETTINGS = ("metadata", "slurm_defaults", "execution_config", "resource_monitor_config")  # objects from 1.0.0's clients
 
 
 class ImportRefused(click.ClickException):
@@ -157,8 +158,10 @@ class _Import:
     def _workflow(self, there):
         self._number("workflow", [there])
         here = self._ids["workflow"][there]
-        self._copy("workflow", there, self._plain)
-        self._copy("workflow_status", there, lambda row: dict(row) | {"workflow_id": here})
+        self._copy("workflow", there, self._settings)
+        self._copy("workflow_status", there, lambda row: dict(row) | {
+            "workflow_id": here, "initialized_run_id": row["run_id"],
+        })  # fmt: skip
         self._copy_numbered("resource_requirements", there, self._resource_requirements)
         self._copy_numbered("failure_handler", there)
         self._copy_numbered("local_scheduler", there)
@@ -197,6 +200,17 @@ class _Import:
             values["workflow_id"] = self._ids["workflow"][values["workflow_id"]]
         return values
 
+    def _settings(self, row):
+        values = self._plain(row)
+        objects = [name for name in SETTINGS if self._is_object(values[name])]
+        return values | {"written_as_object": objects} | {
+            name: _without_empty(values[name]) for name in ("env", "dynamic_jobs") if name in values
+        }  # fmt: skip
+
+    def _is_object(self, text):
+        """Whether a client wrote this text as a JSON object, which clients of 0.22.2 cannot."""
+        return self._source.version == "1.0.0" and _is_json_object(text)
+
     def _resource_requirements(self, row):
         return self._plain(row) | {"num_nodes": self._at_least(1, row["num_nodes"], "num_nodes of requirements")}
 
@@ -209,7 +223,8 @@ class _Import:
 
     def _compute_node(self, row):
         config = self._scheduler(row["scheduler_config_id"], row["compute_node_type"])
-        return self._plain(row) | {"scheduler_config_id": config, "scheduler": _without_null(row["scheduler"])}
+        values = self._plain(row) | {"scheduler_config_id": config, "scheduler": _without_null(row["scheduler"])}
+        return values | ({"labels": _labels(row["labels"]) or None} if "labels" in values else {})
 
     def _user_data(self, row):
         return self._plain(row) | {"data": _without_null(row["data"])}
@@ -221,6 +236,8 @@ class _Import:
             values["status"] = JOB_STATUSES.index("uninitialized")
         running = row["status"] == JOB_STATUSES.index("running")
         node = row["active_compute_node_id"] if running else None
+        if "labels" in values:
+            values |= {"labels": ",".join(_labels(row["labels"])), "env": _without_empty(row["env"])}
         return values | {
             "resource_requirements_id": self._requirements(row["resource_requirements_id"]),
             "failure_handler_id": self._found("failure_handler", row["failure_handler_id"], "failure handlers of jobs"),
@@ -269,7 +286,8 @@ class _Import:
         return self._plain(row) | {"job_ids": jobs, "action_config": json.dumps(config), "executed_by": node}
 
     def _ro_crate_entity(self, row):
-        return self._plain(row) | {"file_id": self._found("file", row["file_id"], "files of RO-Crate entities")}
+        file_id = self._found("file", row["file_id"], "files of RO-Crate entities")
+        return self._plain(row) | {"file_id": file_id, "written_as_object": self._is_object(row["metadata"])}
 
     def _shared_with(self, row):
         if row["group_id"] not in self._ids["access_group"]:
@@ -390,6 +408,23 @@ def _json(text):
 def _without_null(text):
     """None for a JSON null: no data."""
     return None if text is None or text.strip() == "null" else text
+
+
+def _without_empty(text):
+    """None for a JSON null and for an object without keys."""
+    return None if text is None or text.strip() in ("null", "{}") else text
+
+
+def _labels(text):
+    """The labels that a JSON list holds: sorted, each once."""
+    return sorted(set(json.loads(text))) if text else []
+
+
+def _is_json_object(text):
+    try:
+        return isinstance(json.loads(text or "null"), dict)
+    except ValueError:
+        return False
 
 
 def _refuse_constant(name):
