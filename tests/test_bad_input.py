@@ -42,7 +42,13 @@ BAD = {
     fields.ListOfIntegers: NO_LISTS,
     fields.Json: ["\0", ["\0"], {"a": "\ud800"}, {"\0": 1}, TOO_DEEP],
     fields.Objects: [1, USERS_TEXT, True, {}, [1], [USERS_TEXT], [[]], [{}]],
-    fields.Object: [1, USERS_TEXT, True, [], [{}], {}],
+    fields.Object: [1, USERS_TEXT, True, [], [{}]],
+    fields.ObjectsByName: [1, USERS_TEXT, True, [], {"a": 1}, {"a": []}],
+    fields.TextOrObject: [1, 1.5, True, [], [{}], "\0", "\ud800", {"a": "\ud800"}],
+    fields.Environment: [1, 1.5, True, [], "a", {"A": 1}, {"A": None}, {"A": "\0"}, {"": "a"}, {"1A": "a"}, {"A-B": "a"}],
+    fields.Names: [1, USERS_TEXT, True, {}, [1], [None], [[]], ["\0"], ["\ud800"], [USERS_TEXT]],
+    fields.Labels: [1, "a", True, {}, [1], [None], [[]], ["\0"], ["\ud800"], [""], [" a"], ["a "], ["a,b"], ["\n"]],
+    fields.Word: [1, True, [], {}, "", USERS_TEXT, "\0"],
 }
 ODD = {
     fields.Integer: [0, -1, INT64_MAX, INT64_MIN, 2**31],
@@ -53,7 +59,13 @@ ODD = {
     fields.IdList: [[]],
     fields.ListOfIntegers: [[], [1, 1], [-1, 0, INT64_MAX]],
     fields.Json: [None, 0, "", [], {}, {"": None}, 10**300, 1e-320, "x" * 100_000],
-    fields.Object: [],
+    fields.Object: [{}],
+    fields.ObjectsByName: [{}, {"": {}}],
+    fields.TextOrObject: ["", "x" * 100_000, "{", "[1]", "null", {}],
+    fields.Environment: [{}, {"A": ""}, {"_": "x" * 100_000, "a1": "%s"}],
+    fields.Names: [[]],
+    fields.Labels: [[], ["a", "a"], ["%", "\\", "'; --", "\U0001f600"], ["x" * 100_000]],
+    fields.Word: [],
 }
 BAD_QUERY = {
     fields.QueryInteger: ["", USERS_TEXT, "1.0", "true", " 1", "1_0", "9" * 5000, "\0"],
@@ -61,6 +73,7 @@ BAD_QUERY = {
     fields.QueryString: ["\0", "a\0b"],
     fields.QueryJobStatus: NO_STATUSES[:7],
     fields.QueryStrings: ["\0"],
+    fields.QueryLabels: ["\0", "a,\0", " a", "a, b"],
 }
 ODD_QUERY = {
     fields.QueryInteger: [INT64_MAX, INT64_MIN, 0, -1, "+1", "-0", "007"],
@@ -68,6 +81,7 @@ ODD_QUERY = {
     fields.QueryString: ["", " ", "%", "\\", "x" * 5000, "\ufffd", "'; --"],
     fields.QueryJobStatus: ["ready"],
     fields.QueryStrings: ["", "a", ["a", "b"]],
+    fields.QueryLabels: ["", ",", "a,,a", "%", "x" * 5000],
 }
 
 # Fields of which the id must be that of a row of the same workflow, or of some row.
@@ -192,7 +206,9 @@ class Calls:
         body = copy.deepcopy(self.body)
         place = body
         for key in path[:-1]:
-            place = place[key] if isinstance(place, list) else place.setdefault(key, inner_model())
+            if not isinstance(place, list) and not isinstance(place.get(key), dict | list):
+                place[key] = copy.deepcopy(INNER.get(key, {}))
+            place = place[key]
         place[path[-1]] = value
         return body
 
@@ -213,16 +229,18 @@ class Calls:
         return text.replace('"@raw@"', f'1, "{path[-1]}": 1')
 
 
-def inner_model():
-    return {"scheduler_id": 1, "num_jobs": 1}
+INNER = {"schedule_compute_nodes": {"scheduler_id": 1, "num_jobs": 1}}  # inner models with required fields
 
 
 def all_fields(schema, path=()):
+    """(path, field) of each field; an object in the place of a text may have fields too."""
     for name, field in schema.load_fields.items():
         yield (*path, name), field
         if isinstance(field, fields.Object):
             first = (0,) if isinstance(field, fields.Objects) else ()
             yield from all_fields(field.schema, (*path, name, *first))
+        elif isinstance(field, fields.TextOrObject) and field.model:
+            yield from all_fields(field.model, (*path, name))
 
 
 def values_for(field, table):
@@ -237,6 +255,8 @@ def bad_values(field):
         values += [minimum - 1, INT64_MIN]
     if not field.allow_none:
         values.append(None)
+    if isinstance(field, fields.Object) and any(inner.required for inner in field.schema.load_fields.values()):
+        values.append({})
     return values
 
 

@@ -289,9 +289,10 @@ class TextOrObject(Documented, fields.Field):
             return value
         if type(value) is not dict:
             raise ValidationError("must be a JSON object, or a string without NUL characters and unpaired surrogates")
-        if fault := json_fault(value):
+        loaded = self.model.load(value) if self.model else value
+        if fault := json_fault(value):  # also in keys that the model does not have
             raise ValidationError(fault)
-        return self.model.load(value) if self.model else value
+        return loaded
 
 
 class JsonObject(Documented, fields.Field):
@@ -344,9 +345,11 @@ class Names(Documented, fields.Field):
     def _deserialize(self, value, attr, data, **kwargs):
         if type(value) is not list or not all(map(is_text, value)):
             raise ValidationError("must be a list of strings without NUL characters and unpaired surrogates")
-        for place, name in enumerate(value):
-            if name in value[:place]:
+        seen = set()
+        for name in value:
+            if name in seen:
                 raise ValidationError(f"{attr} contains duplicate entry {name!r}")
+            seen.add(name)
         return value
 
 
