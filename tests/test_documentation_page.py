@@ -144,7 +144,7 @@ def test_every_request_of_the_documentation_page_works_word_for_word(page):
     assert result == {
         "id": 1, "workflow_id": 1, "job_id": 1, "exit_code": 0, "stdout": "Job completed successfully", "stderr": "",
         "return_code": 0, "status": "completed", "run_id": current_run(page), "attempt_id": 1, "compute_node_id": 1,
-        "exec_time_minutes": 0, "completion_time": result["completion_time"],
+        "job_name": "job1", "exec_time_minutes": 0, "completion_time": result["completion_time"],
     }  # fmt: skip
 
     assert page(LIST_EVENTS) == [{"timestamp": e["timestamp"], "data": e["data"]} for e in stored_events(page)]
