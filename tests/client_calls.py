@@ -250,7 +250,8 @@ def placeholders(method):
 def main(url, *shared):
     with openapi_client.ApiClient(openapi_client.Configuration(host=f"{url}/torc-service/v1")) as client:
         turn = itertools.cycle(map(int, shared))
-        print(json.dumps({method.__name__: outcome(client, cls, method, turn) for cls, method in methods_of_the_client()}))
+        found = {method.__name__: outcome(client, cls, method, turn) for cls, method in methods_of_the_client()}
+        print(json.dumps(found))
 
 
 def outcome(client, api_class, method, turn):

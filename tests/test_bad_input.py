@@ -45,11 +45,13 @@ BAD = {
     fields.Object: [1, USERS_TEXT, True, [], [{}]],
     fields.ObjectsByName: [1, USERS_TEXT, True, [], {"a": 1}, {"a": []}],
     fields.TextOrObject: [1, 1.5, True, [], [{}], "\0", "\ud800", {"a": "\ud800"}],
-    fields.Environment: [1, 1.5, True, [], "a", {"A": 1}, {"A": None}, {"A": "\0"}, {"": "a"}, {"1A": "a"}, {"A-B": "a"}],
+    fields.Environment: [
+        1, 1.5, True, [], "a", {"A": 1}, {"A": None}, {"A": "\0"}, {"": "a"}, {"1A": "a"}, {"A-B": "a"},
+    ],
     fields.Names: [1, USERS_TEXT, True, {}, [1], [None], [[]], ["\0"], ["\ud800"], [USERS_TEXT]],
     fields.Labels: [1, "a", True, {}, [1], [None], [[]], ["\0"], ["\ud800"], [""], [" a"], ["a "], ["a,b"], ["\n"]],
     fields.Word: [1, True, [], {}, "", USERS_TEXT, "\0"],
-}
+}  # fmt: skip
 ODD = {
     fields.Integer: [0, -1, INT64_MAX, INT64_MIN, 2**31],
     fields.Float: [0, -1, 1e308, -1e308, 5e-324, 2**63, 10**300],

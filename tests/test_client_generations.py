@@ -1,23 +1,15 @@
-"""Versions of torc-client on one server, at the same time, on the same workflows.
+"""Versions of torc-client on one server, at the same time, on the same workflows."""
 
-0.22.2 is installed with the tests; the others go into folders below build/, once.
-"""
-
-import contextlib
 import json
-import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
+from client_versions import NEW, OPERATIONS, environment_with
 from torc import openapi_client
 from torc.openapi_client import models
 
-NEW = "0.35.0"
-OPERATIONS = {"0.22.2": 122, "0.27.0": 124, "0.30.1": 126, "0.33.0": 127, NEW: 130}  # as many methods have the versions
-BUILD = Path(__file__).parent.parent / "build"
 CALLS = Path(__file__).with_name("client_calls.py")
 
 # What torc-client 0.35.0 does; prints what it has read, as JSON. Arguments: the server's URL, the id of a workflow that
@@ -64,20 +56,6 @@ print(json.dumps({
 """
 
 
-def environment(version):
-    """The environment of a process that uses this version; what each version needs is installed with 0.22.2."""
-    if version == "0.22.2":
-        return os.environ
-    folder = BUILD / f"torc-client-{version}"
-    if not (folder / "torc").exists():
-        new = f"{folder}-{uuid.uuid4().hex}"
-        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", new, f"torc-client=={version}"]
-        subprocess.run(command, check=True, timeout=300)
-        with contextlib.suppress(OSError):  # another process of the tests was faster
-            os.rename(new, folder)
-    return os.environ | {"PYTHONPATH": str(folder)}
-
-
 @pytest.mark.long
 def test_every_method_of_each_version_works_while_the_others_use_the_same_workflows(server):
     """Every kind of caller has made one of the workflows, so that each reads what each other has written."""
@@ -85,7 +63,9 @@ def test_every_method_of_each_version_works_while_the_others_use_the_same_workfl
     started = {}
     for version in OPERATIONS:
         command = [sys.executable, CALLS, server.url, *map(str, shared)]
-        started[version] = subprocess.Popen(command, env=environment(version), stdout=subprocess.PIPE, text=True)
+        started[version] = subprocess.Popen(
+            command, env=environment_with(version), stdout=subprocess.PIPE, text=True
+        )
     outcomes = {version: json.loads(process.communicate(timeout=500)[0]) for version, process in started.items()}
     assert {version: len(found) for version, found in outcomes.items()} == OPERATIONS
     assert {
@@ -95,7 +75,9 @@ def test_every_method_of_each_version_works_while_the_others_use_the_same_workfl
 
 
 # How clients of each generation write settings, and what they call themselves.
-TEXTS = {"metadata": '{"a": 1}', "execution_config": '{"mode": "direct"}', "resource_monitor_config": '{"enabled": true}'}
+TEXTS = {
+    "metadata": '{"a": 1}', "execution_config": '{"mode": "direct"}', "resource_monitor_config": '{"enabled": true}'
+}  # fmt: skip
 OBJECTS = {name: json.loads(text) for name, text in TEXTS.items()} | {"env": {"A": "1"}, "dynamic_jobs": {}}
 WRITERS = (
     ({"User-Agent": "OpenAPI-Generator/v0.7.0/rust"}, TEXTS | {"slurm_config": "{}"}),
@@ -125,7 +107,7 @@ def test_the_oldest_and_a_new_client_read_what_the_other_has_written(server):
         entities.create_ro_crate_entity(models.RoCrateEntityModel(**entity))
 
         command = [sys.executable, "-c", SCRIPT, server.url, str(old.id)]
-        done = subprocess.run(command, env=environment(NEW), capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=environment_with(NEW), capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         read = json.loads(done.stdout)
         made = read.pop("made")

@@ -162,7 +162,8 @@ def test_the_short_form_is_filled_in_from_the_job_the_workflow_and_the_clock(wor
     workflow.database.execute("UPDATE torc.job SET attempt_id = 2 WHERE id = %s", [job])
     created = store_short(job)
     assert created == PAGE | {
-        "id": created["id"], "workflow_id": workflow.id, "job_id": job, "job_name": "j", "return_code": 0, "status": "completed",
+        "id": created["id"], "workflow_id": workflow.id, "job_id": job, "job_name": "j", "return_code": 0,
+        "status": "completed",
         "run_id": 4, "attempt_id": 2, "exec_time_minutes": 0, "compute_node_id": node,
         "completion_time": created["completion_time"],
     }  # fmt: skip

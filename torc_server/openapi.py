@@ -15,7 +15,14 @@ from torc_server.dialect import API_VERSION
 from torc_server.errors import KINDS
 from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
 from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object
-from torc_server.schemas.workflow_settings import ExecutionConfig, ResourceMonitorConfig
+from torc_server.schemas.tasks import STATUSES
+from torc_server.schemas.workflow_settings import (
+    GRANULARITIES,
+    MODES,
+    STDIO_MODES,
+    ExecutionConfig,
+    ResourceMonitorConfig,
+)
 from torc_server.wire import BASE_PATH
 
 DESCRIPTION = (
@@ -32,6 +39,13 @@ JOB_STATUS = (
     "claimed; running; then completed, failed, canceled or terminated, which count as complete. A disabled job never "
     "runs; pending_failed waits for somebody to say what becomes of the failure."
 )
+ENUMERATIONS = {
+    "JobStatus": (JOB_STATUSES, JOB_STATUS),
+    "TaskStatus": (STATUSES, "Where a task is."),
+    "ExecutionMode": (MODES, "How workers start jobs: themselves, by srun, or whichever fits."),
+    "MonitorGranularity": (GRANULARITIES, "Whether workers keep a summary of their samples, or all of them."),
+    "StdioMode": (STDIO_MODES, "Which of a job's output streams are kept, and whether in one file."),
+}
 ERRORS = {
     400: "A parameter cannot be read, or the body is not JSON.",
     401: "The user name or the password is wrong or cannot be read, or this server wants them and got none.",
@@ -139,7 +153,8 @@ def add_components(spec, converter):
     spec.components.security_scheme(
         "basicAuth", {"type": "http", "scheme": "basic", "description": "A user of the server's password file."}
     )
-    spec.components.schema("JobStatus", {"type": "string", "enum": list(JOB_STATUSES), "description": JOB_STATUS})
+    for name, (words, text) in ENUMERATIONS.items():
+        spec.components.schema(name, {"type": "string", "enum": list(words), "description": text})
     for model in (ExecutionConfig, ResourceMonitorConfig):  # of fields that may hold text instead
         converter.resolve_nested_schema(model)
     for status, text in ERRORS.items():
@@ -193,6 +208,8 @@ class Operation:
         }
         if self.body is not None:
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self.schema(self.body)}}}
+        if getattr(self.view, "is_deprecated", False):
+            operation["deprecated"] = True
         return operation | {"responses": self.responses()}
 
     def schema(self, model):

@@ -209,6 +209,12 @@ def answers(model, errors=None, content_type="application/json", accepted=None):
     return decorate
 
 
+def deprecated(view):
+    """Decorate a view: say, in the contract, that the newest clients do without this operation."""
+    view.is_deprecated = True
+    return view
+
+
 def load_query(schema):
     """Return the loaded query string. Raises ApiError 400 (422: out of bounds) naming the parameter and the rule."""
     values = {}

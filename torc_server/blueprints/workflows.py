@@ -143,6 +143,7 @@ def get_workflow_status(id):
 @blueprint.put("/workflows/<int64:id>/status")
 @wire.body(WorkflowStatusModel)
 @wire.answers(WorkflowStatusModel)
+@wire.deprecated
 @audited
 def update_workflow_status(id, body):
     """Overwrite the run state of a workflow.

@@ -382,12 +382,12 @@ class QueryLabels(Documented, fields.Field):
 
 
 class Word(Documented, fields.String):
-    """One of some words."""
+    """One of the words of an enumeration, which has a name in the contract: see openapi.ENUMERATIONS."""
 
-    def __init__(self, description=None, *, words, **kwargs):
+    def __init__(self, description=None, *, enumeration, words, **kwargs):
         super().__init__(description, **kwargs)
         self.words = words
-        self.openapi = String.openapi | {"enum": list(words)}
+        self.openapi = {"$ref": f"#/components/schemas/{enumeration}"}
 
     def accepts(self, value):
         return type(value) is str and value in self.words

@@ -3,11 +3,7 @@
 from torc_server.schemas import fields
 from torc_server.schemas.common import Answer
 
-
-class TaskStatus(fields.String):
-    """One of the four words for a task's status."""
-
-    openapi = fields.String.openapi | {"enum": ["queued", "running", "succeeded", "failed"]}
+STATUSES = ("queued", "running", "succeeded", "failed")
 
 
 class TaskModel(Answer):
@@ -16,8 +12,10 @@ class TaskModel(Answer):
     id = fields.Integer("Id of the task.", example=3, required=True)
     workflow_id = fields.Integer("Id of the workflow.", example=7, required=True)
     operation = fields.String("What is done.", example="initialize_jobs", required=True)
-    status = TaskStatus(
+    status = fields.Word(
         "queued until a server process takes it up, running, then succeeded or failed.",
+        enumeration="TaskStatus",
+        words=STATUSES,
         example="succeeded",
         required=True,
     )

@@ -27,7 +27,11 @@ class StdioConfig(StrictModel):
         "Whether to delete the output of jobs that succeed.", example=False, allow_none=True
     )
     mode = fields.Word(
-        "Which streams are kept, and whether in one file.", words=STDIO_MODES, example="separate", allow_none=True
+        "Which streams are kept, and whether in one file.",
+        enumeration="StdioMode",
+        words=STDIO_MODES,
+        example="separate",
+        allow_none=True,
     )
 
 
@@ -41,6 +45,7 @@ class ExecutionConfig(StrictModel):
     limit_resources = fields.Boolean("Whether workers hold jobs to their requirements.", example=True, allow_none=True)
     mode = fields.Word(
         "How workers start jobs: themselves, by srun, or whichever fits.",
+        enumeration="ExecutionMode",
         words=MODES,
         example="direct",
         allow_none=True,
@@ -65,7 +70,12 @@ class JobMonitorConfig(Model):
 
     enabled = fields.Boolean("Whether they do.", example=True, default=False, allow_none=True)
     granularity = fields.Word(
-        "Whether only a summary is kept.", words=GRANULARITIES, example="summary", default="summary", allow_none=True
+        "Whether only a summary is kept.",
+        enumeration="MonitorGranularity",
+        words=GRANULARITIES,
+        example="summary",
+        default="summary",
+        allow_none=True,
     )
 
 
@@ -75,7 +85,12 @@ class ComputeNodeMonitorConfig(Model):
     cpu = fields.Boolean("Whether the CPUs.", example=True, default=True, allow_none=True)
     enabled = fields.Boolean("Whether they do.", example=True, default=False, allow_none=True)
     granularity = fields.Word(
-        "Whether only a summary is kept.", words=GRANULARITIES, example="summary", default="summary", allow_none=True
+        "Whether only a summary is kept.",
+        enumeration="MonitorGranularity",
+        words=GRANULARITIES,
+        example="summary",
+        default="summary",
+        allow_none=True,
     )
     memory = fields.Boolean("Whether the memory.", example=True, default=True, allow_none=True)
 
@@ -90,7 +105,12 @@ class ResourceMonitorConfig(Model):
     )
     generate_plots = fields.Boolean("Whether plots are drawn.", example=False, default=False, allow_none=True)
     granularity = fields.Word(
-        "Whether only a summary is kept.", words=GRANULARITIES, example="summary", default="summary", allow_none=True
+        "Whether only a summary is kept.",
+        enumeration="MonitorGranularity",
+        words=GRANULARITIES,
+        example="summary",
+        default="summary",
+        allow_none=True,
     )
     jobs = fields.Object(JobMonitorConfig, "How they watch each job.", allow_none=True)
     sample_interval_seconds = fields.Integer(
