@@ -3,7 +3,6 @@
 import functools
 
 import psycopg
-from flask import g, request
 from psycopg.rows import tuple_row
 from support import MemoryClient
 from workflow import Workflow
@@ -19,7 +18,7 @@ class Access:
 
     def __init__(self, conninfo):
         self.app = create_app(Settings(), conninfo)
-        self.app.before_request(_take_headers_word)
+        self.app.extensions["callers"].identify = _take_headers_word
         streams = self.app.extensions["streams"]
         streams.subscribe = _ended(streams.subscribe)
         self.client = MemoryClient(self.app)
@@ -78,6 +77,6 @@ def _ended(subscribe):
     return call
 
 
-def _take_headers_word():
-    name = request.headers.get("X-Test-User", ANONYMOUS)
-    g.caller = Caller(name, bool(request.headers.get("X-Test-Enforced")))
+def _take_headers_word(environ):
+    name = environ.get("HTTP_X_TEST_USER", ANONYMOUS)
+    environ["torc.caller"] = Caller(name, bool(environ.get("HTTP_X_TEST_ENFORCED")))

@@ -25,21 +25,25 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.http.body.Body.failed                             request_reader
     gunicorn.http.body.Body.reader                             request_reader
     gunicorn.http.body.ChunkedReader                           request_reader
-    gunicorn.http.body.LengthReader.length                     request_reader
-    gunicorn.http.errors.LimitRequestHeaders                   request_reader
-    gunicorn.http.errors.NoMoreData                            request_reader
+    gunicorn.http.body.LengthReader.length                     heads, request_reader
+    gunicorn.http.errors.LimitRequestHeaders                   heads
+    gunicorn.http.errors.NoMoreData                            heads
     gunicorn.http.errors.ParseException                        wire, worker
-    gunicorn.http.message.Request._expected_100_continue       request_reader
-    gunicorn.http.unreader.IterUnreader                        request_reader
+    gunicorn.http.message.Request._expected_100_continue       heads, request_reader
+    gunicorn.http.message.Request.parse_request_line           heads
+    gunicorn.http.message.Request.peer_addr                    heads
+    gunicorn.http.message.Request.remote_addr                  heads
+    gunicorn.http.unreader.IterUnreader                        heads, request_reader
     gunicorn.http.wsgi.FileWrapper.filelike                    worker
     gunicorn.http.wsgi.Response.default_headers                worker
     gunicorn.http.wsgi.Response.force_close                    worker
     gunicorn.http.wsgi.Response.response_length                worker
     gunicorn.http.wsgi.Response.send_headers                   worker
     gunicorn.http.wsgi.Response.should_close                   worker
-    gunicorn.http.wsgi.create                                  worker
+    gunicorn.http.wsgi.create                                  heads
     gunicorn.sock.ssl_context                                  worker
     gunicorn.systemd.sd_notify                                 master
+    gunicorn.util.unquote_to_wsgi_str                          heads
     gunicorn.workers.base.Worker.PIPE                          worker
     gunicorn.workers.base.Worker.handle_error                  worker
     gunicorn.workers.base.Worker.load_wsgi                     worker

@@ -4,7 +4,7 @@ from functools import partial
 
 from flask import Flask
 
-from torc_server import auth, browsers, errors, observer, proxies, wire
+from torc_server import auth, browsers, direct, errors, observer, proxies, wire
 from torc_server.accounts import Accounts
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.database import Database
@@ -33,7 +33,6 @@ def create_app(settings, conninfo, restart=None):
     observer.init_app(app)
     errors.init_app(app)
     wire.init_app(app)
-    proxies.init_app(app)
     browsers.init_app(app)
     auth.init_app(app)
 
@@ -59,5 +58,10 @@ def create_app(settings, conninfo, restart=None):
     for blueprint in OUTSIDE_BASE_PATH:
         app.register_blueprint(blueprint)
     app.extensions["lanes"] = Lanes(app)
+
+    # WSGI around Flask, from the inside
+    direct.wrap(app)
+    wire.wrap(app)
+    proxies.wrap(app)
     observer.wrap(app)
     return app

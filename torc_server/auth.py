@@ -5,8 +5,9 @@ import base64
 import logging
 from typing import NamedTuple
 
-from flask import current_app, g, request
+from flask import request
 
+from torc_server import current
 from torc_server.dialect import dialect
 from torc_server.errors import ApiError
 from torc_server.proxies import client_address, networks
@@ -27,20 +28,47 @@ class Caller(NamedTuple):
 
 
 def init_app(app):
-    proxies = networks(app.settings.trusted_proxies)
-    enforced = app.settings.enforce_access_control
+    callers = app.extensions["callers"] = Callers(app)
 
     @app.before_request  # runs for unknown paths too
     def identify_caller():
-        accounts = app.extensions["accounts"]
-        name = _user_name(accounts, proxies) if accounts else ANONYMOUS
-        g.caller = Caller(name, enforced, dialect(request.environ))
-        request.environ["torc.user"] = g.caller.name  # for the access line
+        callers.identify(request.environ)
+
+
+class Callers:
+    """Finds out who sends a request."""
+
+    def __init__(self, app):
+        self._app = app
+        self._proxies = networks(app.settings.trusted_proxies)
+        self._enforced = app.settings.enforce_access_control
+
+    def identify(self, environ):
+        """Put the Caller into the environ of a request, whose route is there already. Raises ApiError 401, 429, 503."""
+        accounts = self._app.extensions["accounts"]
+        name = self._user_name(environ, accounts) if accounts else ANONYMOUS
+        environ["torc.caller"] = Caller(name, self._enforced, dialect(environ))
+        environ["torc.user"] = name  # for the access line
+
+    def _user_name(self, environ, accounts):
+        blueprint = rule.endpoint.partition(".")[0] if (rule := environ["torc.rule"]) else None
+        if blueprint == OPEN_BLUEPRINT or (
+            blueprint == LOCAL_BLUEPRINT and self._app.settings.metrics == "local"
+        ):
+            return ANONYMOUS
+        credentials = basic_credentials(environ.get("HTTP_AUTHORIZATION", ""))
+        if credentials is None:
+            if self._app.settings.require_auth:
+                raise _unauthorized("This server wants a user name and a password")
+            return ANONYMOUS
+        name, password = credentials
+        _authenticate(accounts, name, password, client_address(environ, self._proxies))
+        return name
 
 
 def caller():
     """Return the Caller of the current request."""
-    return g.caller
+    return current.environ()["torc.caller"]
 
 
 def has_user(app, name):
@@ -49,24 +77,9 @@ def has_user(app, name):
     return accounts is None or name == ANONYMOUS or name in accounts.table().users
 
 
-def _user_name(accounts, proxies):
-    if request.blueprint == OPEN_BLUEPRINT or (
-        request.blueprint == LOCAL_BLUEPRINT and current_app.settings.metrics == "local"
-    ):
-        return ANONYMOUS
-    credentials = basic_credentials(request.headers.get("Authorization", ""))
-    if credentials is None:
-        if current_app.settings.require_auth:
-            raise _unauthorized("This server wants a user name and a password")
-        return ANONYMOUS
-    name, password = credentials
-    _authenticate(accounts, name, password, client_address(request.environ, proxies))
-    return name
-
-
 def _authenticate(accounts, name, password, address):
     """Return if the password is the user's. Raises ApiError 401; 429 after too many; 503 if that cannot be said."""
-    throttle = current_app.extensions["throttle"]
+    throttle = current.extension("throttle")
     digest = accounts.digest(name, password)
     table = accounts.table()
     throttle.check(address, name)

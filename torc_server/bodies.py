@@ -6,10 +6,11 @@ import json
 import re
 import zlib
 
-from flask import current_app, request
+from flask import Request
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wsgi import LimitedStream
 
+from torc_server import current
 from torc_server.errors import ApiError
 from torc_server.schemas.fields import MAX_VALUES
 
@@ -52,7 +53,7 @@ def _limit(method, path, settings):
 
 def read_body():
     """Return the raw JSON body, unpacked. Raises ApiError 415, 413, 400 (see open_body)."""
-    environ = request.environ
+    environ = current.environ()
     if environ.get("CONTENT_TYPE") == "application/json" and "HTTP_CONTENT_ENCODING" not in environ:
         length = environ.get("CONTENT_LENGTH", "")
         if len(length) <= 6 and length.isdecimal():
@@ -69,31 +70,32 @@ def open_body():
     Raises ApiError 415 without a JSON content type and for a content coding other than gzip. While it is read: ApiError
     413 for a body over the limit, also one that becomes larger than that; 400 for gzip that is broken or cut off.
     """
+    request, settings = Request(current.environ()), current.app().settings
     kind = request.mimetype
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise ApiError(415, "Expected request with `Content-Type: application/json`")
-    limit = body_limit(request.method, request.path, current_app.settings)
+    limit = body_limit(request.method, request.path, settings)
     if (request.content_length or 0) > limit:
-        raise too_large(request.method, request.path, current_app.settings)
+        raise too_large(request.method, request.path, settings)
     sent = LimitedStream(request.environ["wsgi.input"], request.content_length or 0)
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding in ("", "identity"):
         return iter(lambda: sent.read(PIECE), b"")
     if coding in ("gzip", "x-gzip"):
-        return _unpacked(sent, limit)
+        return _unpacked(request, sent, limit, settings)
     message = "Content-Encoding: must be gzip, or absent for a body that is not compressed"
     raise ApiError(415, message, {"Accept-Encoding": "gzip"}, field="Content-Encoding")
 
 
-def _unpacked(sent, limit):
+def _unpacked(request, sent, limit, settings):
     size = 0
     try:
         with gzip.GzipFile(fileobj=sent) as unpacking:
             while piece := unpacking.read(PIECE):
                 size += len(piece)
                 if size > limit:
-                    raise too_large(request.method, request.path, current_app.settings)
-                if size > current_app.settings.max_small_body_mb * MIB and size > MAX_RATIO * sent.tell():
+                    raise too_large(request.method, request.path, settings)
+                if size > settings.max_small_body_mb * MIB and size > MAX_RATIO * sent.tell():
                     raise ApiError(413, f"The gzip body becomes more than {MAX_RATIO} times as large as it was sent")
                 yield piece
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

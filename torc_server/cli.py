@@ -177,6 +177,10 @@ RUN_OPTIONS = (
         "of their own, half as many each.",
     ),
     option(
+        "direct", "--direct/--no-direct", default=True,
+        help="Answer the calls that runners make all day before Flask; the answers are the same without.",
+    ),
+    option(
         "max_connections", "--max-connections", default=4000, type=click.IntRange(1),
         help="Clients' connections of each process; beyond it the oldest idle ones are closed, then new ones refused.",
     ),

@@ -7,11 +7,10 @@ import threading
 import time
 
 import psycopg
-from flask import has_request_context, request
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
-from torc_server import connections
+from torc_server import connections, current
 from torc_server.connections import HOT_SECONDS, SESSION
 from torc_server.database_errors import LOST, api_error, is_lost, is_useless
 from torc_server.errors import ApiError, Later
@@ -146,7 +145,7 @@ class Database:
         same time; all other calls raise Later. An exclusive lock must be queued for: between calls that share the
         workflow an attempt may fail for ever. A shared one is waited for briefly, and queued for near the end.
         """
-        until = request.environ.get("torc.wait_until") if has_request_context() else None
+        until = (current.environ() or {}).get("torc.wait_until")
         if until is None:
             return self.run(_waiting(work, QUEUE_MS), seconds)
         left = until - time.monotonic()

@@ -1,8 +1,9 @@
 """The one error shape: {"error": {"error": Kind, "message": text, …}} for everything that is not 200."""
 
+import json
 import logging
 
-from flask import Response, json
+from flask import Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
 log = logging.getLogger("torc_server")
@@ -37,7 +38,7 @@ class ApiError(Exception):
 
     def response(self):
         kind = KINDS.get(self.status, "BadRequest" if self.status < 500 else "InternalServerError")
-        body = json.dumps({"error": {"error": kind, "message": self.message, **self.extra}})
+        body = json.dumps({"error": {"error": kind, "message": self.message, **self.extra}}, sort_keys=True)
         return Response(body, self.status, self.headers, mimetype="application/json")
 
 
@@ -61,10 +62,16 @@ class InvalidPath(BadRequest):
         self.extra = {"field": field}
 
 
+def response_to(error):
+    """The answer to an exception of a view."""
+    if isinstance(error, ApiError):
+        return error.response()
+    return _from_framework(error) if isinstance(error, HTTPException) else _unexpected(error)
+
+
 def init_app(app):
-    app.register_error_handler(ApiError, ApiError.response)
-    app.register_error_handler(HTTPException, _from_framework)
-    app.register_error_handler(Exception, _unexpected)
+    for kind in (ApiError, HTTPException, Exception):
+        app.register_error_handler(kind, response_to)
     app.register_error_handler(Later, _pass_on)
     app.handle_exception = _unless_later(app.handle_exception)
 

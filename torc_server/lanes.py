@@ -26,11 +26,11 @@ class Lanes:
             if name == AT_ONCE and app.extensions["accounts"] and not rule.endpoint.startswith("health."):
                 name = None  # to verify a password may take the database
             for method in rule.methods if name else ():
-                self._lanes[method, _shape(rule.rule, "<")] = name
+                self._lanes[method, shape(rule.rule.split("/"), "<")] = name
 
     def lane(self, method, path):
         """The name of the lane of a request, None for a small one; without Flask's routing (3 µs)."""
-        return self._lanes.get((method, _shape(path)))
+        return self._lanes.get((method, shape(path.split("/"))))
 
 
 def _lane_of(view):
@@ -38,6 +38,7 @@ def _lane_of(view):
     return getattr(view, "lane", "lists" if schema and "offset" in schema.fields else None)
 
 
-def _shape(path, parameter="0123456789-"):
-    """A path whose parameters are left out: /workflows/7/jobs and /workflows/<id>/jobs are alike."""
-    return "/".join("" if part[:1] in parameter else part for part in path.split("/"))
+def shape(parts, parameter="0123456789-"):
+    """A path, split at its slashes, whose parameters are left out: /workflows/7/jobs and /workflows/<id>/jobs are
+    alike."""
+    return "/".join(["" if part[:1] in parameter else part for part in parts])

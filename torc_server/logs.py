@@ -5,7 +5,6 @@ can be found by it.
 """
 
 import contextlib
-import contextvars
 import fcntl
 import json
 import logging
@@ -18,14 +17,14 @@ from pathlib import Path
 
 from gunicorn.glogging import Logger
 
+from torc_server import current
+
 log = logging.getLogger("torc_server")
 
 FORMATS = ("plain", "json")
 FILE_NAME = "torc-server.log"
 BACKUPS = 5  # torc-server.log.1 to .5
 SAY_EVERY = 60.0  # seconds between two complaints about a log file that cannot be written
-
-span_id = contextvars.ContextVar("span_id", default=None)  # of the request that the thread runs
 
 _DETAIL = re.compile(r"\n(DETAIL|HINT|QUERY|CONTEXT|WHERE):  .*?(?=\n\n|\Z)", re.DOTALL)  # of PostgreSQL's errors
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # all but the tab
@@ -74,7 +73,7 @@ class GunicornLogger(Logger):
 
 
 def _add_span_id(record):
-    record.span_id = span_id.get()
+    record.span_id = current.span_id()
     return True
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote
 
 from flask import request
 
-from torc_server import logs
+from torc_server import current
 from torc_server.errors import Later
 from torc_server.proxies import client_address, networks
 
@@ -53,6 +53,7 @@ class Observer:
     """WSGI: gives a request its span id, counts and logs the answer."""
 
     def __init__(self, app):
+        self._app = app
         self._wsgi_app = app.wsgi_app
         self._audited = {name for name, view in app.view_functions.items() if getattr(view, "is_audited", False)}
         self._metrics = app.extensions["metrics"]
@@ -61,14 +62,14 @@ class Observer:
 
     def __call__(self, environ, start_response):
         since = environ.get("torc.received") or time.monotonic()
-        span = environ["torc.span_id"] = _span_id(environ)
+        environ["torc.span_id"] = _span_id(environ)
         told = []
 
         def start(status, headers, exc_info=None):
             told[:] = status, headers
             return start_response(status, headers, exc_info)
 
-        token = logs.span_id.set(span)
+        token = current.begin(environ, self._app)
         try:
             answer = self._wsgi_app(environ, start)
             self._note(environ, told, since)
@@ -79,7 +80,7 @@ class Observer:
             self._note(environ, ("500", []), since)
             raise
         finally:
-            logs.span_id.reset(token)
+            current.end(token)
 
     def refuse(self, address, status, reason):
         """Count and log an answer that the server gave without the application, because it could not read a request or

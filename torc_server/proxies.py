@@ -9,7 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~%-]+)*")
 
 
-def init_app(app):
+def wrap(app):
     app.wsgi_app = Forwarded(app.wsgi_app, networks(app.settings.trusted_proxies))
 
 

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
 import aiosql
-from flask import current_app
 
+from torc_server import current
 from torc_server.auth import caller
 from torc_server.connections import HOT_SECONDS
 from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
@@ -162,14 +162,14 @@ def _run(statement, work, timeout=HOT_SECONDS):
         return _database().run(work, timeout)
     finally:
         ms = round((time.monotonic() - since) * 1000)
-        slow_ms = current_app.settings.slow_statement_ms
+        slow_ms = current.app().settings.slow_statement_ms
         if slow_ms and ms >= slow_ms:
             fields = {"statement": statement.__name__, "ms": ms}
             log.warning("slow statement %s: %s ms", statement.__name__, ms, extra={"fields": fields})
 
 
 def _database():
-    return current_app.extensions["database"]
+    return current.extension("database")
 
 
 def _with_caller(params):

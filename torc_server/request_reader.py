@@ -5,8 +5,6 @@ from functools import partial
 from io import BytesIO
 
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
-from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
 from torc_server.spool import Spool
@@ -20,11 +18,11 @@ READ_BYTES = 1 << 16
 class RequestReader:
     """The requests of one connection, one after the other: feed() bytes until `request` is whole, then begin_next().
 
-    request: gunicorn's Request once its head is here, else None. body_limit: (method, path) -> bytes.
+    request: gunicorn's Request once its head is here, else None. heads: Heads. body_limit: (method, path) -> bytes.
     """
 
-    def __init__(self, cfg, address, body_limit):
-        self._cfg = cfg
+    def __init__(self, cfg, heads, address, body_limit):
+        self._heads = heads
         self._address = address
         self._body_limit = body_limit
         # A cookie of the longest field size, and as much again for all other fields and the request line
@@ -102,16 +100,10 @@ class RequestReader:
             return None
         surplus = bytes(head[end:])
         self._count += 1
-        self.request = self._parse(bytes(head[:end]))
+        self.request = self._heads.parse(bytes(head[:end]), self._address, self._count)
         head.clear()
         self._body = self._new_body()
         return surplus
-
-    def _parse(self, head):
-        try:
-            return Request(self._cfg, IterUnreader([head]), self._address, self._count)
-        except NoMoreData as error:
-            raise LimitRequestHeaders("limit request headers size") from error
 
     def _new_body(self):
         reader = self.request.body.reader

@@ -63,6 +63,7 @@ class Settings:
     socket_group: str | None = None  # None: the group of the process
     workers: int = field(default_factory=default_workers)
     threads: int = 4
+    direct: bool = True  # whether runners' calls are answered before Flask (direct.py)
     max_connections: int = 4000  # of clients, of one process
     handshake_timeout_secs: int = 10
     head_timeout_secs: int = 10

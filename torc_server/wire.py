@@ -3,13 +3,13 @@
 import functools
 import json
 
-from flask import Response, request
+from flask import Request, Response
 from gunicorn.http.errors import ParseException
 from marshmallow import ValidationError
 from werkzeug.routing import BaseConverter, Rule
 from werkzeug.wsgi import wrap_file
 
-from torc_server import repository
+from torc_server import current, repository
 from torc_server.bodies import BASE_PATH as BASE_PATH
 from torc_server.bodies import MIB, PIECE, body_limit, parse_json, read_body
 from torc_server.errors import ApiError, InvalidPath
@@ -17,6 +17,8 @@ from torc_server.schemas.common import MAX_LIMIT
 from torc_server.schemas.exact import ExactTypes
 from torc_server.schemas.fields import JOB_STATUSES, Json, is_text, parse_int64
 from torc_server.spool import SPOOL_MEMORY, Spool
+
+JSON = "application/json"
 
 
 def init_app(app):
@@ -26,14 +28,23 @@ def init_app(app):
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = app.settings.max_request_body_mb * MIB
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+
+
+def wrap(app):
+    """Must come when Flask and what answers instead of it are complete."""
     app.wsgi_app = Envelope(app.wsgi_app, app.settings)
 
 
 class NamingRule(Rule):
-    """A route whose converters know which parameter they convert, to name it in errors."""
+    """A route whose converters know which parameter they convert, to name it in errors; `converters` are those by the
+    names of their parameters."""
+
+    def __init__(self, *args, **kwargs):
+        self.converters = {}
+        super().__init__(*args, **kwargs)
 
     def get_converter(self, variable_name, *args, **kwargs):
-        converter = super().get_converter(variable_name, *args, **kwargs)
+        converter = self.converters[variable_name] = super().get_converter(variable_name, *args, **kwargs)
         converter.name = variable_name
         return converter
 
@@ -41,6 +52,8 @@ class NamingRule(Rule):
 # Refusals do without the value: clients retry when an error of a job's call holds a word such as "network".
 class Int64Converter(BaseConverter):
     """An id in a path. What is not an integer of 64 bits is 400, not an unknown path."""
+
+    shapes = ("",)  # that such a part of a path can have, see lanes
 
     def to_python(self, value):
         number = parse_int64(value)
@@ -51,6 +64,8 @@ class Int64Converter(BaseConverter):
 
 class JobStatusConverter(BaseConverter):
     """A job status in a path."""
+
+    shapes = JOB_STATUSES
 
     def to_python(self, value):
         if value not in JOB_STATUSES:
@@ -218,7 +233,7 @@ def deprecated(view):
 def load_query(schema):
     """Return the loaded query string. Raises ApiError 400 (422: out of bounds) naming the parameter and the rule."""
     values = {}
-    for name, given in request.args.to_dict(flat=False).items():
+    for name, given in _arguments().items():
         repeatable = getattr(schema.fields.get(name), "repeatable", False)
         if len(given) > 1 and name in schema.fields and not repeatable:
             raise ApiError(400, f"Query parameter {name} is given twice", field=name)
@@ -228,6 +243,12 @@ def load_query(schema):
     except ValidationError as error:
         name, reason = first_message(error.messages)
         raise ApiError(400, f"Query parameter {name}: {reason}", field=name) from error
+
+
+def _arguments():
+    """{name: [values]} of the query string."""
+    environ = current.environ()
+    return Request(environ).args.to_dict(flat=False) if environ.get("QUERY_STRING") else {}
 
 
 def load_body(exact, data):
@@ -256,7 +277,7 @@ def first_message(messages, path=""):
 
 def json_text(text, status=200):
     """Answer a text that is JSON already."""
-    return Response(text, status, mimetype="application/json")
+    return Response(text, status, mimetype=JSON)
 
 
 def json_value(value, status=200):
@@ -357,6 +378,6 @@ def _send(file):
     if size <= SPOOL_MEMORY:
         with file:
             return json_text(file.read())
-    response = Response(wrap_file(request.environ, file, PIECE), mimetype="application/json", direct_passthrough=True)
+    response = Response(wrap_file(current.environ(), file, PIECE), mimetype=JSON, direct_passthrough=True)
     response.content_length = size
     return response

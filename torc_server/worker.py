@@ -38,6 +38,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
 from torc_server.errors import OWN_FAULT, ApiError, Later
+from torc_server.heads import Heads
 from torc_server.lanes import AT_ONCE, LANES
 from torc_server.memory import return_free_blocks
 from torc_server.polling import readable
@@ -172,6 +173,7 @@ class Worker(BaseWorker):
         self._listeners = {listener.fileno(): listener for listener in self.sockets}
         self._waiting = Waiting()
         self._connections = set()
+        self._heads = Heads(self.cfg)
         self._lock = threading.Lock()
         self._backlog = deque()  # connections with a whole request for which there was no thread
         self._serving = 0  # threads that run a small request
@@ -393,7 +395,7 @@ class Worker(BaseWorker):
         self._find_dead(sock)
         if self._tls and sock.family != socket.AF_UNIX:
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        reader = RequestReader(self.cfg, address, self._body_limit)
+        reader = RequestReader(self.cfg, self._heads, address, self._body_limit)
         connection = ClientConnection(sock, address, server_address, reader)
         connection.deadline = time.monotonic() + self._seconds[connection.waits_for]
         return connection
@@ -552,10 +554,7 @@ class Worker(BaseWorker):
 
     def _answer(self, connection):
         connection.outbox.close()  # of an attempt before
-        response, environ = wsgi.create(
-            connection.reader.request, connection.outbox, connection.address, connection.server_address, self.cfg,
-            response_class=Answer,
-        )  # fmt: skip
+        response, environ = self._heads.answer_and_environ(connection.reader.request, connection, Answer)
         connection.reader.fill(environ)
         environ["wsgi.multithread"] = True
         environ["torc.received"] = connection.received

@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -65,13 +66,14 @@ def delete_compute_nodes(query):
 
 
 @blueprint.get("/compute_nodes/<int64:id>")
+@direct
 @wire.answers(ComputeNodeModel)
 def get_compute_node(id):
     """Get a compute node.
 
     is_active is always there: false where nobody has said.
     """
-    return wire.json_text(row_json(sql.compute_nodes.get_compute_node, "compute_node", id))
+    return row_json(sql.compute_nodes.get_compute_node, "compute_node", id)
 
 
 @blueprint.put("/compute_nodes/<int64:id>")

@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -54,13 +55,14 @@ def delete_events(query):
 
 
 @blueprint.get("/events/<int64:id>")
+@direct
 @wire.answers(EventModel)
 def get_event(id):
     """Get a stored event.
 
     data is always there, as null if that is what was stored.
     """
-    return wire.json_text(row_json(sql.events.get_event, "event", id))
+    return row_json(sql.events.get_event, "event", id)
 
 
 @blueprint.put("/events/<int64:id>")

@@ -3,6 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.failure_handlers import (
@@ -41,13 +42,14 @@ def list_failure_handlers(id, query):
 
 
 @blueprint.get("/failure_handlers/<int64:id>")
+@direct
 @wire.answers(FailureHandlerModel)
 def get_failure_handler(id):
     """Get a failure handler.
 
     Its rules are the text that was sent.
     """
-    return wire.json_text(row_json(sql.failure_handlers.get_failure_handler, "failure_handler", id))
+    return row_json(sql.failure_handlers.get_failure_handler, "failure_handler", id)
 
 
 @blueprint.delete("/failure_handlers/<int64:id>")

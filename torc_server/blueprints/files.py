@@ -4,6 +4,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.bulk import Rows
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -71,13 +72,14 @@ def delete_files(query):
 
 
 @blueprint.get("/files/<int64:id>")
+@direct
 @wire.answers(FileModel)
 def get_file(id):
     """Get a file.
 
     An unset st_mtime is left out of the answer.
     """
-    return wire.json_text(row_json(sql.files.get_file, "file", id))
+    return row_json(sql.files.get_file, "file", id)
 
 
 @blueprint.put("/files/<int64:id>")

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.bulk import Rows
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
@@ -91,6 +92,7 @@ def delete_jobs(query):
 
 
 @blueprint.get("/jobs/<int64:id>")
+@direct
 @wire.answers(JobModel)
 def get_job(id):
     """Get a job with its relations.
@@ -98,7 +100,7 @@ def get_job(id):
     The five relation lists are ascending; depends_on_job_ids also holds the dependencies that initialize_jobs added.
     Lists without ids and unset fields are left out.
     """
-    return wire.json_text(value(sql.jobs.get_job, job_id=id))
+    return value(sql.jobs.get_job, job_id=id)
 
 
 @blueprint.put("/jobs/<int64:id>")
@@ -132,6 +134,7 @@ def delete_job(id):
 
 
 @blueprint.put("/jobs/<int64:id>/start_job/<int64:run_id>/<int64:compute_node_id>")
+@direct
 @wire.answers(
     JobModel,
     {
@@ -145,12 +148,11 @@ def start_job(id, run_id, compute_node_id):
     A pending job becomes running and the node its active compute node; open event streams hear of it. Sent again for
     the same node while the job runs, the call is answered as before. The answer is the job with its relations.
     """
-    return wire.json_text(
-        value(sql.jobs.start_job, job_id=id, run_id=run_id, compute_node_id=compute_node_id)
-    )  # fmt: skip
+    return value(sql.jobs.start_job, job_id=id, run_id=run_id, compute_node_id=compute_node_id)
 
 
 @blueprint.post("/jobs/<int64:id>/complete_job/<job_status:status>/<int64:run_id>")
+@direct
 @wire.body(ResultModel)
 @wire.answers(
     JobModel,
@@ -174,12 +176,11 @@ def complete_job(id, status, run_id, body):
     a stale report: its result is stored as that of its attempt, never as the current one, and the job is left alone.
     The same call sent again, with the same value in every field, is answered with the job as it is and changes nothing.
     """
-    return wire.json_text(
-        value(sql.jobs.complete_job, job_id=id, status=status, run_id=run_id, result=json.dumps(body))
-    )
+    return value(sql.jobs.complete_job, job_id=id, status=status, run_id=run_id, result=json.dumps(body))
 
 
 @blueprint.post("/workflows/<int64:id>/batch_complete_jobs")
+@direct
 @wire.body(BatchCompleteJobsRequest)
 @wire.answers(BatchCompleteJobsResponse)
 def batch_complete_jobs(id, body):
@@ -191,9 +192,7 @@ def batch_complete_jobs(id, body):
     already, with the same value in every field, counts as completed: after a lost answer the same batch may be sent
     again. So does a stale report, which is stored as the result of its attempt and leaves the job alone.
     """
-    return wire.json_text(
-        value(sql.jobs.batch_complete_jobs, workflow_id=id, completions=json.dumps(body["completions"]))
-    )
+    return value(sql.jobs.batch_complete_jobs, workflow_id=id, completions=json.dumps(body["completions"]))
 
 
 @blueprint.put("/jobs/<int64:id>/manage_status_change/<job_status:status>/<int64:run_id>")

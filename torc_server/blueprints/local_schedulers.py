@@ -3,6 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -53,13 +54,14 @@ def delete_local_schedulers(query):
 
 
 @blueprint.get("/local_schedulers/<int64:id>")
+@direct
 @wire.answers(LocalSchedulerModel)
 def get_local_scheduler(id):
     """Get a local scheduler.
 
     Unset memory and num_cpus are left out of the answer.
     """
-    return wire.json_text(row_json(sql.local_schedulers.get_local_scheduler, "local_scheduler", id))
+    return row_json(sql.local_schedulers.get_local_scheduler, "local_scheduler", id)
 
 
 @blueprint.put("/local_schedulers/<int64:id>")

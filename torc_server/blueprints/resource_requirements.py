@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -67,13 +68,14 @@ def delete_resource_requirements(query):
 
 
 @blueprint.get("/resource_requirements/<int64:id>")
+@direct
 @wire.answers(ResourceRequirementsModel)
 def get_resource_requirements(id):
     """Get one record of resource requirements.
 
     memory and runtime are given as they were sent.
     """
-    return wire.json_text(row_json(sql.resource_requirements.get_resource_requirements, TABLE, id))
+    return row_json(sql.resource_requirements.get_resource_requirements, TABLE, id)
 
 
 @blueprint.put("/resource_requirements/<int64:id>")

@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -64,13 +65,14 @@ def delete_results(query):
 
 
 @blueprint.get("/results/<int64:id>")
+@direct
 @wire.answers(ResultModel)
 def get_result(id):
     """Get a result.
 
     What was not measured is left out of the answer.
     """
-    return wire.json_text(row_json(sql.results.get_result, "result", id))
+    return row_json(sql.results.get_result, "result", id)
 
 
 @blueprint.put("/results/<int64:id>")

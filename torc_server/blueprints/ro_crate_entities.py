@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -65,13 +66,14 @@ def delete_ro_crate_entities(id):
 
 
 @blueprint.get("/ro_crate_entities/<int64:id>")
+@direct
 @wire.answers(RoCrateEntityModel)
 def get_ro_crate_entity(id):
     """Get an RO-Crate entity.
 
     file_id is left out if it describes no file, or if its file was deleted.
     """
-    return wire.json_text(row_json(sql.ro_crate_entities.get_ro_crate_entity, TABLE, id))
+    return row_json(sql.ro_crate_entities.get_ro_crate_entity, TABLE, id)
 
 
 @blueprint.put("/ro_crate_entities/<int64:id>")

@@ -5,6 +5,7 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -59,13 +60,14 @@ def delete_scheduled_compute_nodes(query):
 
 
 @blueprint.get("/scheduled_compute_nodes/<int64:id>")
+@direct
 @wire.answers(ScheduledComputeNodesModel)
 def get_scheduled_compute_node(id):
     """Get a scheduled compute node.
 
     The answer holds what was stored last: the server does not ask the scheduler.
     """
-    return wire.json_text(row_json(sql.scheduled_compute_nodes.get_scheduled_compute_node, TABLE, id))
+    return row_json(sql.scheduled_compute_nodes.get_scheduled_compute_node, TABLE, id)
 
 
 @blueprint.put("/scheduled_compute_nodes/<int64:id>")

@@ -3,6 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -54,13 +55,14 @@ def delete_slurm_schedulers(query):
 
 
 @blueprint.get("/slurm_schedulers/<int64:id>")
+@direct
 @wire.answers(SlurmSchedulerModel)
 def get_slurm_scheduler(id):
     """Get a Slurm scheduler.
 
     Options that are not set are left out of the answer.
     """
-    return wire.json_text(row_json(sql.slurm_schedulers.get_slurm_scheduler, "slurm_scheduler", id))
+    return row_json(sql.slurm_schedulers.get_slurm_scheduler, "slurm_scheduler", id)
 
 
 @blueprint.put("/slurm_schedulers/<int64:id>")

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.bulk import Rows
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
@@ -88,13 +89,14 @@ def delete_all_user_data(query):
 
 
 @blueprint.get("/user_data/<int64:id>")
+@direct
 @wire.answers(UserDataModel)
 def get_user_data(id):
     """Get one record of user data.
 
     A record without data has no key data in the answer.
     """
-    return wire.json_text(row_json(sql.user_data.get_user_data, "user_data", id))
+    return row_json(sql.user_data.get_user_data, "user_data", id)
 
 
 @blueprint.put("/user_data/<int64:id>")

@@ -4,7 +4,8 @@ import json
 
 from flask import Blueprint, current_app, request
 
-from torc_server import wire
+from torc_server import current, wire
+from torc_server.direct import direct
 from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
@@ -80,13 +81,14 @@ def list_workflows(query):
 
 
 @blueprint.get("/workflows/<int64:id>")
+@direct
 @wire.answers(WorkflowModel)
 def get_workflow(id):
     """Get a workflow.
 
     The run, and whether it is canceled or archived, are in its status. Unset fields are left out.
     """
-    return wire.json_text(value(sql.workflows.get_workflow, workflow_id=id))
+    return value(sql.workflows.get_workflow, workflow_id=id)
 
 
 @blueprint.put("/workflows/<int64:id>")
@@ -308,6 +310,7 @@ def reset_workflow_status(id, query):
 
 
 @blueprint.post("/workflows/<int64:id>/claim_next_jobs")
+@direct
 @wire.query(ClaimNextJobs)
 @wire.answers(ClaimNextJobsResponse)
 def claim_next_jobs(id, query):
@@ -322,10 +325,11 @@ def claim_next_jobs(id, query):
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
     labels = query.get("labels", [])
     answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit, labels=labels)
-    return wire.json_text(current_app.extensions["metrics"].count_claim(answer))
+    return current.extension("metrics").count_claim(answer)
 
 
 @blueprint.post("/workflows/<int64:id>/claim_jobs_based_on_resources/<int64:limit>")
+@direct
 @wire.query(ClaimByResources)
 @wire.body(ComputeNodesResources)
 @wire.answers(
@@ -352,10 +356,11 @@ def claim_jobs_based_on_resources(id, limit, query, body):
         strict=query["strict_scheduler_match"],
         resources=json.dumps(body),
     )
-    return wire.json_text(current_app.extensions["metrics"].count_claim(answer))
+    return current.extension("metrics").count_claim(answer)
 
 
 @blueprint.get("/workflows/<int64:id>/is_complete")
+@direct
 @wire.answers(IsCompleteResponse)
 def is_workflow_complete(id):
     """Tell whether a workflow is complete.
@@ -363,17 +368,18 @@ def is_workflow_complete(id):
     It is when it is canceled or when every job is completed, failed, canceled, terminated or disabled; a workflow
     without jobs is complete. A pending_failed job keeps it open.
     """
-    return wire.json_text(value(sql.workflows.is_workflow_complete, workflow_id=id))
+    return value(sql.workflows.is_workflow_complete, workflow_id=id)
 
 
 @blueprint.get("/workflows/<int64:id>/is_uninitialized")
+@direct
 @wire.answers(IsUninitializedResponse)
 def is_workflow_uninitialized(id):
     """Tell whether a workflow is uninitialized.
 
     It is when every job is uninitialized or disabled, and so is a workflow without jobs.
     """
-    return wire.json_text(value(sql.workflows.is_workflow_uninitialized, workflow_id=id))
+    return value(sql.workflows.is_workflow_uninitialized, workflow_id=id)
 
 
 @blueprint.get("/workflows/<int64:id>/ready_job_requirements")
