@@ -75,6 +75,7 @@ FAIL_SOME = """
     WHERE workflow_id = %(w)s AND status = 'ready' AND mod(id, 2) = 0;
     SELECT torc.recount_dependencies(%(w)s)
 """
+WITHOUT_EDGES = "DELETE FROM torc.job_depends_on WHERE job_id IN (SELECT id FROM torc.job WHERE workflow_id = %(w)s)"
 RUN_ALL = "UPDATE torc.job SET status = 'running' WHERE workflow_id = %(w)s"
 FAN = """
     DELETE FROM torc.job_depends_on WHERE job_id IN (SELECT id FROM torc.job WHERE workflow_id = %(w)s);
@@ -279,7 +280,7 @@ CONSTANT = {
     "get_task": (QUEUE, f"SELECT torc.get_task({TASK})"),
     "active_task": (QUEUE, "SELECT torc.active_task(%(w)s)"),
     "batch_complete_jobs of ten": (
-        "DELETE FROM torc.job_depends_on WHERE job_id IN (SELECT id FROM torc.job WHERE workflow_id = %(w)s);" + RUN_ALL,
+        f"{WITHOUT_EDGES}; {RUN_ALL}",
         BATCH.format(status="completed", limit="LIMIT 10"),
     ),
     "complete_job of one": (

@@ -29,7 +29,7 @@ ADDED_OPERATIONS = {
     "list_admin_audit_log", "manage_status_change_by_body", "stream_events",
     "batch_complete_jobs", "create_files", "create_user_data_list",
     "archive_workflow", "update_workflow_action", "delete_workflow_action", "get_running_jobs",
-    "get_slurm_job_correlations", "get_task", "get_active_task_for_workflow",
+    "get_slurm_job_correlations", "get_task", "get_active_task_for_workflow", "spawn_jobs",
 }  # fmt: skip
 VIEWS = {view.__name__: view for view in app().view_functions.values()}
 SCHEMAS = contract()["components"]["schemas"]
