@@ -126,7 +126,7 @@ def test_jobs_get_their_env_and_may_spawn_others(server, folder):
 
 
 class Losing:
-    """A proxy before a server that loses the first answer to a request whose first line holds some bytes. lost: how many
+    """A proxy before a server that loses the first answer to a request whose first line holds a word. lost: how many
     it has lost; url: that of the server, by the proxy."""
 
     def __init__(self, port, word):
