@@ -1,14 +1,17 @@
 """A small worker: claims jobs of a workflow that fit its resources, runs their commands, reports how they ended.
 
+It makes few calls: a claim starts its jobs on the worker's compute node at once (start_on), and all jobs that have
+ended meanwhile are reported together (batch_complete_jobs). worker_one_by_one.py does the same with the calls that all
+clients since torc 0.22.2 know.
+
     python examples/worker.py WORKFLOW_ID --cpus 4 --memory-gb 8 --output /tmp/output
 
 Start any number, on any hosts that see the same files. Each ends when the workflow is complete or canceled, or when
 nothing has come up for --idle seconds. It then prints how many jobs of the workflow have which status, and exits with 1
 if some failed or were terminated. Ctrl-C or SIGTERM terminates its jobs and says so to the server.
 
-A lost answer (the server restarts, the network fails) is asked for again: the server takes a repeated start or
-completion as the same. Only a claim is not repeatable: jobs whose claim was answered to nobody stay pending, until
-somebody hands them back (manage_status_change to ready).
+A lost answer (the server restarts, the network fails) is asked for again: the server takes a repeated completion as the
+same. A claim is not repeated: the jobs that it has started are those that run on this worker's compute node.
 """
 
 import argparse
@@ -23,6 +26,7 @@ import time
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import connection
 from torc.openapi_client import ApiException, ComputeNodeModel, ComputeNodesResources, ResultModel
@@ -31,17 +35,13 @@ from urllib3.exceptions import HTTPError
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5  # from SIGTERM to SIGKILL
 PATIENCE_SECONDS = 300  # for a server that is away
-STATUSES = (
-    "uninitialized", "blocked", "ready", "pending", "running", "completed", "failed", "canceled", "terminated",
-    "disabled", "pending_failed",
-)  # fmt: skip
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
-def main(options):
-    """Work, print a summary, return the exit code."""
+def main(options, kind=None):
+    """Work, print a summary, return the exit code. kind: the class of the worker."""
     options.output.mkdir(parents=True, exist_ok=True)
-    worker = Worker(options)
+    worker = (kind or Worker)(options)
     signal.signal(signal.SIGTERM, worker.stop)
     worker.work()
     counts = worker.count_jobs()
@@ -51,8 +51,8 @@ def main(options):
     return 1 if counts.keys() & {"failed", "terminated"} else 0
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_arguments(description=__doc__):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workflow_id", type=int)
     connection.add_options(parser)
     parser.add_argument("--cpus", type=int, default=os.cpu_count())
@@ -68,7 +68,8 @@ class Worker:
         self.options = options
         self.workflow_id = options.workflow_id
         self.api = connection.connect(options)
-        self.run_id = self.api.get_workflow_status(self.workflow_id).run_id  # no server, no workflow: say so at once
+        self.path = f"/workflows/{self.workflow_id}"
+        self.run_id = self._status()["run_id"]  # no server, no workflow: say so at once
         self.requirements = cache(lambda key: patiently(self.api.get_resource_requirements, key))
         self.running = []
         self.stopping = False
@@ -89,12 +90,13 @@ class Worker:
             patiently(self.api.update_compute_node, self.node.id, gone)
 
     def count_jobs(self):
-        """{status: how many jobs of the workflow have it}, without those that no job has."""
-        counts = {
-            status: patiently(self.api.list_jobs, self.workflow_id, status=status, limit=1).total_count
-            for status in STATUSES
-        }
-        return {status: count for status, count in counts.items() if count}
+        """{status: how many jobs of the workflow have it}, most first, without those that no job has."""
+        counts = patiently(self._status)["jobs_by_status"]
+        by_count = sorted(counts, key=counts.get, reverse=True)
+        return {status: counts[status] for status in by_count if counts[status]}
+
+    def _status(self):
+        return connection.call(self.api, "GET", f"{self.path}/status")
 
     def _node(self):
         return ComputeNodeModel(
@@ -115,8 +117,7 @@ class Worker:
         idle_since = time.monotonic()
         while not self.stopping:
             ended = [run for run in self.running if run.process.poll() is not None]
-            for run in ended:
-                self._complete(run, "failed" if run.process.returncode else "completed")
+            self._report(ended)
             state = patiently(self.api.is_workflow_complete, self.workflow_id)
             if state.is_complete or state.is_canceled:
                 return
@@ -131,31 +132,46 @@ class Worker:
                 time.sleep(POLL_SECONDS)
 
     def _claim(self):
-        """Ready jobs that fit beside those that run."""
+        """Jobs that fit beside those that run, started on this node."""
+        free = self._free()
+        if free is None:
+            return []
+        path = f"{self.path}/claim_jobs_based_on_resources/{free.num_cpus}"
+        try:
+            answer = connection.call(self.api, "POST", path, body=free, start_on=self.node.id)
+        except (HTTPError, OSError, ApiException) as error:
+            if not is_away(error):
+                raise
+            print(f"no answer to a claim: {error}", file=sys.stderr, flush=True)
+            return self._started_here()
+        return [as_job(job) for job in answer["jobs"]]
+
+    def _started_here(self):
+        """The jobs that the server has started on this node and that do not run yet."""
+        here = {"workflow_id": self.workflow_id, "status": "running", "active_compute_node_id": self.node.id}
+        known = {run.job.id for run in self.running}
+        jobs = patiently(connection.call, self.api, "GET", "/jobs", **here)["items"]
+        return [as_job(job) for job in jobs if job["id"] not in known]
+
+    def _free(self):
+        """The resources that are left beside the jobs that run; None without a cpu."""
         used = [self.requirements(run.job.resource_requirements_id) for run in self.running]
         cpus = self.options.cpus - sum(r.num_cpus for r in used)
         if cpus <= 0:
-            return []
-        free = ComputeNodesResources(
+            return None
+        return ComputeNodesResources(
             num_cpus=cpus,
             memory_gb=self.options.memory_gb - sum(gigabytes(r.memory) for r in used),
             num_gpus=self.options.gpus - sum(r.num_gpus for r in used),
             num_nodes=1,
         )
-        return patiently(self.api.claim_jobs_based_on_resources, self.workflow_id, cpus, free).jobs
 
     def _start(self, job):
-        try:
-            patiently(self.api.start_job, job.id, self.run_id, self.node.id)
-        except ApiException as error:
-            if error.status == 409:  # canceled since it was claimed
-                return
-            raise
         self.running.append(Run(job, self._environment(job), self.options.output))
         print(f"started {job.name}", flush=True)
 
     def _environment(self, job):
-        return {
+        return (getattr(job, "env", None) or {}) | {
             "TORC_API_URL": self.options.url,
             "TORC_WORKFLOW_ID": str(self.workflow_id),
             "TORC_RUN_ID": str(self.run_id),
@@ -165,8 +181,26 @@ class Worker:
             "TORC_OUTPUT_DIR": str(self.options.output),
         }
 
-    def _complete(self, run, status):
-        result = ResultModel(
+    def _report(self, ended, status=None):
+        """Tell the server how jobs ended; status None: by their return codes."""
+        entries = []
+        for run in ended:
+            word = status or ("failed" if run.process.returncode else "completed")
+            result = self._result(run, word).to_dict()
+            entries.append({"job_id": run.job.id, "status": word, "run_id": self.run_id, "result": result})
+            print(f"{word} {run.job.name} ({run.process.returncode})", flush=True)
+        if entries:
+            self._send_results(entries)
+            self.running = [run for run in self.running if run not in ended]
+
+    def _send_results(self, entries):
+        path, body = f"{self.path}/batch_complete_jobs", {"completions": entries}
+        answer = patiently(connection.call, self.api, "POST", path, body=body)
+        for error in answer["errors"]:  # such as: already complete, canceled with the workflow
+            print(f"job {error['job_id']} is not completed: {error['message']}", file=sys.stderr, flush=True)
+
+    def _result(self, run, status):
+        return ResultModel(
             job_id=run.job.id,
             workflow_id=self.workflow_id,
             run_id=self.run_id,
@@ -177,25 +211,18 @@ class Worker:
             completion_time=now(),
             status=status,
         )
-        print(f"{status} {run.job.name} ({run.process.returncode})", flush=True)
-        try:
-            patiently(self.api.complete_job, run.job.id, status, self.run_id, result)
-        except ApiException as error:
-            if error.status != 422 or "already complete" not in error.body:
-                raise  # already complete: canceled with the workflow
-        self.running.remove(run)
 
     def _terminate(self):
         """End what still runs: ask, and after a while insist."""
         for run in self.running:
             run.signal(signal.SIGTERM)
         end = time.monotonic() + GRACE_SECONDS
-        for run in list(self.running):
+        for run in self.running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.process.wait(max(0, end - time.monotonic()))
             run.signal(signal.SIGKILL)  # also what the command has left behind
             run.process.wait()
-            self._complete(run, "terminated")
+        self._report(self.running, "terminated")
 
 
 class Run:
@@ -224,10 +251,20 @@ def patiently(call, *arguments, **options):
         try:
             return call(*arguments, **options)
         except (HTTPError, OSError, ApiException) as error:
-            if getattr(error, "status", 503) != 503 or time.monotonic() > end:
+            if not is_away(error) or time.monotonic() > end:
                 raise
             print(f"no answer, trying again: {error}", file=sys.stderr, flush=True)
         time.sleep(1)
+
+
+def is_away(error):
+    """Whether an error says that there is no answer, and not that the server refuses."""
+    return getattr(error, "status", 503) == 503
+
+
+def as_job(answered):
+    """A job of an answer, also with the fields that the model of an older client lacks."""
+    return SimpleNamespace(**{"invocation_script": None} | answered)
 
 
 def gigabytes(memory):

@@ -39,13 +39,14 @@ ROWS = {
 # The status in which a job must be for the call, and what the call needs beside the path.
 JOB_STATUS = {
     "jobs.start_job": "pending", "jobs.complete_job": "running", "jobs.batch_complete_jobs": "running",
-    "jobs.retry_job": "failed",
+    "jobs.retry_job": "failed", "jobs.spawn_jobs": "running",
 }
 BODIES = {
     "workflows.update_workflow_status": {"run_id": 0, "is_canceled": False},
     "workflows.claim_jobs_based_on_resources": {"num_cpus": 9, "memory_gb": 9, "num_gpus": 0, "num_nodes": 1},
     "jobs.manage_status_change_by_body": {"target_status": "ready"},
-    "jobs.create_jobs": {"jobs": [ROWS["jobs"]] * 3},
+    "jobs.create_jobs": {"jobs": [ROWS["jobs"] | {"name": name} for name in "abc"]},
+    "jobs.spawn_jobs": {"jobs": [{"name": "spawned", "command": "c"}], "state": {"x": 1}},
     "files.create_files": {"files": [ROWS["files"] | {"name": name} for name in "abc"]},
     "user_data.create_user_data_list": {"user_data": [ROWS["user_data"] | {"name": name} for name in "abc"]},
     "jobs.complete_job": ROWS["results"],
@@ -133,6 +134,8 @@ def new_group(client, **members):
 def with_ids(body, values):
     """The body with the ids that it needs."""
     if not isinstance(body, dict):
+        return body
+    if "state" in body:  # of spawn_jobs, whose jobs are of the workflow of their caller
         return body
     for key in ("jobs", "completions", "files", "user_data"):
         if key in body:

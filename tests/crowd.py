@@ -179,7 +179,7 @@ class RandomCaller:
         return self.post("/jobs", json=self.new_job())
 
     def create_many(self, status=None):
-        return self.post("/bulk_jobs", status, json={"jobs": [self.new_job() for _ in range(10)]})
+        return self.post("/bulk_jobs", status, json={"jobs": [self.new_job() | {"name": f"j{i}"} for i in range(10)]})
 
     def edit_edges(self):
         return self.put(f"/jobs/{self.job}", json=self.body(depends_on_job_ids=self.some(self.known, 3)))

@@ -42,7 +42,7 @@ RULES = {
         jobs.start_job jobs.complete_job jobs.manage_status_change jobs.manage_status_change_by_body jobs.retry_job
         workflows.archive_workflow workflows.get_running_jobs workflows.get_slurm_job_correlations
         workflow_actions.update_workflow_action workflow_actions.delete_workflow_action
-        jobs.batch_complete_jobs files.create_files user_data.create_user_data_list
+        jobs.batch_complete_jobs jobs.spawn_jobs files.create_files user_data.create_user_data_list
         files.create_file files.get_file files.list_files files.update_file files.delete_file files.delete_files
         user_data.create_user_data user_data.get_user_data user_data.list_user_data user_data.update_user_data
         user_data.delete_user_data user_data.delete_all_user_data

@@ -64,8 +64,8 @@ def create_job(mine, job, row):
 
 
 def create_jobs(mine, job, row):
-    jobs = [{"workflow_id": mine.id, "name": "x", "command": "c"}] * 2
-    jobs.append(jobs[0] | {"resource_requirements_id": row})
+    jobs = [{"workflow_id": mine.id, "name": name, "command": "c"} for name in "xyz"]
+    jobs[2]["resource_requirements_id"] = row
     return "POST", "/bulk_jobs", {"jobs": jobs}
 
 

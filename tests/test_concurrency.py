@@ -42,7 +42,7 @@ def conninfo(workflow):
 
 def create_many(workflow, bodies):
     """Create jobs; return their ids."""
-    jobs = [{"workflow_id": workflow.id, "name": "j", "command": "c"} | body for body in bodies]
+    jobs = [{"workflow_id": workflow.id, "name": f"j{i}", "command": "c"} | body for i, body in enumerate(bodies)]
     return [job["id"] for job in workflow.client.post("/bulk_jobs", json={"jobs": jobs}).json["jobs"]]
 
 

@@ -164,7 +164,8 @@ def test_a_scheduled_compute_node_is_heard_when_it_is_created(served, listen):
 
 def test_a_large_release_is_one_event(served, listen):
     first = served.job()
-    jobs = [{"workflow_id": served.id, "name": "j", "command": "c", "depends_on_job_ids": [first]}] * 500
+    job = {"workflow_id": served.id, "command": "c", "depends_on_job_ids": [first]}
+    jobs = [job | {"name": f"j{i}"} for i in range(500)]
     released = [job["id"] for job in served.client.post("/bulk_jobs", json={"jobs": jobs}).json["jobs"]]
     served.initialize()
     stream = listen()

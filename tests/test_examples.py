@@ -1,11 +1,15 @@
 """The examples, as a newcomer runs them: a workflow made with torc's client, worked on by three worker processes."""
 
+import contextlib
 import json
 import re
+import select
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -15,20 +19,23 @@ from support import PREFIX, clean_environment, wait_for
 from torc_server import htpasswd
 
 ROOT = Path(__file__).parent.parent
+WORKERS = ["worker.py", "worker_one_by_one.py"]
+each_kind = pytest.mark.parametrize("kind", WORKERS)
 TEXT = ROOT / "README.md"
 PARTS = 6
 
 
-def test_three_workers_count_the_words_as_a_direct_count_does(server, folder):
+@pytest.mark.parametrize("kinds", [["worker.py"] * 3, ["worker_one_by_one.py"] * 3, WORKERS])
+def test_workers_of_either_kind_or_both_count_the_words_as_a_direct_count_does(server, folder, kinds):
     workflow = create(server, folder)
     assert statuses(server, workflow) == {"split": "ready", "merge": "blocked"} | each_count("blocked")
-    work(server, folder, workflow)
+    work(server, folder, workflow, kinds)
     assert set(statuses(server, workflow).values()) == {"completed"}
     assert counted(folder) == direct_count()
     results = server.client.get("/results", params={"workflow_id": workflow}).json["items"]
     assert sorted(result["job_id"] for result in results) == sorted(ids(server, workflow).values())
     nodes = server.client.get("/compute_nodes", params={"workflow_id": workflow}).json["items"]
-    assert [node["is_active"] for node in nodes] == [False] * 3
+    assert [node["is_active"] for node in nodes] == [False] * len(kinds)
     assert {result["compute_node_id"] for result in results} <= {node["id"] for node in nodes}
     out = folder / "output" / f"job_{workflow}_{ids(server, workflow)['count_0']}_0_1.out"
     assert re.fullmatch(r"\d+ words\n", out.read_text())
@@ -51,14 +58,15 @@ def test_a_failing_part_cancels_the_merge_and_a_second_run_completes_it(server, 
     assert statuses(server, workflow) == (
         {"split": "completed", "merge": "blocked"} | each_count("completed") | {"count_2": "ready"}
     )
-    assert work(server, folder, workflow, workers=1)[0].endswith(f"workflow {workflow}: {PARTS + 2} completed\n")
+    assert work(server, folder, workflow, WORKERS[:1])[0].endswith(f"workflow {workflow}: {PARTS + 2} completed\n")
     assert set(statuses(server, workflow).values()) == {"completed"}
     assert counted(folder) == direct_count()
 
 
-def test_canceling_the_workflow_stops_the_commands_that_run(server, folder):
+@each_kind
+def test_canceling_the_workflow_stops_the_commands_that_run(server, folder, kind):
     workflow = create_sleepers(server, folder)
-    worker = start_worker(server, folder, workflow, "--cpus=2")
+    worker = start_worker(server, folder, workflow, "--cpus=2", kind=kind)
     pids = wait_for(lambda: pids_of(folder, 2), 30)
     server.client.put(f"/workflows/{workflow}/cancel")
     assert finish(worker)[0] == 0
@@ -66,9 +74,10 @@ def test_canceling_the_workflow_stops_the_commands_that_run(server, folder):
     assert Counter(statuses(server, workflow).values()) == {"canceled": 2, "ready": 1}
 
 
-def test_a_worker_that_is_told_to_stop_terminates_its_jobs_and_says_so(server, folder):
+@each_kind
+def test_a_worker_that_is_told_to_stop_terminates_its_jobs_and_says_so(server, folder, kind):
     workflow = create_sleepers(server, folder)
-    worker = start_worker(server, folder, workflow, "--cpus=2")
+    worker = start_worker(server, folder, workflow, "--cpus=2", kind=kind)
     pids = wait_for(lambda: pids_of(folder, 2), 30)
     worker.send_signal(signal.SIGTERM)
     assert finish(worker)[0] == 128 + signal.SIGTERM
@@ -91,7 +100,71 @@ def test_a_worker_waits_for_a_server_that_is_away(start_server, folder):
     assert set(statuses(server, workflow).values()) == {"completed"}
 
 
-EXAMPLES = {"word_count.py": [f"--text={TEXT}", "--folder=words"], "worker.py": ["1234567", "--cpus=1"]}
+def test_a_worker_whose_claim_is_answered_to_nobody_runs_what_the_claim_has_started(server, folder):
+    workflow = create_sleepers(server, folder, seconds=0)
+    with Losing(server.port, b"claim_jobs_based_on_resources") as proxy:
+        worker = start_worker(proxy, folder, workflow, "--cpus=2")
+        assert finish(worker)[0] == 0
+    assert proxy.lost == 1
+    assert set(statuses(server, workflow).values()) == {"completed"}
+    results = server.client.get("/results", params={"workflow_id": workflow}).json["items"]
+    assert len(results) == 3
+
+
+def test_jobs_get_their_env_and_may_spawn_others(server, folder):
+    client = server.client
+    workflow = client.post("/workflows", json={"name": "w", "user": "tests", "env": {"COLOUR": "red"}}).json["id"]
+    spawn = shlex.join(["curl", "-sf", "-H", "Content-Type: application/json", "-d", json.dumps({
+        "jobs": [{"name": "next", "command": f'echo "$COLOUR $TORC_ORCHESTRATOR_LINEAGE_ID" > {folder}/said'}]
+    })])  # fmt: skip
+    seed = {"workflow_id": workflow, "name": "seed", "command": f"{spawn} $TORC_API_URL/jobs/$TORC_JOB_ID/spawn_jobs"}
+    client.post("/jobs", json=seed)
+    client.post(f"/workflows/{workflow}/initialize_jobs")
+    work(server, folder, workflow, WORKERS[:1])
+    assert (folder / "said").read_text() == "red seed\n"
+    assert statuses(server, workflow) == {"seed": "completed", "next": "completed"}
+
+
+class Losing:
+    """A proxy before a server that loses the first answer to a request whose first line holds a word. lost: how many
+    it has lost; url: that of the server, by the proxy."""
+
+    def __init__(self, port, word):
+        self._port, self._word, self.lost = port, word, 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection):
+        with connection, socket.create_connection(("127.0.0.1", self._port)) as server:
+            while request := connection.recv(1 << 16):
+                server.sendall(request)
+                while not select.select([server], [], [], 0.05)[0]:
+                    if select.select([connection], [], [], 0)[0]:  # the rest of the request
+                        server.sendall(connection.recv(1 << 16))
+                answer = server.recv(1 << 16)
+                if self._word in request.partition(b"\r\n")[0] and not self.lost:
+                    self.lost += 1
+                    return
+                connection.sendall(answer)
+
+
+EXAMPLES = {
+    "word_count.py": [f"--text={TEXT}", "--folder=words"], "worker.py": ["1234567", "--cpus=1"],
+    "worker_one_by_one.py": ["1234567"],
+}  # fmt: skip
 
 
 def example(name, folder, *options, environment=None):
@@ -156,7 +229,7 @@ def test_with_a_password_a_workflow_is_the_users_own(start_server, fresh_databas
     assert workflow.json["user"] == "alice"
 
 
-@pytest.mark.parametrize("name", ["word_count.py", "worker.py"])
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_explains_itself(name, folder):
     shown = subprocess.run([sys.executable, ROOT / "examples" / name, "--help"], capture_output=True, text=True)
     assert shown.returncode == 0
@@ -193,8 +266,8 @@ def runs(pid):
     return Path(f"/proc/{pid}").exists()
 
 
-def start_worker(server, folder, workflow, *options):
-    command = [ROOT / "examples/worker.py", str(workflow), f"--url={server.url}{PREFIX}", f"--output={folder}/output"]
+def start_worker(server, folder, workflow, *options, kind="worker.py"):
+    command = [ROOT / "examples" / kind, str(workflow), f"--url={server.url}{PREFIX}", f"--output={folder}/output"]
     return subprocess.Popen(
         [sys.executable, *command, *options],
         env=clean_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -212,11 +285,11 @@ def finish(worker):
     return worker.returncode, said
 
 
-def work(server, folder, workflow, workers=3, expected=0):
+def work(server, folder, workflow, kinds=("worker.py",) * 3, expected=0):
     """Run workers until they end with the `expected` exit code; return what each of them said."""
-    started = [start_worker(server, folder, workflow, "--cpus=2") for _ in range(workers)]
+    started = [start_worker(server, folder, workflow, "--cpus=2", kind=kind) for kind in kinds]
     ended = [finish(worker) for worker in started]
-    assert [code for code, _ in ended] == [expected] * workers
+    assert [code for code, _ in ended] == [expected] * len(kinds)
     return [said for _, said in ended]
 
 

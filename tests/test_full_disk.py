@@ -46,10 +46,10 @@ def test_a_request_that_finds_no_room_for_its_file_is_507_and_holds_nothing(
     )
     client = server.client
     workflow = client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
-    job = {"workflow_id": workflow, "name": "j", "command": LONG}
-    first = client.post("/bulk_jobs", json={"jobs": [job] * 20}).json["jobs"][0]["id"]
+    jobs = [{"workflow_id": workflow, "name": f"j{i}", "command": LONG} for i in range(20)]
+    first = client.post("/bulk_jobs", json={"jobs": jobs}).json["jobs"][0]["id"]
     file = client.post("/files", json={"workflow_id": workflow, "name": "f", "path": LONG}).json["id"]
-    client.post("/bulk_jobs", json={"jobs": [job | {"command": "c", "output_file_ids": [file]}] * 20})
+    client.post("/bulk_jobs", json={"jobs": [job | {"command": "c", "output_file_ids": [file]} for job in jobs]})
     for number in range(20):
         client.post("/access_groups", json={"name": f"g{number}", "description": LONG})
     body = b'{"workflow_id": %d, "name": "n", "path": "%s"}' % (workflow, LONG.encode() * 15)
@@ -58,7 +58,7 @@ def test_a_request_that_finds_no_room_for_its_file_is_507_and_holds_nothing(
         "a list": lambda: client.get("/jobs", params={"workflow_id": workflow}, status=None),
         "relations": lambda: client.get(f"/workflows/{workflow}/job_file_relationships", status=None),
         "an access page": lambda: client.get("/access_groups", status=None),
-        "a bulk": lambda: client.post("/bulk_jobs", json={"jobs": [job] * 20}, status=None),
+        "a bulk": lambda: client.post("/bulk_jobs", json={"jobs": jobs}, status=None),
         "a body in chunks": lambda: client.post(
             "/files", body=chunks, headers=JSON | {"Transfer-Encoding": "chunked"}, status=None
         ),

@@ -75,6 +75,7 @@ FAIL_SOME = """
     WHERE workflow_id = %(w)s AND status = 'ready' AND mod(id, 2) = 0;
     SELECT torc.recount_dependencies(%(w)s)
 """
+WITHOUT_EDGES = "DELETE FROM torc.job_depends_on WHERE job_id IN (SELECT id FROM torc.job WHERE workflow_id = %(w)s)"
 RUN_ALL = "UPDATE torc.job SET status = 'running' WHERE workflow_id = %(w)s"
 FAN = """
     DELETE FROM torc.job_depends_on WHERE job_id IN (SELECT id FROM torc.job WHERE workflow_id = %(w)s);
@@ -111,6 +112,36 @@ END_FIRST = """
         (SELECT id FROM torc.compute_node WHERE workflow_id = %(w)s)
     )) FROM torc.job WHERE workflow_id = %(w)s ORDER BY id LIMIT 1
 """
+BATCH = """
+    SELECT torc.batch_complete_jobs(%(w)s, (
+        SELECT jsonb_agg(jsonb_build_object(
+            'job_id', id, 'status', '{status}', 'run_id', 0, 'result', jsonb_build_object(
+                'job_id', id, 'workflow_id', workflow_id, 'run_id', 0, 'return_code', 1, 'exec_time_minutes', 0,
+                'completion_time', 't', 'status', '{status}', 'compute_node_id',
+                (SELECT id FROM torc.compute_node WHERE workflow_id = %(w)s)
+            )
+        ) ORDER BY id)
+        FROM (SELECT * FROM torc.job WHERE workflow_id = %(w)s ORDER BY id {limit}) AS job
+    ))
+"""
+START_FIRST = """
+    UPDATE torc.job SET status = 'running'
+    WHERE id = (SELECT min(id) FROM torc.job WHERE workflow_id = %(w)s)
+"""
+SPAWN = """
+    SELECT torc.spawn_jobs(min(id), jsonb_build_object('state', 1, 'jobs', (
+        SELECT jsonb_agg(jsonb_build_object(
+            'name', 's' || n, 'command', 'c', 'depends_on', jsonb_build_array('s' || n %% {number} + 1, 'j' || n),
+            'resource_requirements', 'r' || n / 20 + 1
+        ) - CASE n WHEN {number} THEN 'depends_on' ELSE '' END ORDER BY n)
+        FROM generate_series(1, {number}) AS n
+    ))) FROM torc.job WHERE workflow_id = %(w)s
+"""
+QUEUE = """
+    INSERT INTO torc.task (workflow_id, operation, parameters)
+    VALUES (%(w)s, 'initialize_jobs', '{}')
+"""
+TASK = "(SELECT max(id) FROM torc.task)"
 
 # name: (what is done before, the statement)
 CALLS = {
@@ -187,6 +218,18 @@ CALLS = {
         )) FROM torc.job WHERE workflow_id = %(w)s
         """,
     ),
+    "batch_complete_jobs": (RUN_ALL, BATCH.format(status="completed", limit="")),
+    "batch_complete_jobs that cancels": (FAN, BATCH.format(status="failed", limit="LIMIT 1")),
+    "batch_complete_jobs entry by entry": (
+        "UPDATE torc.job SET status = 'ready', attempt_run_id = 0 WHERE workflow_id = %(w)s",
+        BATCH.format(status="failed", limit=""),
+    ),
+    "spawn_jobs": (
+        START_FIRST,
+        SPAWN.format(number="(SELECT count(*)::int FROM torc.job WHERE workflow_id = %(w)s)"),
+    ),
+    "start_initialization": ("", "SELECT torc.start_initialization(%(w)s, '{}')"),
+    "run_task": (QUEUE, f"SELECT torc.run_task({TASK})"),
     "check_invariants": ("", "SELECT torc.check_invariants(%(w)s)"),
     "claim_next_jobs": (
         "UPDATE torc.job SET status = 'ready' WHERE workflow_id = %(w)s", "SELECT torc.claim_next_jobs(%(w)s, 99999)"
@@ -230,6 +273,16 @@ CONSTANT = {
         "UPDATE torc.job SET status = 'ready' WHERE workflow_id = %(w)s", "SELECT torc.claim_next_jobs(%(w)s, 1)"
     ),
     "get_job": ("", "SELECT torc.get_job((SELECT min(id) FROM torc.job WHERE workflow_id = %(w)s))"),
+    "spawn_jobs of ten": (START_FIRST, SPAWN.format(number=10)),
+    "spawn_jobs of ten again": (START_FIRST + ";" + SPAWN.format(number=10), SPAWN.format(number=10)),
+    "begin_task": (QUEUE, f"SELECT torc.begin_task({TASK})"),
+    "fail_task": (QUEUE, f"SELECT torc.fail_task({TASK}, 'x')"),
+    "get_task": (QUEUE, f"SELECT torc.get_task({TASK})"),
+    "active_task": (QUEUE, "SELECT torc.active_task(%(w)s)"),
+    "batch_complete_jobs of ten": (
+        f"{WITHOUT_EDGES}; {RUN_ALL}",
+        BATCH.format(status="completed", limit="LIMIT 10"),
+    ),
     "complete_job of one": (
         """
         DELETE FROM torc.job_depends_on WHERE job_id IN (SELECT id FROM torc.job WHERE workflow_id = %(w)s);
@@ -330,7 +383,7 @@ def list_values(workflow, filters):
 
 @beliefs
 @pytest.mark.parametrize("call", CONSTANT)
-def test_a_call_about_one_job_costs_the_same_in_every_workflow(filled, cost_of, call, belief):
+def test_a_call_about_a_few_jobs_costs_the_same_in_every_workflow(filled, cost_of, call, belief):
     _, small, large = filled
     costs = [cost_of(workflow, *CONSTANT[call], belief) for workflow in (small, large)]
     assert costs[1] <= costs[0] * 1.5, costs

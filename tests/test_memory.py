@@ -82,8 +82,8 @@ def peak(server, workflow_id, fresh_database_url):
 @pytest.mark.parametrize("length", [20, 1850])
 def test_a_bulk_of_100000_jobs_takes_a_worker_under_250_mb_and_a_backend_under_500(server, workflow_id, peak, length):
     file = server.client.post("/files", json={"workflow_id": workflow_id, "name": "f", "path": "p"}).json["id"]
-    job = {"workflow_id": workflow_id, "name": "j", "command": "c" * length, "input_file_ids": [file]}
-    body = json.dumps({"jobs": [job] * 100_000})
+    job = {"workflow_id": workflow_id, "command": "c" * length, "input_file_ids": [file]}
+    body = json.dumps({"jobs": [job | {"name": f"j{i}"} for i in range(100_000)]})
     with peak.watch():
         created = server.client.post("/bulk_jobs", body=body, headers=JSON).json["jobs"]
     assert len({job["id"] for job in created}) == 100_000

@@ -19,6 +19,7 @@ BUDGET = {
         workflows.claim_next_jobs workflows.claim_jobs_based_on_resources
         jobs.create_job jobs.get_job jobs.update_job jobs.delete_job jobs.start_job jobs.complete_job
         jobs.manage_status_change jobs.manage_status_change_by_body jobs.retry_job jobs.batch_complete_jobs
+        jobs.spawn_jobs
         files.create_file files.get_file files.update_file files.delete_file
         user_data.create_user_data user_data.get_user_data user_data.update_user_data user_data.delete_user_data
         resource_requirements.create_resource_requirements resource_requirements.get_resource_requirements

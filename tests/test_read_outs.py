@@ -41,7 +41,10 @@ def test_running_jobs_are_those_that_a_node_of_the_workflow_runs(workflow, slurm
     second = running_on(workflow, workflow.node(), name="b")
     workflow.job_in("running", name="without a node")
     workflow.job_in("pending")
-    assert items(workflow, "running_jobs") == [
+    running = items(workflow, "running_jobs")
+    for item in running:
+        assert item.pop("start_time") == workflow.client.get(f"/jobs/{item['job_id']}").json["start_time"]
+    assert running == [
         {"job_id": first, "job_name": "a", "compute_node_name": "host4711", "scheduler_type": "slurm",
          "scheduler_job_id": "4711"},
         {"job_id": second, "job_name": "b", "compute_node_name": "h", "scheduler_type": "local"},

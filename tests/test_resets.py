@@ -181,6 +181,21 @@ def test_cancel_deactivates_the_nodes_of_the_workflow(client, workflow):
 # process_changed_job_inputs
 
 
+def test_an_event_tells_of_a_call_that_is_no_dry_run_also_if_nothing_has_changed(workflow):
+    job = workflow.job(name="one")
+    workflow.initialize()
+    for command, names in (("c", []), ("d", ["one"])):
+        workflow.manage(job, "uninitialized")
+        put(workflow, job, name="one", command=command)
+        assert changed(workflow, dry_run=True) == changed(workflow, dry_run=False) == names
+        events = workflow.client.get("/events", params={"workflow_id": workflow.id}).json["items"]
+        assert events[-1]["data"] == {
+            "category": "user_action", "action": "process_changed_job_inputs", "user": "anonymous",
+            "workflow_id": workflow.id, "reinitialized_count": len(names), "reinitialized_jobs": names,
+        }  # fmt: skip
+    assert len(events) == 2
+
+
 def test_jobs_that_were_never_initialized_are_passed_over(workflow):
     workflow.job()
     assert changed(workflow) == []

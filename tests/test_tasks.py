@@ -47,7 +47,7 @@ def wait_for(workflow, task, status, seconds=60):
 
 
 def create_many(workflow, number=MANY):
-    jobs = [{"workflow_id": workflow.id, "name": "j", "command": "c"}] * number
+    jobs = [{"workflow_id": workflow.id, "name": f"j{i}", "command": "c"} for i in range(number)]
     return [job["id"] for job in workflow.client.post("/bulk_jobs", json={"jobs": jobs}).json["jobs"]]
 
 

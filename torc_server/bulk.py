@@ -22,7 +22,7 @@ _UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 class Rows:
     """The rows of a bulk: `with Rows("jobs", exact) as rows: rows.read()` checks {"jobs": [row, …]} by ExactTypes.
 
-    has_unique_names: no two rows may have the same name.
+    has_unique_names: no two rows of a workflow may have the same name.
 
     Iterating then gives JSON arrays of some rows each, as texts, in the order of the body, as often as is wanted.
     `first` is the first row, or None.
@@ -74,20 +74,22 @@ class Rows:
         self._store()
 
     def _add(self, rows, text):
-        before, self._count = self._count, self._count + len(rows)
+        start, self._count = self._count, self._count + len(rows)
         if self._count > 2 * MAX_LIMIT:
             self._check_count()
         if self._error or self._count > MAX_LIMIT:
             return  # the rest is only read to count it, and for keys that come twice
-        for index, row in enumerate(rows, before):
+        for index, row in enumerate(rows, start):
             try:
                 self._exact.check(row)
             except ValidationError as error:
                 self._error = self._refusal(index, error)
                 return
-            if self._numbers is not None and self._numbers.setdefault(row["name"], index) != index:
-                self._error = self._same_name(index, self._numbers[row["name"]])
-                return
+            if self._numbers is not None:
+                before = self._numbers.setdefault((row["workflow_id"], row["name"]), index)
+                if before != index:
+                    self._error = self._same_name(index, before)
+                    return
         self.first = self.first or rows[0]
         if _UNSTORABLE_ESCAPE.search(text) or any("id" in row for row in rows):
             # A row may hold such an escape where it is ignored, and any value as its id.
@@ -107,7 +109,7 @@ class Rows:
         return ApiError(422, f"{field}: {reason}", field=field)
 
     def _same_name(self, index, before):
-        # Without the name: clients retry when an error of a call about files holds a word such as "network".
+        # Without the name: clients retry when an error of such a call holds a word such as "network".
         message = f"Duplicate name in bulk create request: {self._key}[{before}] and {self._key}[{index}]"
         return ApiError(422, message, field=f"{self._key}[{index}].name")
 

@@ -4,15 +4,17 @@
 -- memory, CPUs), then id. Candidates are the first p_limit fitting jobs that are pinned to no scheduler or to the worker's
 -- own; if there are none and p_strict is false, the first p_limit fitting jobs of any scheduler. They are then packed.
 -- Where some did not fit together and resources are left, that is repeated once with what is left.
--- A canceled workflow hands out nothing and says so in reason.
+-- A canceled workflow hands out nothing and says so in reason. With p_start_on the jobs become running on that compute
+-- node instead, as by start_job().
 -- Locks: workflow shared, the workflow's claim lock (packing must see what others took: 17,000 jobs/s, against 1,700
--- with optimistic re-packing), the candidates' rows. Raises TC404, TC403, TC422 (limit, time_limit).
+-- with optimistic re-packing), the candidates' rows. Raises TC404, TC403, TC422 (limit, time_limit, node).
 CREATE OR REPLACE FUNCTION torc.claim_jobs_based_on_resources(
     p_workflow_id bigint,
     p_limit bigint,
     p_strict boolean,
     p_resources jsonb,
-    p_caller torc.caller DEFAULT NULL
+    p_caller torc.caller DEFAULT NULL,
+    p_start_on bigint DEFAULT NULL
 )
 RETURNS json
 LANGUAGE plpgsql
@@ -34,6 +36,9 @@ BEGIN
             format('limit must be from 0 to 100000, got %s', p_limit),
             jsonb_build_object('field', 'limit', 'value', p_limit)
         );
+    END IF;
+    IF p_start_on IS NOT NULL THEN
+        PERFORM torc.check_start_on(p_workflow_id, p_start_on);
     END IF;
     IF NOT v_has_ready
         AND (SELECT is_canceled FROM torc.workflow_status WHERE workflow_id = p_workflow_id)
@@ -64,10 +69,11 @@ BEGIN
     v_pool := torc.pack_jobs(v_locked, v_empty);
     IF cardinality(v_candidates) < p_limit OR cardinality(v_pool.job_ids) = p_limit OR v_pool.nodes = 0 THEN
         -- All that fitted were candidates, or the worker has what it asked for.
-        RETURN json_build_object('jobs', torc.hand_out_jobs(v_pool.job_ids));
+        RETURN json_build_object('jobs', torc.hand_out_jobs(v_pool.job_ids, p_start_on));
     END IF;
     RETURN json_build_object('jobs', torc.backfill(
-        p_workflow_id, p_limit - cardinality(v_pool.job_ids), v_pool, v_time_limit_s, v_any_scheduler, v_label_sets
+        p_workflow_id, p_limit - cardinality(v_pool.job_ids), v_pool, v_time_limit_s, v_any_scheduler, v_label_sets,
+        p_start_on
     ));
 END
 $$;
@@ -79,13 +85,14 @@ CREATE OR REPLACE FUNCTION torc.backfill(
     p_pool torc.worker_pool,
     p_time_limit_s bigint,
     p_any_scheduler boolean,
-    p_label_sets text[]
+    p_label_sets text[],
+    p_start_on bigint
 )
 RETURNS jsonb
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_answer jsonb := torc.hand_out_jobs(p_pool.job_ids);  -- first, so that the query below does not find them
+    v_answer jsonb := torc.hand_out_jobs(p_pool.job_ids, p_start_on);  -- first, so that the query below does not find them
     v_candidates bigint[];
 BEGIN
     p_pool.job_ids := '{}';
@@ -95,7 +102,7 @@ BEGIN
     p_pool := torc.pack_jobs(
         ARRAY(SELECT id FROM torc.job WHERE id = ANY (v_candidates) AND status = 'ready' FOR UPDATE SKIP LOCKED), p_pool
     );
-    RETURN v_answer || torc.hand_out_jobs(p_pool.job_ids)::jsonb;
+    RETURN v_answer || torc.hand_out_jobs(p_pool.job_ids, p_start_on)::jsonb;
 END
 $$;
 

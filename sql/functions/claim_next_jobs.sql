@@ -3,13 +3,15 @@
 -- skipped. Only a caller that would leave with nothing, while ready rows are locked, waits for them: it holds no row
 -- then. (To wait with jobs in hand would let two half-served callers wait for each other.) If others took them, it
 -- looks again: the answer is empty only if nothing is ready.
--- Locks: workflow shared, the picked job rows. Raises TC404, TC403.
+-- With p_start_on they become running on that compute node instead, as by start_job().
+-- Locks: workflow shared, the picked job rows. Raises TC404, TC403, TC422 (the node).
 -- A worker without labels gets only jobs without labels; one with labels only jobs that have labels, all among its own.
 CREATE OR REPLACE FUNCTION torc.claim_next_jobs(
     p_workflow_id bigint,
     p_limit bigint,
     p_caller torc.caller DEFAULT NULL,
-    p_labels text[] DEFAULT '{}'
+    p_labels text[] DEFAULT '{}',
+    p_start_on bigint DEFAULT NULL
 )
 RETURNS json
 LANGUAGE plpgsql
@@ -18,9 +20,12 @@ DECLARE
     v_has_ready boolean := torc.share_for_claim(p_workflow_id, p_caller, p_labels) AND p_limit > 0;
     v_job_ids bigint[] := '{}';
 BEGIN
+    IF p_start_on IS NOT NULL THEN
+        PERFORM torc.check_start_on(p_workflow_id, p_start_on);
+    END IF;
     IF v_has_ready AND p_labels <> '{}' THEN
         RETURN json_build_object(
-            'jobs', torc.hand_out_jobs(torc.pick_labeled_jobs(p_workflow_id, p_limit, p_labels))
+            'jobs', torc.hand_out_jobs(torc.pick_labeled_jobs(p_workflow_id, p_limit, p_labels), p_start_on)
         );
     END IF;
     WHILE v_has_ready LOOP
@@ -36,7 +41,7 @@ BEGIN
             LIMIT 1
         );
     END LOOP;
-    RETURN json_build_object('jobs', torc.hand_out_jobs(v_job_ids));
+    RETURN json_build_object('jobs', torc.hand_out_jobs(v_job_ids, p_start_on));
 END
 $$;
 
@@ -215,9 +220,28 @@ BEGIN
 END
 $$;
 
--- Makes locked ready jobs pending and returns them as the claim endpoints answer them: in the given order, with
--- their outputs, without scheduler_id, inputs and dependencies.
-CREATE OR REPLACE FUNCTION torc.hand_out_jobs(p_job_ids bigint[])
+-- Raises TC422 unless the node is an active one of the workflow. (One that is deleted before the claim ends breaks the
+-- key of torc.job, which is 422 too.)
+CREATE OR REPLACE FUNCTION torc.check_start_on(p_workflow_id bigint, p_node_id bigint)
+RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM torc.compute_node WHERE id = p_node_id AND workflow_id = p_workflow_id AND is_active
+    ) THEN
+        PERFORM torc.fail(
+            'TC422',
+            format('start_on: there is no active compute node %s in workflow %s', p_node_id, p_workflow_id),
+            jsonb_build_object('field', 'start_on', 'value', p_node_id)
+        );
+    END IF;
+END
+$$;
+
+-- Makes locked ready jobs pending, or running on a compute node, and returns them as the claim endpoints answer them: in
+-- the given order, with their outputs, without scheduler_id, inputs and dependencies. Open streams hear of what starts.
+CREATE OR REPLACE FUNCTION torc.hand_out_jobs(p_job_ids bigint[], p_start_on bigint DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
 AS $$
@@ -228,7 +252,13 @@ BEGIN
         RETURN '[]';
     END IF;
     WITH claimed AS (
-        UPDATE torc.job SET status = 'pending' WHERE id = ANY (p_job_ids) RETURNING *
+        UPDATE torc.job
+        SET
+            status = CASE WHEN p_start_on IS NULL THEN 'pending' ELSE 'running' END::torc.job_status,
+            active_compute_node_id = coalesce(p_start_on, active_compute_node_id),
+            start_time = CASE WHEN p_start_on IS NULL THEN start_time ELSE clock_timestamp() END
+        WHERE id = ANY (p_job_ids)
+        RETURNING *
     )
 
     SELECT json_agg(
@@ -253,13 +283,37 @@ BEGIN
             'priority', priority,
             'env', env,
             'labels', CASE WHEN labels <> '' THEN string_to_array(labels, ',') END,
-            'origin', origin
+            'origin', origin,
+            'compute_node_id', p_start_on,
+            'start_time', CASE WHEN p_start_on IS NOT NULL THEN torc.time_json(start_time) END
         ))
         ORDER BY picked.place
     )
     INTO v_answer
     FROM claimed
     INNER JOIN unnest(p_job_ids) WITH ORDINALITY AS picked (job_id, place) ON picked.job_id = claimed.id;
+    IF p_start_on IS NOT NULL THEN
+        PERFORM torc.publish_starts(v_answer, p_start_on);
+    END IF;
     RETURN v_answer;
+END
+$$;
+
+-- Tells open streams of jobs that have started, given as the claim answers them.
+CREATE OR REPLACE FUNCTION torc.publish_starts(p_jobs json, p_node_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_workflow_id bigint := p_jobs #>> '{0,workflow_id}';
+BEGIN
+    IF torc.is_watched(v_workflow_id) THEN
+        PERFORM torc.publish_event(v_workflow_id, 'job_started', 'info', jsonb_build_object(
+            'job_id', job -> 'id', 'job_name', job -> 'name', 'compute_node_id', p_node_id, 'run_id', (
+                SELECT run_id FROM torc.workflow_status WHERE workflow_id = v_workflow_id
+            )
+        ))
+        FROM json_array_elements(p_jobs) AS job;
+    END IF;
 END
 $$;

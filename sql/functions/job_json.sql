@@ -36,10 +36,18 @@ AS $$
         ',"origin":"' || j.origin || '"',
         CASE WHEN j.active_compute_node_id IS NOT NULL THEN concat(
             ',"compute_node_id":', j.active_compute_node_id,
-            ',"start_time":"' || to_char(j.start_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"') || '"'
+            ',"start_time":"' || torc.time_json(j.start_time) || '"'
         ) END,
         '}'
     )::json
+$$;
+
+-- A time as it goes on the wire, without quotation marks. Inlined.
+CREATE OR REPLACE FUNCTION torc.time_json(p_time timestamptz)
+RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
 $$;
 
 -- Labels as they are stored, as a JSON list; NULL for none.

@@ -1,6 +1,6 @@
 -- Names the jobs whose input hash differs from the one that initialize_jobs stored, by id; unless p_dry_run, makes them
 -- uninitialized, whatever their status. Disabled jobs and those never initialized are passed over. Stored hashes stay,
--- so the same names come again until initialize_jobs.
+-- so the same names come again until initialize_jobs. Unless p_dry_run, an event is stored, also when none changed.
 -- Locks: workflow exclusive. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.process_changed_job_inputs(
     p_workflow_id bigint,
@@ -16,6 +16,7 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_changed bigint[];
+    v_names jsonb;
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     v_changed := ARRAY(
@@ -25,12 +26,16 @@ BEGIN
         WHERE stored.input_hash <> now.input_hash
             AND (SELECT status FROM torc.job WHERE id = now.job_id) <> 'disabled'
     );
+    v_names := (SELECT coalesce(jsonb_agg(name ORDER BY id), '[]') FROM torc.job WHERE id = ANY (v_changed));
     IF NOT p_dry_run THEN
         PERFORM torc.uninitialize_jobs(p_workflow_id, v_changed);
+        PERFORM torc.store_user_action(p_workflow_id, p_caller, 'process_changed_job_inputs', jsonb_build_object(
+            'workflow_id', p_workflow_id,
+            'reinitialized_count', cardinality(v_changed),
+            'reinitialized_jobs', v_names
+        ));
     END IF;
-    RETURN json_build_object('reinitialized_jobs', (
-        SELECT coalesce(json_agg(name ORDER BY id), '[]') FROM torc.job WHERE id = ANY (v_changed)
-    ));
+    RETURN json_build_object('reinitialized_jobs', v_names);
 END
 $$;
 

@@ -82,6 +82,9 @@ SELECT torc.complete_job(
 -- name: batch_complete_jobs(workflow_id, completions, caller, enforced, dialect)
 SELECT torc.batch_complete_jobs(:workflow_id, :completions::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
+-- name: spawn_jobs(job_id, request, caller, enforced, dialect)
+SELECT torc.spawn_jobs(:job_id, :request::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
+
 -- name: manage_status_change(job_id, status, run_id, caller, enforced, dialect)
 SELECT torc.manage_status_change(
     :job_id, :status::torc.job_status, :run_id, (:caller, :enforced, :dialect)::torc.caller

@@ -94,7 +94,8 @@ matching AS NOT MATERIALIZED (
         job.name AS job_name,
         node.hostname AS compute_node_name,
         node.compute_node_type AS scheduler_type,
-        scheduled.scheduler_id::text AS scheduler_job_id
+        scheduled.scheduler_id::text AS scheduler_job_id,
+        torc.time_json(job.start_time) AS start_time
     FROM torc.job AS job
     CROSS JOIN LATERAL (
         SELECT * FROM torc.compute_node WHERE id = job.active_compute_node_id AND workflow_id = job.workflow_id OFFSET 0
@@ -160,14 +161,14 @@ SELECT torc.reset_job_status(:workflow_id, :failed_only, (:caller, :enforced, :d
 -- name: reset_workflow_status(workflow_id, force, caller, enforced, dialect)
 SELECT torc.reset_workflow_status(:workflow_id, :force, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: claim_next_jobs(workflow_id, limit, labels, caller, enforced, dialect)
+-- name: claim_next_jobs(workflow_id, limit, labels, start_on, caller, enforced, dialect)
 SELECT torc.claim_next_jobs(
-    :workflow_id, :limit, (:caller, :enforced, :dialect)::torc.caller, :labels::text[]
+    :workflow_id, :limit, (:caller, :enforced, :dialect)::torc.caller, :labels::text[], :start_on
 )::text;
 
--- name: claim_jobs_based_on_resources(workflow_id, limit, strict, resources, caller, enforced, dialect)
+-- name: claim_jobs_based_on_resources(workflow_id, limit, strict, resources, start_on, caller, enforced, dialect)
 SELECT torc.claim_jobs_based_on_resources(
-    :workflow_id, :limit, :strict, :resources::jsonb, (:caller, :enforced, :dialect)::torc.caller
+    :workflow_id, :limit, :strict, :resources::jsonb, (:caller, :enforced, :dialect)::torc.caller, :start_on
 )::text;
 
 -- name: is_workflow_complete(workflow_id, caller, enforced, dialect)

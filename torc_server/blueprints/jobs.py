@@ -20,6 +20,8 @@ from torc_server.schemas.jobs import (
     ListJobsResponse,
     ManageStatusChange,
     RetryJob,
+    SpawnJobsRequest,
+    SpawnJobsResponse,
 )
 from torc_server.schemas.results import BatchCompleteJobsRequest, BatchCompleteJobsResponse, ResultModel
 
@@ -49,19 +51,19 @@ def create_job(body):
 
 @blueprint.post("/bulk_jobs")
 @wire.takes(JobsModel())
-@wire.answers(CreateJobsResponse, {422: UNRELATED})
+@wire.answers(CreateJobsResponse, {422: f"Two jobs of the request have the same name. {UNRELATED}"})
 @lane("walks")
 def create_jobs():
     """Create up to 100000 jobs of one workflow.
 
     All or none are created, in the order of the request and with ascending ids; the same rules hold for each as for a
     single create. A job may depend on stored jobs and on earlier ones of the request. The ids of those are not known
-    beforehand, so relate them through files and user data instead. An empty list creates nothing.
+    beforehand, so relate them through files and user data instead. No two jobs of a request may have the same name;
+    jobs that are there already may.
     """
-    with Rows("jobs", exact_job) as jobs:
+    with Rows("jobs", exact_job, has_unique_names=True) as jobs:
         jobs.read()
-        if not jobs.first:
-            return wire.json_value({"jobs": []})
+        jobs.refuse_empty()
         return wire.spooled_pieces(sql.jobs.create_jobs, jobs, "jobs", workflow_id=jobs.first["workflow_id"])
 
 
@@ -193,6 +195,31 @@ def batch_complete_jobs(id, body):
     again. So does a stale report, which is stored as the result of its attempt and leaves the job alone.
     """
     return value(sql.jobs.batch_complete_jobs, workflow_id=id, completions=json.dumps(body["completions"]))
+
+
+@blueprint.post("/jobs/<int64:id>/spawn_jobs")
+@wire.body(SpawnJobsRequest)
+@wire.answers(
+    SpawnJobsResponse,
+    {
+        422: "The job is not running, some of the names exist and some do not, the lineage has as many generations as "
+        "it may, the requirements or a dependency are unknown, or the new jobs wait for each other in a circle."
+    },
+)
+def spawn_jobs(id, body):
+    """Add jobs that wait for a running job, from within that job.
+
+    All or none are added. They are blocked until the calling job and what they depend on is complete, and then become
+    ready, or are canceled if it failed, as all jobs. Their env is that of the workflow, and the name of the lineage in
+    TORC_ORCHESTRATOR_LINEAGE_ID; their origin is spawn.
+
+    The calls of a lineage are counted by user data that keeps the state of each; its name is __torc_lineage__, then the
+    lineage, then __g and the number in six digits. There may be as many as dynamic_jobs.max_iterations of the workflow
+    says, by default 1000. Without jobs, a state is kept as the final one, under the name with __final. When jobs of all
+    names of a call exist, it is answered with their ids and changes nothing, so a job that is retried may call as
+    before.
+    """
+    return wire.json_text(value(sql.jobs.spawn_jobs, job_id=id, request=json.dumps(body)))
 
 
 @blueprint.put("/jobs/<int64:id>/manage_status_change/<job_status:status>/<int64:run_id>")

@@ -23,12 +23,15 @@ from torc_server.schemas.user_data import (
 
 blueprint = Blueprint("user_data", __name__)
 exact_user_data = ExactTypes(UserDataModel())
+TAKEN = "The workflow has a record of that name, and it begins with __torc_lineage__, as those that spawn_jobs makes."
 
 
 @blueprint.post("/user_data")
 @wire.query(RelatedJobs)
 @wire.body(UserDataModel)
-@wire.answers(UserDataModel, {422: "A value breaks a rule, or a job that is named is not in the workflow."})
+@wire.answers(
+    UserDataModel, {409: TAKEN, 422: "A value breaks a rule, or a job that is named is not in the workflow."}
+)
 def create_user_data(query, body):
     """Create user data.
 
@@ -43,7 +46,8 @@ def create_user_data(query, body):
 @blueprint.post("/bulk_user_data")
 @wire.takes(UserDataListModel())
 @wire.answers(
-    CreateUserDataListResponse, {422: "A value breaks a rule, or two records of the request have the same name."}
+    CreateUserDataListResponse,
+    {409: TAKEN, 422: "A value breaks a rule, or two records of the request have the same name."},
 )
 @lane("walks")
 def create_user_data_list():
@@ -101,7 +105,7 @@ def get_user_data(id):
 
 @blueprint.put("/user_data/<int64:id>")
 @wire.body(UserDataModel)
-@wire.answers(UserDataModel, {422: "A value breaks a rule, or workflow_id is not that of the record."})
+@wire.answers(UserDataModel, {409: TAKEN, 422: "A value breaks a rule, or workflow_id is not that of the record."})
 def update_user_data(id, body):
     """Change user data.
 

@@ -268,7 +268,7 @@ def process_changed_job_inputs(id, query):
     ids of its files and user data, and the data of those that it reads; not the files themselves, and no requirements.
     Jobs become uninitialized whatever their status; their dependents keep theirs, but those that were canceled because
     one of them failed wait again. Disabled jobs and those never initialized are passed over. The same names come again
-    until the next initialize_jobs.
+    until the next initialize_jobs. Unless dry_run is true, an event is stored, also when no inputs have changed.
     """
     return wire.json_text(long_value(sql.workflows.process_changed_job_inputs, workflow_id=id, **query))
 
@@ -312,7 +312,7 @@ def reset_workflow_status(id, query):
 @blueprint.post("/workflows/<int64:id>/claim_next_jobs")
 @direct
 @wire.query(ClaimNextJobs)
-@wire.answers(ClaimNextJobsResponse)
+@wire.answers(ClaimNextJobsResponse, {422: "limit is out of bounds, or start_on is no active node of the workflow."})
 def claim_next_jobs(id, query):
     """Claim the next ready jobs, whatever they need.
 
@@ -321,10 +321,15 @@ def claim_next_jobs(id, query):
     start_job is next, or manage_status_change to ready, which gives them back; claims do not expire. An empty list
     means that nothing is ready, or that the workflow is canceled. Claimed jobs come with their outputs, without
     scheduler_id, inputs and dependencies. Any body is ignored.
+
+    With start_on they become running on that compute node instead, as by start_job, and come with start_time and
+    compute_node_id.
     """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
     labels = query.get("labels", [])
-    answer = value(sql.workflows.claim_next_jobs, workflow_id=id, limit=limit, labels=labels)
+    answer = value(
+        sql.workflows.claim_next_jobs, workflow_id=id, limit=limit, labels=labels, start_on=query["start_on"]
+    )
     return current.extension("metrics").count_claim(answer)
 
 
@@ -334,7 +339,10 @@ def claim_next_jobs(id, query):
 @wire.body(ComputeNodesResources)
 @wire.answers(
     ClaimJobsBasedOnResources,
-    {422: "A value of the body breaks a rule, limit is out of bounds, or time_limit is no duration."},
+    {
+        422: "A value of the body breaks a rule, limit is out of bounds, time_limit is no duration, or start_on is no "
+        "active node of the workflow."
+    },
 )
 def claim_jobs_based_on_resources(id, limit, query, body):
     """Claim ready jobs that fit into a worker's free resources.
@@ -346,8 +354,8 @@ def claim_jobs_based_on_resources(id, limit, query, body):
     other nodes have together, and what no longer fits is skipped. If that leaves resources unused, further jobs are
     tried once. So the answer can hold fewer jobs than the limit though more are ready; it is empty only if none fits.
 
-    What is claimed becomes pending, as with claim_next_jobs. A canceled workflow hands out nothing and says so in
-    reason.
+    What is claimed becomes pending, or with start_on running, as with claim_next_jobs. A canceled workflow hands out
+    nothing and says so in reason.
     """
     answer = value(
         sql.workflows.claim_jobs_based_on_resources,
@@ -355,6 +363,7 @@ def claim_jobs_based_on_resources(id, limit, query, body):
         limit=limit,
         strict=query["strict_scheduler_match"],
         resources=json.dumps(body),
+        start_on=query["start_on"],
     )
     return current.extension("metrics").count_claim(answer)
 

@@ -1,6 +1,6 @@
 """The base classes of all schemas, and what many operations share: paging, path parameters, counts, errors."""
 
-from marshmallow import EXCLUDE, Schema, post_load
+from marshmallow import EXCLUDE, RAISE, Schema, post_load
 
 from torc_server.schemas import fields
 
@@ -23,6 +23,15 @@ class Model(Schema):
     def row(cls, body):
         """Return a dict with every field of the model, None where the loaded body has no key: statement parameters."""
         return {name: body.get(name) for name, field in cls._declared_fields.items() if not field.dump_only}
+
+
+class StrictModel(Model):
+    """An object in which no other keys are allowed."""
+
+    error_messages = {"unknown": "is not a known key"}
+
+    class Meta:
+        unknown = RAISE
 
 
 class WorkflowPart(Model):

@@ -224,6 +224,18 @@ class Strings(Documented, fields.Field):
     openapi = {"type": "array", "items": String.openapi}
 
 
+class Texts(Strings):
+    """A list of strings that PostgreSQL can hold."""
+
+    def accepts(self, value):
+        return type(value) is list and all(map(is_text, value))
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not self.accepts(value):
+            raise ValidationError("must be a list of strings without NUL characters and unpaired surrogates")
+        return value
+
+
 class Object(Documented, fields.Nested):
     """A JSON object of another model, the first argument; then the description."""
 

@@ -1,7 +1,18 @@
 """Jobs: shell commands with their relations, requirements and status."""
 
+from marshmallow import ValidationError, validates_schema
+
 from torc_server.schemas import fields
-from torc_server.schemas.common import Answer, Model, PageAnswer, Query, SortedPage, WorkflowPart
+from torc_server.schemas.common import (
+    MAX_LIMIT,
+    Answer,
+    Model,
+    PageAnswer,
+    Query,
+    SortedPage,
+    StrictModel,
+    WorkflowPart,
+)
 
 
 class ComputeNodeSchedule(Model):
@@ -120,7 +131,7 @@ class JobModel(WorkflowPart):
 class JobsModel(Model):
     """Jobs to be created together."""
 
-    jobs = fields.Objects(JobModel, "Up to 100000 jobs of one workflow.", required=True)
+    jobs = fields.Objects(JobModel, "1 to 100000 jobs of one workflow, each with another name.", required=True)
 
 
 class CreateJobsResponse(Answer):
@@ -193,3 +204,73 @@ class ManageStatusChange(Model):
         "Any status that is not completed, failed, canceled or terminated.", example="ready", required=True
     )
     run_id = fields.Integer("The run that the caller believes in; absent: the current one.", example=1, allow_none=True)
+
+
+class SpawnJobModel(StrictModel):
+    """A job that a running job adds, and that waits for it. Other keys are refused."""
+
+    name = fields.String(
+        "Name; no job of the workflow may have it yet, and no other one of the request.",
+        example="step_2",
+        required=True,
+    )
+    command = fields.String("Command line that workers run in a shell.", example="python step.py 2", required=True)
+    resource_requirements = fields.String(
+        "Name of the resource requirements; absent: those of the workflow that are named default.",
+        example="small",
+        allow_none=True,
+    )
+    priority = fields.Integer(
+        "Jobs with a higher one are claimed first.", example=10, minimum=0, default=0, allow_none=True
+    )
+    cancel_on_blocking_job_failure = fields.Boolean(
+        "Whether the job is canceled, and not released, when a job that it depends on fails.",
+        example=True,
+        default=True,
+        allow_none=True,
+    )
+    depends_on = fields.Texts(
+        "Names of further jobs that it waits for: of the same request, or else of the workflow.",
+        example=["step_1"],
+        allow_none=True,
+    )
+    labels = fields.Labels(
+        "Only workers that have all of these labels claim the job.", example=["gpu"], allow_none=True
+    )
+
+
+class SpawnJobsRequest(StrictModel):
+    """Jobs that a running job adds. Other keys are refused."""
+
+    jobs = fields.Objects(
+        SpawnJobModel, "Up to 100000 jobs; none: the state is the final one of the lineage.", required=True
+    )
+    lineage = fields.String(
+        "What the calls that follow each other belong to; absent: the name of the calling job. Spawned jobs find it in "
+        "their environment, as TORC_ORCHESTRATOR_LINEAGE_ID.",
+        example="optimize",
+        allow_none=True,
+    )
+    state = fields.Json(
+        "Any JSON value, kept in the user data of this generation of the lineage.", example={"best": 0.25}
+    )
+
+    @validates_schema
+    def have_different_names(self, data, **kwargs):
+        if len(data["jobs"]) > MAX_LIMIT:
+            raise ValidationError(f"Too many jobs in batch: {len(data['jobs'])}. Maximum is {MAX_LIMIT}", "jobs")
+        names = set()
+        for number, job in enumerate(data["jobs"]):
+            if job["name"] in names:
+                reason = f"duplicate name {job['name']!r} in spawn batch"
+                raise ValidationError({"jobs": {number: {"name": [reason]}}})
+            names.add(job["name"])
+
+
+class SpawnJobsResponse(Answer):
+    """The jobs that were added."""
+
+    spawned_job_ids = fields.IdList("Ids of the jobs, in the order of the request.", example=[21, 22], required=True)
+    iteration = fields.Integer(
+        "How many generations the lineage has: calls that have added jobs.", example=2, required=True
+    )

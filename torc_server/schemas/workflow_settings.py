@@ -1,23 +1,12 @@
 """The settings of a workflow that workers read: what the server takes in requests. sql/functions/dialect.sql says what
 clients get to see of them."""
 
-from marshmallow import RAISE
-
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model
+from torc_server.schemas.common import Model, StrictModel
 
 MODES = ("direct", "slurm", "auto")
 STDIO_MODES = ("separate", "combined", "no_stdout", "no_stderr", "none")
 GRANULARITIES = ("summary", "time_series")
-
-
-class StrictModel(Model):
-    """An object in which no other keys are allowed."""
-
-    error_messages = {"unknown": "is not a known key"}
-
-    class Meta:
-        unknown = RAISE
 
 
 class StdioConfig(StrictModel):

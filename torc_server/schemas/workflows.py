@@ -395,6 +395,9 @@ class RunningJobModel(Answer):
     scheduler_job_id = fields.String(
         "What the scheduler calls the allocation of the node; absent: it has none.", example="4711", allow_none=True
     )
+    start_time = fields.String(
+        "When the execution started: UTC, ISO 8601.", example="2026-01-31T08:00:00.000000+00:00", allow_none=True
+    )
 
 
 class RunningJobsResponse(PageAnswer):
@@ -446,6 +449,16 @@ class GetReadyJobRequirementsResponse(Answer):
     )
 
 
+def start_on():
+    """The parameter of both claims that spares a worker the call of start_job."""
+    return fields.QueryInteger(
+        "Id of an active compute node of the workflow: the jobs start on it at once, so that they come running and "
+        "need no start_job. Absent: they come pending.",
+        example=3,
+        load_default=None,
+    )
+
+
 class ClaimNextJobs(Query):
     """limit: how many jobs at most. num_jobs is the documentation page's name for it; limit wins."""
 
@@ -456,12 +469,15 @@ class ClaimNextJobs(Query):
     labels = fields.QueryLabels(
         "The worker's labels, with commas between them. Empty or absent: only jobs without labels.", example="gpu,large"
     )
+    start_on = start_on()
 
 
 class ClaimNextJobsResponse(Answer):
     """The claimed jobs."""
 
-    jobs = fields.Objects(JobModel, "The jobs in claim order, pending now; maybe none.", allow_none=True)
+    jobs = fields.Objects(
+        JobModel, "The jobs in claim order, pending now, or running with start_on; maybe none.", allow_none=True
+    )
 
 
 class ClaimByResources(Query):
@@ -470,12 +486,15 @@ class ClaimByResources(Query):
     strict_scheduler_match = fields.QueryBoolean(
         "Whether never to hand out jobs that are meant for another scheduler.", example=True, load_default=False
     )
+    start_on = start_on()
 
 
 class ClaimJobsBasedOnResources(Answer):
     """The claimed jobs."""
 
-    jobs = fields.Objects(JobModel, "The jobs in claim order, pending now; maybe none.", allow_none=True)
+    jobs = fields.Objects(
+        JobModel, "The jobs in claim order, pending now, or running with start_on; maybe none.", allow_none=True
+    )
     reason = fields.String(
         "Why there are none; only said of a canceled workflow.", example="Workflow is canceled", allow_none=True
     )
