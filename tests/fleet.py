@@ -26,7 +26,7 @@ class Fleet:
     def __init__(self, url, folder, runners=4):
         self.folder = Path(folder)
         self.folder.mkdir()
-        self.folder.joinpath("workflow").write_text("")
+        self._set_workflow("")
         self.workflows = []
         self.lost_claims = 0  # jobs whose claim was answered to nobody
         self.orphans = 0  # jobs that a killed runner had claimed or begun
@@ -82,7 +82,7 @@ class Fleet:
                 self._drain()
         except BaseException as error:  # noqa: BLE001 (raised by the with block)
             self._failure = error
-        self.folder.joinpath("workflow").write_text("")
+        self._set_workflow("")
         for process in self._runners.values():
             if process.wait(2 * PATIENCE):
                 self._failure = self._failure or AssertionError(f"a runner failed: {process.args}")
@@ -92,7 +92,7 @@ class Fleet:
         """Make a workflow and wait until the runners have worked through it, giving back what nobody works on."""
         workflow = self._until_answered(self._make_workflow)
         self.workflows.append(workflow)
-        self.folder.joinpath("workflow").write_text(str(workflow))
+        self._set_workflow(workflow)
         with self._lock:
             while len(self._runners) < self._size:
                 self._start_a_runner()
@@ -102,6 +102,12 @@ class Fleet:
             assert all(process.poll() is None for process in self._runners.values()), "a runner failed"
             self._give_back(workflow)
             time.sleep(0.5)
+
+    def _set_workflow(self, workflow):
+        """Tell the runners what to work on; "" ends them. The file is never seen half written."""
+        new = self.folder / "workflow.new"
+        new.write_text(str(workflow))
+        new.replace(self.folder / "workflow")
 
     def _make_workflow(self):
         """Layers, each job waiting for two of the layer above."""
