@@ -98,7 +98,7 @@ class Fleet:
                 self._start_a_runner()
         end = time.monotonic() + 120
         while not self._call("GET", f"/workflows/{workflow}/is_complete")["is_complete"]:
-            assert time.monotonic() < end, f"workflow {workflow} is not complete: {self._claimed(workflow)} are claimed"
+            assert time.monotonic() < end, f"workflow {workflow} is not complete; claimed: {self._claimed(workflow)}"
             assert all(process.poll() is None for process in self._runners.values()), "a runner failed"
             self._give_back(workflow)
             time.sleep(0.5)
@@ -153,7 +153,7 @@ class Fleet:
                     journal.given_back.add((job, attempt))
 
     def _have_ended(self, claims):
-        """Whether all claims have ended, or do so within a few seconds, and no killed runner's request may be served."""
+        """Whether all claims have ended, or do so within a few seconds, and no request of a killed runner is served."""
         end = time.monotonic() + SETTLED
         while time.monotonic() < end:
             journals = self._read_journals()

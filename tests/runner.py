@@ -2,8 +2,8 @@
 
     python tests/runner.py URL FOLDER NUMBER
 
-Works on the workflow whose id is in FOLDER/workflow, until that file is empty. The journal FOLDER/NUMBER.journal has one
-JSON list a line, each written before the next request is sent:
+Works on the workflow whose id is in FOLDER/workflow, until that file is empty. The journal FOLDER/NUMBER.journal has
+one JSON list a line, each written before the next request is sent:
 
     ["claim"]                                        a claim is sent
     ["received", [[job, attempt], …]]                it was answered

@@ -82,15 +82,38 @@ class Servers:
         return "\n".join(server.log.read_text() for server in self._processes.values())
 
 
-class Chaos:
-    """`with Chaos(…)`: threads that do harm every so many seconds, until the end of the block."""
+def end_a_backend(postgres):
+    """Terminate one connection of the servers."""
+    with contextlib.suppress(psycopg.OperationalError):  # PostgreSQL is restarted just now
+        connection = psycopg.connect(embedded.conninfo(postgres), autocommit=True)
+        with connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                " AND datname = 'torc' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1"
+            )
 
-    def __init__(self, *harms):
-        """harms: (seconds, function)."""
-        self.counts = {function.__name__: 0 for _, function in harms}
+
+def fill(folder):
+    """Write a file until a small file system is full; the next time make room again."""
+    file = folder / "full"
+    if file.exists():
+        file.unlink()
+    elif folder.is_mount():
+        with contextlib.suppress(OSError), open(file, "wb", buffering=0) as filled:
+            while filled.write(b"x" * 1024):
+                pass
+        assert shutil.disk_usage(folder).free < 4096
+
+
+class Chaos:
+    """`with Chaos(name=(seconds, function, *arguments), …)`: threads that call it every so many seconds, until the end
+    of the block; .counts: how often."""
+
+    def __init__(self, **harms):
+        self.counts = dict.fromkeys(harms, 0)
         self._failures = []
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._repeat, args=harm) for harm in harms]
+        self._threads = [threading.Thread(target=self._repeat, args=[name, *harm]) for name, harm in harms.items()]
 
     def __enter__(self):
         for thread in self._threads:
@@ -104,11 +127,11 @@ class Chaos:
         if self._failures and exception[1] is None:
             raise self._failures[0]
 
-    def _repeat(self, seconds, harm):
+    def _repeat(self, name, seconds, harm, *arguments):
         while not self._ended.wait(seconds):
             try:
-                harm()
-                self.counts[harm.__name__] += 1
+                harm(*arguments)
+                self.counts[name] += 1
             except BaseException as error:  # noqa: BLE001 (raised at the end of the block)
                 self._failures.append(error)
                 return
@@ -123,40 +146,19 @@ def go_on(fleet, seconds):
 
 def test_a_minute_of_failures_loses_nothing_and_runs_nothing_twice(folder, postgres, log_folder):
     servers = Servers(folder, embedded.conninfo(postgres), log_folder)
-    upstreams = {"upstreams": servers.addresses}
     with contextlib.ExitStack() as stack:
         stack.callback(servers.stop)
-        nginx = stack.enter_context(Nginx(folder / "nginx", Settings(), **upstreams))
-
-        def end_a_backend():
-            with contextlib.suppress(psycopg.OperationalError):  # PostgreSQL is restarted just now
-                with psycopg.connect(embedded.conninfo(postgres), autocommit=True) as connection:
-                    connection.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-                        " AND datname = 'torc' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1"
-                    )
-
-        def reload_nginx():
-            nginx.process.send_signal(signal.SIGHUP)
-
-        def fill_the_log_folder():
-            """And make room again, before it is filled the next time."""
-            file = log_folder / "full"
-            if file.exists():
-                file.unlink()
-            elif log_folder.is_mount():
-                with contextlib.suppress(OSError), open(file, "wb", buffering=0) as filled:
-                    while filled.write(b"x" * 1024):
-                        pass
-                assert shutil.disk_usage(log_folder).free < 4096
-
-        fleet = Fleet(nginx.url, folder / "fleet")
-        with fleet:
+        nginx = stack.enter_context(Nginx(folder / "nginx", Settings(), upstreams=servers.addresses))
+        with Fleet(nginx.url, folder / "fleet") as fleet:
             wait_for(lambda: fleet.stored() or fleet.failed(), 30, "the first result")
             chaos = Chaos(
-                (1, servers.kill_a_worker), (0.2, end_a_backend), (7, reload_nginx), (SECONDS * 0.3, servers.kill_one),
-                (SECONDS / 8, fill_the_log_folder), (6, fleet.kill_a_runner),
-            )  # fmt: skip
+                workers_killed=(1, servers.kill_a_worker),
+                backends_ended=(0.2, end_a_backend, postgres),
+                servers_killed=(SECONDS * 0.3, servers.kill_one),
+                nginx_reloaded=(7, nginx.process.send_signal, signal.SIGHUP),
+                log_folder_filled=(SECONDS / 8, fill, log_folder),
+                runners_killed=(6, fleet.kill_a_runner),
+            )
             with chaos:
                 go_on(fleet, SECONDS / 2)
                 embedded.stop(postgres)

@@ -127,7 +127,7 @@ STOP = migrations.NEEDS_STOP.decode() + "\n"
 def test_a_migration_that_needs_a_stop_is_refused_while_a_server_is_connected(fresh_database_url, newer):
     release = newer(STOP)
     with Presence(fresh_database_url).connect():
-        with pytest.raises(migrations.MigrationError, match="stop the servers that use the database first: torc-server"):
+        with pytest.raises(migrations.MigrationError, match="stop the servers .* first: torc-server process"):
             migrations.migrate(fresh_database_url)
         assert version_of(fresh_database_url) == release.version - 1
         assert migrations.migrate(fresh_database_url, alone=True)  # the server is the one that migrates

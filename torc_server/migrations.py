@@ -42,7 +42,7 @@ class Status:
 
     @property
     def serves_running(self):
-        """Whether a server of this release that started before may go on: a newer release has migrated since at most."""
+        """Whether a server of this release that runs already may go on; a newer release may have migrated since."""
         return self.current or 0 < self.serves_since <= self.latest <= self.version
 
 
@@ -70,8 +70,8 @@ def migrate(conninfo, to=None, lose_data=False, alone=False):
 
     Functions exist only at the newest version; below it the release that belongs there brings its own.
     alone: no server of another release uses the database; a migration that needs a stop does not search for one.
-    Raises MigrationError for a version that this release does not know, for a downgrade or a migration that needs a stop
-    while servers are connected, and for a downgrade that deletes data unless `lose_data`; psycopg.Error when a
+    Raises MigrationError for a version that this release does not know, for a downgrade or a migration that needs a
+    stop while servers are connected, and for a downgrade that deletes data unless `lose_data`; psycopg.Error when a
     statement fails.
     """
     done = []
