@@ -168,7 +168,8 @@ def make_client(database_url):
     apps = []
 
     def make(**options):
-        apps.append(create_app(replace(Settings(), database_url=database_url, **options), database_url))
+        settings = replace(Settings(), **{"database_url": database_url, **options})
+        apps.append(create_app(settings, settings.database_url))
         apps[-1].extensions["database"].open()
         return MemoryClient(apps[-1])
 

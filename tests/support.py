@@ -141,8 +141,11 @@ class HttpClient(Client):
 class Server:
     """A `torc-server run` of its own: .url, .port, .client, .process, .log (a Path), .data_dir, .database_url."""
 
-    def __init__(self, folder, program=BINARIES / "torc-server", environment=None, **options):
-        """options: port=0, workers=2, require_auth=True become --port=0 --workers=2 --require-auth and so on."""
+    def __init__(self, folder, program=BINARIES / "torc-server", environment=None, inside=(), **options):
+        """options: port=0, workers=2, require_auth=True become --port=0 --workers=2 --require-auth and so on.
+
+        inside: a command in front of the program that executes it, as in ip netns exec NAME.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "stderr"
         self._out = folder / "stdout"
@@ -156,10 +159,11 @@ class Server:
         with open(self._out, "ab") as out, open(self.log, "ab") as log:
             self._start_of_out = out.tell()
             self.process = subprocess.Popen(
-                [str(program), "run", *arguments],
+                [*inside, str(program), "run", *arguments],
                 cwd=folder, env=clean_environment(folder, environment),
                 stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True,
             )
+        self._host = options.get("host", "127.0.0.1")
         self.port = None
         self.url = None
         self.client = None
@@ -173,7 +177,7 @@ class Server:
                 raise AssertionError(f"the server did not listen in {timeout} s:\n{self.log.read_text()}")
             time.sleep(0.02)
         self.port = int(self.out().removeprefix("TORC_SERVER_PORT="))
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{self._host}:{self.port}"
         self.client = HttpClient(self.url)
         return self
 

@@ -27,8 +27,11 @@ case "$*" in
 daemon-reload|enable*) ;;
 "start torc-server.service"*) torc ;;
 "restart torc-server") stop torc-server; : > /tmp/torc.log; torc ;;
-"reload torc-server") kill -HUP $(cat /run/torc-server.pid)
-    for i in $(seq 300); do grep -q "^Reloaded; changed" /tmp/torc.log && exit; sleep 0.1; done
+"reload torc-server") before=$(grep -c "Reloaded; changed" /tmp/torc.log || true)
+    kill -HUP $(cat /run/torc-server.pid)
+    for i in $(seq 300); do
+        [ $(grep -c "Reloaded; changed" /tmp/torc.log) -le $before ] || exit 0; sleep 0.1
+    done
     cat /tmp/torc.log; exit 1 ;;
 *"status torc-server.service") kill -0 $(cat /run/torc-server.pid) ;;
 "restart nginx") stop nginx; nginx; sleep 0.5 ;;

@@ -1,32 +1,50 @@
 """Two PostgreSQL clusters, one the standby of the other: the server follows the one that takes changes."""
 
+import contextlib
 import os
+import shutil
 import signal
+import subprocess
+from dataclasses import dataclass
 
 import psycopg
 import pytest
+from fleet import Fleet
+from nginx import NGINX, Nginx
 from psycopg.conninfo import make_conninfo
 from support import wait_for
 from test_crash import Drain
 
 from torc_server import embedded
+from torc_server.settings import Settings
 
 pytestmark = pytest.mark.long
 
 
 class Cluster:
-    """A PostgreSQL in a data folder: the first primary, or a copy of another cluster that follows it."""
+    """A PostgreSQL in a data folder: the first primary, or a copy of another cluster that follows it. It listens on a
+    socket in the folder, and on an address if it is given one."""
 
-    def __init__(self, state, follows=None):
+    def __init__(self, state, follows=None, address=""):
         self.state = state
         self.data = state / "data"
+        self.address = address
         if follows:
             state.mkdir()
             self._copy(follows)
         self.start()
+        if address and not follows:
+            self._admit_other_hosts()
 
     def start(self):
-        embedded.start(self.state, tie=True)
+        embedded.start(self.state, {"listen_addresses": self.address}, tie=True)
+
+    def _admit_other_hosts(self):
+        with open(self.data / "pg_hba.conf", "r+") as rules:
+            first = "host all,replication torc 0.0.0.0/0 trust\n" + rules.read()
+            rules.seek(0)
+            rules.write(first)
+        self.sql("SELECT pg_reload_conf()")
 
     def _copy(self, primary):
         uid, gid = embedded._account(primary.data)
@@ -36,7 +54,7 @@ class Cluster:
         assert result.returncode == 0, result.stderr
 
     def host(self):
-        return str(embedded._socket_folder(self.state))
+        return self.address or str(embedded._socket_folder(self.state))
 
     def sql(self, statement):
         with psycopg.connect(embedded.conninfo(self.state), autocommit=True) as connection:
@@ -142,3 +160,92 @@ def test_a_server_on_a_standby_alone_is_alive_and_not_ready_until_that_is_promot
     assert ready
     assert server.client.get(f"/workflows/{kept}").json["name"] == "w"
     server.client.post("/workflows", json=workflow)
+
+
+# Several hosts
+
+
+@dataclass
+class Host:
+    """A host of servers: its address, the one by which it reaches others, and the command that runs a program on it."""
+
+    address: str
+    gateway: str
+    inside: tuple = ()
+    namespace: str = ""
+
+    def cut(self):
+        """No packet comes or goes."""
+        _ip("-n", self.namespace, "link", "set", "eth0", "down")
+
+    def connect(self):
+        _ip("-n", self.namespace, "link", "set", "eth0", "up")
+        _ip("-n", self.namespace, "route", "add", "default", "via", self.gateway)
+
+
+def _ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=20)
+
+
+@pytest.fixture
+def hosts():
+    """Two hosts in network namespaces, each with a cable to this one."""
+    if not shutil.which("ip") or os.geteuid():
+        pytest.skip("needs root and ip")
+    network, made = f"10.{100 + os.getpid() % 100}", []
+    with contextlib.ExitStack() as stack:
+        for number in (1, 2):
+            namespace, cable = f"torc-{os.getpid()}-{number}", f"torc{os.getpid()}{number}"[-15:]
+            address, gateway = f"{network}.{number}.2", f"{network}.{number}.1"
+            try:
+                _ip("netns", "add", namespace)
+            except subprocess.CalledProcessError as error:
+                pytest.skip(f"no network namespaces: {error.stderr.decode().strip()}")
+            stack.callback(_ip, "netns", "delete", namespace)
+            _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+            _ip("address", "add", f"{gateway}/24", "dev", cable)
+            _ip("link", "set", cable, "up")
+            _ip("-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
+            _ip("-n", namespace, "link", "set", "lo", "up")
+            made.append(Host(address, gateway, ("ip", "netns", "exec", namespace), namespace))
+            made[-1].connect()
+        yield made
+
+
+@pytest.mark.skipif(not NGINX, reason="there is no nginx")
+def test_two_hosts_work_on_one_database_and_go_on_without_one_of_them_and_after_a_failover(hosts, folder, start_server):
+    with contextlib.ExitStack() as stack:
+        primary = Cluster(folder / "a", address=hosts[0].gateway)
+        stack.callback(primary.stop)
+        standby = Cluster(folder / "b", follows=primary, address=hosts[1].gateway)
+        stack.callback(standby.stop)
+        primary.wait_for_standby()
+        servers = [
+            start_server(
+                inside=host.inside, host=host.address, database_url=url(primary, standby), trusted_proxy=host.gateway
+            )
+            for host in hosts
+        ]
+        upstreams = [f"{host.address}:{server.port}" for host, server in zip(hosts, servers, strict=True)]
+        nginx = stack.enter_context(Nginx(folder / "nginx", Settings(), upstreams=upstreams))
+        with Fleet(nginx.url, folder / "fleet") as fleet:
+            wait_for_more(fleet)
+            served = (nginx.folder / "access.log").read_text()
+            assert all(f" {upstream} 200 " in served for upstream in upstreams)
+            hosts[0].cut()
+            wait_for_more(fleet)
+            hosts[0].connect()
+            wait_for_more(fleet)
+            primary.kill()
+            standby.promote()
+            wait_for_more(fleet)
+        print(f"\n{fleet.stored()} results, {fleet.lost_claims} lost claims, {fleet.troubles().total()} lost answers")
+        with psycopg.connect(embedded.conninfo(standby.state)) as connection:
+            fleet.check(connection)
+        for server in servers:
+            assert server.client.get("/readyz", prefix="").json == {"status": "ok"}
+
+
+def wait_for_more(fleet, count=200):
+    wanted = fleet.stored() + count
+    wait_for(lambda: fleet.stored() >= wanted or fleet.failed(), 90, "results")

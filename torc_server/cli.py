@@ -447,7 +447,7 @@ def _serve(settings, wanted, before, folder, on_ready):
         session = connections.complete(settings.listen_database_url or conninfo)
         _check_database(conninfo, session)
         with _presence(session):
-            _bring_up_to_date(settings, session)
+            _bring_up_to_date(settings, session, alone=True)
             _synchronize_admins(settings, conninfo)
             _check_connections(settings, conninfo)
             state = master.current_state(settings, before["passed"] if before else passed)
@@ -850,15 +850,18 @@ def _check_database(conninfo, session):
         connections.is_pooled_by_transaction(conninfo)
 
 
-def _bring_up_to_date(settings, conninfo):
-    """Migrate an empty or an embedded database; refuse any other that does not fit this release."""
+def _bring_up_to_date(settings, conninfo, alone=False):
+    """Migrate an empty or an embedded database; refuse any other that does not fit this release.
+
+    alone: this process owns the embedded database, and may be connected as its server already.
+    """
     found = migrations.status(conninfo)
     if found.version > found.latest:
         raise migrations.MigrationError(f"{_describe(found)} Install the torc-server that belongs to it.")
     if settings.database_url and found.version and not found.current:
         raise migrations.MigrationError(_describe(found))
     if not found.current:
-        for line in migrations.migrate(conninfo):
+        for line in migrations.migrate(conninfo, alone=alone):
             say(f"Database: {line}")
 
 

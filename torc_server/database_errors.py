@@ -13,10 +13,11 @@ log = logging.getLogger("torc_server")
 LOST = "The connection to the database was lost; try again"
 
 # These say that the connection is of no use and that nothing was done: it leads to a node that became a standby, or a
-# pooler has exchanged the session behind it, or the tables have changed under its plans.
+# pooler has exchanged the session behind it, or the tables or functions have changed under its plans.
 _USELESS = {"25006", "26000", "42P05"}
 _CLOSED = {"25P03", "25P04"}  # a transaction that lasted too long: PostgreSQL has closed the connection
 _CACHED_PLAN = "cached plan must not change result type"  # 0A000, which says many other things
+_DROPPED = "cache lookup failed for"  # XX000: a migration has replaced the functions while the statement was planned
 
 # What is no fault of the request, and over in a moment or when an administrator has acted: SQLSTATE, or its class.
 _TROUBLES = {
@@ -46,6 +47,8 @@ def is_useless(error):
     """Whether an error says that its connection is of no use any more, and that nothing was done on it."""
     if error.sqlstate == "0A000":
         return _CACHED_PLAN in str(error)
+    if error.sqlstate == "XX000":
+        return _DROPPED in str(error)
     return error.sqlstate in _USELESS
 
 

@@ -2,6 +2,9 @@
 
 Whatever is killed at whatever moment, the database is at a whole version, and the next run goes on from there. Only one
 process migrates at a time (a session advisory lock; two-int keys, so that it never meets a workflow's lock).
+
+Servers of the release before go on during a migration and after it, unless the first line of its file says that they
+must be stopped (NEEDS_STOP). The comment of torc.schema_migration tells them: it is the version since which none did.
 """
 
 import hashlib
@@ -14,6 +17,7 @@ from psycopg import sql
 
 LOCK = (0x746F7263, 1)  # "torc"
 SERVERS = (0x746F7263, 2)  # held shared by each server (presence.py), exclusively by a downgrade
+NEEDS_STOP = b"-- Servers must be stopped."  # how a migration begins that statements of the release before do not fit
 PATIENCE_SECONDS = 2  # for the connection of a server that has just been stopped
 
 
@@ -23,16 +27,23 @@ class MigrationError(ValueError):
 
 @dataclass(frozen=True)
 class Status:
-    """Where a database stands: version 0 is an empty one; `latest` is the newest version that this release knows."""
+    """The state of a database: version 0 is an empty one; `latest` is the newest version that this release knows.
+    `serves_since`: servers whose newest version is that or a later one may go on; 0 if it is not known."""
 
     has_schema: bool
     version: int
     latest: int
     functions_current: bool
+    serves_since: int = 0
 
     @property
     def current(self):
         return self.version == self.latest and self.functions_current
+
+    @property
+    def serves_running(self):
+        """Whether a server of this release that runs already may go on; a newer release may have migrated since."""
+        return self.current or 0 < self.serves_since <= self.latest <= self.version
 
 
 def sql_folder():
@@ -48,17 +59,20 @@ def status(conninfo):
         return _status(connection)
 
 
-def is_current(connection):
-    """Whether the database has the schema of this release: without waiting for a migration that goes on just now."""
-    return _status(connection).current
+def serves_running(connection):
+    """Whether the database has the schema of this release, or one of a newer release with which a running server goes
+    on: without waiting for a migration that goes on just now."""
+    return _status(connection).serves_running
 
 
-def migrate(conninfo, to=None, lose_data=False):
+def migrate(conninfo, to=None, lose_data=False, alone=False):
     """Migrate up to the newest version, or up or down to version `to` (0: schema torc is gone). Return what was done.
 
     Functions exist only at the newest version; below it the release that belongs there brings its own.
-    Raises MigrationError for a version that this release does not know, for a downgrade while servers are connected,
-    and for one that deletes data unless `lose_data`; psycopg.Error when a statement fails.
+    alone: no server of another release uses the database; a migration that needs a stop does not search for one.
+    Raises MigrationError for a version that this release does not know, for a downgrade or a migration that needs a
+    stop while servers are connected, and for a downgrade that deletes data unless `lose_data`; psycopg.Error when a
+    statement fails.
     """
     done = []
     with psycopg.connect(conninfo, autocommit=True) as connection:
@@ -72,8 +86,10 @@ def migrate(conninfo, to=None, lose_data=False):
             )
         if target < now.version:
             done += _go_down(connection, now.version, target, lose_data)
-        for version in sorted(v for v in _migrations() if now.version < v <= target):
-            done.append(_go_up(connection, version))
+        going_up = {v: path for v, path in sorted(_migrations().items()) if now.version < v <= target}
+        if now.version and not alone and any(map(_needs_stop, going_up.values())):
+            exclude_servers(connection)
+        done += [_go_up(connection, version) for version in going_up]
         if target == now.latest and target > 0 and not _status(connection).functions_current:
             done.append(_replace_functions(connection))
     return done
@@ -105,15 +121,16 @@ def _prepare(connection):
 
 
 def _status(connection):
-    has_schema, has_table, comment = connection.execute(
+    has_schema, has_table, comment, serves_since = connection.execute(
         "SELECT to_regnamespace('torc') IS NOT NULL, to_regclass('torc.schema_migration') IS NOT NULL,"
-        " obj_description(to_regnamespace('torc'), 'pg_namespace')"
+        " obj_description(to_regnamespace('torc'), 'pg_namespace'),"
+        " coalesce(obj_description(to_regclass('torc.schema_migration'), 'pg_class')::int, 0)"
     ).fetchone()
     version = 0
     if has_table:
         version = connection.execute("SELECT coalesce(max(version), 0) FROM torc.schema_migration").fetchone()[0]
     latest = max(_migrations(), default=0)
-    return Status(has_schema, version, latest, comment == _functions_checksum())
+    return Status(has_schema, version, latest, comment == _functions_checksum(), serves_since)
 
 
 def _migrations():
@@ -129,7 +146,18 @@ def _go_up(connection, version):
             _create_schema(connection)
         connection.execute(path.read_bytes())
         connection.execute("INSERT INTO torc.schema_migration (version, name) VALUES (%s, %s)", [version, path.stem])
+        _tell_servers(connection, version)
     return f"applied {path.stem}"
+
+
+def _needs_stop(path):
+    return path.read_bytes().startswith(NEEDS_STOP)
+
+
+def _tell_servers(connection, version):
+    """Keep in the database since which version servers may go on at this one."""
+    since = max(v for v, path in _migrations().items() if v <= version and (v == 1 or _needs_stop(path)))
+    connection.execute(sql.SQL("COMMENT ON TABLE torc.schema_migration IS {}").format(str(since)))
 
 
 def _create_schema(connection):
@@ -215,6 +243,7 @@ def _roll_back(connection, version):
     connection.execute(path.with_suffix(".rollback.sql").read_bytes())
     if version > 1:
         connection.execute("DELETE FROM torc.schema_migration WHERE version = %s", [version])
+        _tell_servers(connection, version - 1)
     else:
         connection.execute("DROP TABLE torc.schema_migration; DROP SCHEMA torc")
     return f"rolled back {path.stem}"

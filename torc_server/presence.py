@@ -69,7 +69,7 @@ class Presence:
 
     def _hold(self, connection, told_to_stop):
         """Return when told to stop. Raises psycopg.OperationalError when the connection is lost."""
-        if not migrations.is_current(connection):
+        if not migrations.serves_running(connection):
             log.error("the database does not have the schema of this release: stop this server, then migrate")
         while told_to_stop not in readable([connection, told_to_stop], None):
             connection.pgconn.consume_input()  # a notice, or the end

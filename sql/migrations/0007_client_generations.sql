@@ -1,3 +1,4 @@
+-- Servers must be stopped.
 -- What clients of torc 0.23 to 1.0.0 need beside those of 0.22.2.
 
 -- How the asking client wants its answers, and who raises the run id when a workflow is run again. NULL, in

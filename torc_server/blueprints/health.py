@@ -20,12 +20,13 @@ def healthz():
 
 @blueprint.get("/readyz")
 def readyz():
-    """Say that the database answers, takes changes and has the schema of this release; else 503."""
+    """Say that the database answers, takes changes and has the schema of this release, or of a newer one with which
+    this server goes on; else 503."""
     try:
-        current, writable = current_app.extensions["database"].run(_ask)
+        fits, writable = current_app.extensions["database"].run(_ask)
     except psycopg.Error as error:
         raise ApiError(503, "The database connection cannot be used; the log says why") from error
-    if not current:
+    if not fits:
         raise ApiError(503, "The database does not have the schema of this release")
     if not writable:
         raise ApiError(503, "The connection leads to a database that is read only at the moment")
@@ -33,4 +34,4 @@ def readyz():
 
 
 def _ask(connection):
-    return migrations.is_current(connection), connection.execute(SESSION.is_writable.sql).fetchone()[0]
+    return migrations.serves_running(connection), connection.execute(SESSION.is_writable.sql).fetchone()[0]
