@@ -1,6 +1,6 @@
 """Where clients of torc 0.22.2 and of 1.0.0 expect different things of the same call: one test for each row of that
-list, with callers of both generations. The rows about texts and objects, run ids, versions and RO-Crate entities (1 to 3,
-6, 7, 9, 10, 17, 22 to 24) are in test_dialects.py.
+list, with callers of both generations. The rows about texts and objects, run ids, versions and RO-Crate entities (1 to
+3, 6, 7, 9, 10, 17, 22 to 24) are in test_dialects.py.
 """
 
 import pytest
