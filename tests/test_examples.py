@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from client_versions import NEW, OLD, environment_with
 from support import PREFIX, clean_environment, wait_for
 
 from torc_server import htpasswd
@@ -39,6 +40,19 @@ def test_workers_of_either_kind_or_both_count_the_words_as_a_direct_count_does(s
     assert {result["compute_node_id"] for result in results} <= {node["id"] for node in nodes}
     out = folder / "output" / f"job_{workflow}_{ids(server, workflow)['count_0']}_0_1.out"
     assert re.fullmatch(r"\d+ words\n", out.read_text())
+
+
+@pytest.mark.parametrize("maker, other", [(OLD, NEW), (NEW, OLD)])
+def test_workers_with_the_oldest_and_the_newest_torc_client_count_the_words_together(server, folder, maker, other):
+    workflow = create(server, folder, client=maker)
+    started = [
+        start_worker(server, folder, workflow, "--cpus=1", kind=kind, client=client)
+        for kind, client in zip(WORKERS, (maker, other), strict=True)
+    ]
+    assert [finish(worker)[0] for worker in started] == [0, 0]
+    assert counted(folder) == direct_count()
+    results = server.client.get("/results", params={"workflow_id": workflow}).json["items"]
+    assert len(results) == PARTS + 2
 
 
 def test_a_failing_part_cancels_the_merge_and_a_second_run_completes_it(server, folder):
@@ -236,11 +250,11 @@ def test_an_example_explains_itself(name, folder):
     assert "python examples/" in shown.stdout
 
 
-def create(server, folder, *options):
+def create(server, folder, *options, client=OLD):
     command = [ROOT / "examples/word_count.py", f"--text={TEXT}", f"--parts={PARTS}", f"--folder={folder}", *options]
     done = subprocess.run(
         [sys.executable, *command, f"--url={server.url}{PREFIX}"],
-        env=clean_environment(folder), capture_output=True, text=True, check=True,
+        env=environment(folder, client), capture_output=True, text=True, check=True,
     )  # fmt: skip
     return int(done.stdout)
 
@@ -266,12 +280,18 @@ def runs(pid):
     return Path(f"/proc/{pid}").exists()
 
 
-def start_worker(server, folder, workflow, *options, kind="worker.py"):
+def start_worker(server, folder, workflow, *options, kind="worker.py", client=OLD):
     command = [ROOT / "examples" / kind, str(workflow), f"--url={server.url}{PREFIX}", f"--output={folder}/output"]
     return subprocess.Popen(
         [sys.executable, *command, *options],
-        env=clean_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment(folder, client), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+
+
+def environment(folder, client):
+    """The environment of a program that uses this version of torc-client."""
+    found = {name: value for name, value in environment_with(client).items() if name == "PYTHONPATH"}
+    return clean_environment(folder) | found
 
 
 def finish(worker):
