@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -157,12 +158,60 @@ def test_what_the_database_says_is_asked_once_in_a_while(app, monkeypatch):
     assert len(asked) == 2
 
 
-def test_the_oldest_ready_job_ages_until_it_is_claimed():
-    seen = {"seen": {"5": [9, time.time() - 100]}}
-    assert time.time() - database_metrics._seen({"oldest_ready": {"5": 9}}, seen)["5"][1] > 99
-    assert time.time() - database_metrics._seen({"oldest_ready": {"5": 10}}, seen)["5"][1] < 50
-    assert database_metrics._seen({"oldest_ready": None}, seen) == {}
-    assert database_metrics._seen(None, seen) == seen["seen"], "the database did not answer"
+def test_the_oldest_ready_job_and_the_most_silent_node_age(fresh_database_url):
+    with psycopg.connect(fresh_database_url, autocommit=True) as database:
+        at_first = said_by(database)
+        assert (at_first["torc_oldest_ready_job_seconds"], at_first["torc_compute_nodes_active"]) == (0, 0)
+        database.execute("INSERT INTO torc.workflow (name, \"user\") VALUES ('w', 'u')")
+        database.execute("INSERT INTO torc.workflow_status (workflow_id) SELECT id FROM torc.workflow")
+        database.execute("""
+            INSERT INTO torc.resource_requirements (workflow_id, name, memory_bytes, runtime_s)
+            SELECT id, 'r', 1, 1 FROM torc.workflow
+        """)
+        database.execute("""
+            INSERT INTO torc.job (workflow_id, name, command, status, ready_at, resource_requirements_id)
+            SELECT workflow_id, 'j', 'c', 'ready', now() - interval '100 s', id FROM torc.resource_requirements
+        """)
+        database.execute("""
+            INSERT INTO torc.compute_node (
+                workflow_id, hostname, pid, start_time, num_cpus, memory_gb, num_gpus, num_nodes, compute_node_type,
+                is_active, last_seen
+            )
+            SELECT id, 'h', 1, 't', 1, 1, 0, 1, 'local', active, now() - silence
+            FROM torc.workflow, (VALUES (true, interval '50 s'), (false, '1 h')) AS node (active, silence)
+        """)
+        found = said_by(database)
+    assert 100 <= found["torc_oldest_ready_job_seconds"] < 160
+    assert found["torc_compute_nodes_active"] == 1
+    assert 50 <= found["torc_compute_node_silence_seconds"] < 110
+
+
+def said_by(database):
+    """{name: value} of the metrics that have one value."""
+    said = database.execute("SELECT torc.server_metrics()").fetchone()[0]
+    found = [family for family in database_metrics._of_jobs(said) if len(family.samples) == 1]
+    return {family.name: family.samples[0].value for family in found}
+
+
+def test_the_time_from_release_to_claim_is_a_histogram(server, fresh_database_url):
+    workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
+    first, second, third = (
+        server.client.post("/jobs", json={"workflow_id": workflow, "name": "j", "command": 'x\n1,2'}).json["id"]
+        for _ in range(3)
+    )
+    server.client.post(f"/workflows/{workflow}/initialize_jobs")
+    with psycopg.connect(fresh_database_url, autocommit=True) as database:
+        database.execute("UPDATE torc.job SET ready_at = now() - interval '100 s' WHERE id = %s", [first])
+        database.execute("UPDATE torc.job SET ready_at = NULL WHERE id = %s", [third])
+    answer = server.client.post(f"/workflows/{workflow}/claim_next_jobs", params={"limit": 1})
+    assert answer.json["jobs"][0]["command"] == "x\n1,2"
+    resources = {"num_cpus": 9, "memory_gb": 9, "num_gpus": 0, "num_nodes": 1}
+    answer = server.client.post(f"/workflows/{workflow}/claim_jobs_based_on_resources/5", json=resources)
+    assert [job["id"] for job in answer.json["jobs"]] == [second, third]
+    assert answer.json.keys() == {"jobs"}
+    assert value(server.client, "torc_job_ready_seconds_count") == 2, "of the third it is not known"
+    assert 100 <= value(server.client, "torc_job_ready_seconds_sum") < 160
+    assert value(server.client, "torc_job_ready_seconds_bucket", le="60.0") == 1
 
 
 def test_a_database_that_is_away_is_a_metric_and_not_an_error():

@@ -7,11 +7,13 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from plans import explained, nodes, rows_of
 from support import BINARIES, MemoryClient, clean_environment
 from test_import import Target, torc_server
 from workflow import Workflow
 
 from torc_server import prune
+from torc_server.repository import sql
 
 OLD = "2020-01-02T03:04:05Z"
 
@@ -192,3 +194,57 @@ def test_on_a_terminal_it_asks_and_shows_its_progress(make, target, folder):
 @pytest.mark.parametrize("text", ["90", "d", "-1d", "0d", "1.5d", "90 d", "999999d", ""])
 def test_what_is_no_age_is_refused(text, target, folder):
     assert "such as 12h, 90d or 8w" in run_prune(target, folder, age=text, code=2).stderr
+
+
+def test_the_filters_of_the_list_follow_the_same_rule(make, target, folder, database):
+    prunable = [make("completed"), make("ready", canceled=True), make("ready", archived=True)]
+    others = [make("completed", old=False), make("ready"), make("running", archived=True)]
+
+    def listed(**params):
+        return [workflow["id"] for workflow in target.client.get("/workflows", params=params).json["items"]]
+
+    old = [*prunable, *others[1:]]
+    assert listed(older_than="90d") == sorted(workflow.id for workflow in old)
+    assert listed(older_than="90d", is_prunable=True) == [workflow.id for workflow in prunable]
+    assert listed(older_than="90d", is_prunable=False) == [workflow.id for workflow in others[1:]]
+    assert listed(is_prunable=True) == [workflow.id for workflow in prunable]
+    database.execute("UPDATE torc.compute_node SET is_active = false")
+    assert listed(is_prunable=True) == [workflow.id for workflow in [*prunable, others[0]]]
+    assert listed(older_than="99999w") == []
+    run_prune(target, folder, "--yes")
+    assert listed(older_than="90d", is_prunable=True) == []
+
+
+@pytest.mark.parametrize("text", ["90", "0d", "d", "1y", "-1d", "1.5d", "999999d", "1d\u0662"])
+def test_an_age_that_is_none_is_refused(text, target):
+    error = target.client.get("/workflows", params={"older_than": text}, status=400).json["error"]
+    assert "older_than" in error["message"]
+
+
+def test_the_filter_by_age_reads_a_few_rows_of_a_workflow_that_lives(make, target, database):
+    """However many events and results it has, and without statistics."""
+    workflow = make("completed")
+    node, job = workflow.default_node, workflow.first
+    database.execute(
+        "INSERT INTO torc.event (workflow_id, data) SELECT %s, '{}' FROM generate_series(1, 20000)", [workflow.id]
+    )
+    database.execute(
+        """
+        INSERT INTO torc.result (
+            job_id, workflow_id, run_id, return_code, exec_time_minutes, completion_time, status, compute_node_id,
+            is_current
+        )
+        SELECT %s, %s, number, 0, 0, now()::text, 'completed', %s, false FROM generate_series(100, 20100) AS number
+        """, [job, workflow.id, node],
+    )  # fmt: skip
+    statement = sql.workflows.list_workflows.sql.replace("{order_by}", '"id" ASC')
+    params = dict.fromkeys(("name", "user", "description", "is_archived", "access_group", "dialect"))
+    params |= {"older_than": timedelta(days=90), "is_prunable": True, "offset": 0, "limit": 10, "caller": "u",
+               "enforced": False}  # fmt: skip
+    with explained(target.url) as (session, plans):
+        session.execute("SET enable_seqscan = off")
+        session.execute(statement, params)
+    read = [node for plan in plans for node in nodes(plan["Plan"]) if node.get("Relation Name") in ("event", "result")]
+    assert read
+    assert all("Seq Scan" not in node["Node Type"] for node in read)
+    assert sum(rows_of(node) for node in read) < 100

@@ -25,7 +25,7 @@ BUDGET = {
         resource_requirements.create_resource_requirements resource_requirements.get_resource_requirements
         resource_requirements.update_resource_requirements
         compute_nodes.create_compute_node compute_nodes.get_compute_node compute_nodes.update_compute_node
-        compute_nodes.delete_compute_node
+        compute_nodes.delete_compute_node compute_nodes.heartbeat
         results.create_result results.get_result results.update_result results.delete_result
         events.create_event events.get_event events.update_event events.delete_event
         failure_handlers.create_failure_handler failure_handlers.get_failure_handler

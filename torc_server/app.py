@@ -11,6 +11,7 @@ from torc_server.database import Database
 from torc_server.database_metrics import DatabaseMetrics
 from torc_server.lanes import Lanes
 from torc_server.metrics import Metrics
+from torc_server.node_watch import NodeWatch
 from torc_server.presence import Presence
 from torc_server.streams import Streams
 from torc_server.tasks import Tasks
@@ -50,6 +51,7 @@ def create_app(settings, conninfo, restart=None):
     )
     app.extensions["streams"] = Streams(database, settings.max_streams, partial(auth.has_user, app))
     app.extensions["tasks"] = Tasks(database)
+    app.extensions["node_watch"] = NodeWatch(database, settings.node_timeout)
     app.extensions["throttle"] = Throttle(database, settings.max_login_failures, settings.login_failure_window_secs)
 
     # Routes

@@ -1,5 +1,5 @@
 """The command `torc-server`: run (what it does without a command), migrate, config, htpasswd, backup, restore, prune,
-import, pg.
+import, doctor, pg.
 
 stdout carries TORC_SERVER_PORT=<port> and nothing else while serving; whatever people read goes to stderr. What cannot
 be done is one line and a non-zero exit.
@@ -63,7 +63,7 @@ from torc_server.settings import (
 
 log = logging.getLogger("torc_server")
 SPARE_CONNECTIONS = 20  # of the embedded PostgreSQL: for psql, a backup, a migration
-DATABASE_COMMANDS = ("status", "migrate", "backup", "restore", "prune", "import", "pg")
+DATABASE_COMMANDS = ("doctor", "status", "migrate", "backup", "restore", "prune", "import", "pg")
 SHOWN_WORKFLOWS = 20  # of those that `prune` would delete
 NOT_RUNNING = 3  # exit code of `status`, as of systemctl
 MUST_BE_MIGRATED, NO_ANSWER = 3, 4  # exit codes of `migrate --status`
@@ -248,6 +248,11 @@ RUN_OPTIONS = (
         "pid_file", "--pid-file", type=click.Path(path_type=Path), metavar="FILE",
         show_default="with --daemon /var/run/torc-server.pid",
         help="Holds the process id while the server runs; a second server with the same file is refused.",
+    ),
+    option(
+        "node_timeout", "--node-timeout", default=0, type=click.IntRange(0), metavar="SECONDS",
+        help="Give up a compute node that no request has named for so long: its running jobs fail, its claimed ones "
+        "are ready again; 0: never. docs/monitoring.md tells what is safe for which client.",
     ),
     option("max_streams", "--max-streams", default=200, type=click.IntRange(0), help="Open event streams per process."),
     option(
@@ -575,15 +580,13 @@ class Age(click.ParamType):
     """A number of hours, days or weeks, such as 90d; a timedelta."""
 
     name = "age"
-    units = {"h": "hours", "d": "days", "w": "weeks"}
 
     def convert(self, value, param, ctx):
         if isinstance(value, timedelta):
             return value
-        match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", value)
-        if not match:
-            self.fail("is no number of hours, days or weeks, such as 12h, 90d or 8w", param, ctx)
-        return timedelta(**{self.units[match[2]]: int(match[1])})
+        from torc_server.schemas.fields import parse_age
+
+        return parse_age(value) or self.fail("is no number of hours, days or weeks, such as 12h, 90d or 8w", param, ctx)
 
 
 @cli.command("prune")
@@ -749,6 +752,66 @@ def _print_database(about):
         click.echo(f"The database has version {about['version']} of the schema; this release has {about['latest']}.")
         for name in about["servers"]:
             click.echo(f"  connected: {name}")
+
+
+def _check_names(ctx, param, value):
+    from torc_server.doctor import NAMES
+
+    for name in value:
+        if name not in NAMES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(NAMES)}", ctx, param)
+    return value
+
+
+@cli.command()
+@run_options
+@click.option("--fix", "fixes", is_flag=True, help="Mend what can be mended without a risk, and say what was done.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: checks, findings, how many are left.")
+@click.option("--only", multiple=True, metavar="CHECK", callback=_check_names, help="Only this check. Repeatable.")
+def doctor(fixes, as_json, only, **values):
+    """Examine the data, the schema, PostgreSQL, files, clocks and disks, and say what to do about what is not fine.
+
+    Takes the options of run, for the settings of the server. It changes nothing without --fix, which restores functions
+    and indexes, removes dead rows, sets wrong counters of jobs right, and closes files to others. Exit code 0: all is
+    fine, or was fixed; 1: something is left.
+    """
+    from torc_server import doctor as examination  # not needed to migrate
+
+    settings = Settings(**values)
+    checks = []
+    with _database_or_reason(settings) as conninfo:
+        folder = None if settings.database_url else embedded.reachable_folder(settings.data_dir)
+        for check in examination.examine(settings, conninfo, folder, only or examination.NAMES, fixes):
+            checks.append(check)
+            if not as_json:
+                for line in examination.as_text(check):
+                    click.echo(line)
+    left = examination.problems(checks)
+    if as_json:
+        found = [
+            {"name": each.name, "summary": each.summary, "findings": [finding.as_dict() for finding in each.findings]}
+            for each in checks
+        ]
+        click.echo(json.dumps({"checks": found, "problems": left}, indent=2))
+    else:
+        click.echo(f"{left} to do" if left else "Nothing to do")
+    sys.exit(left > 0)
+
+
+@contextlib.contextmanager
+def _database_or_reason(settings):
+    """Give the conninfo of a session with the database, which is started for that if it is ours; if there is none, a
+    list of one text that says why."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if not settings.database_url and not embedded.has_database(settings.data_dir):
+                raise embedded.EmbeddedError(f"there is none in {settings.data_dir}; `torc-server run` makes it")
+            conninfo, _ = stack.enter_context(_database(settings, attach=True))
+            conninfo = connections.complete(settings.listen_database_url or conninfo)
+            _check_database(conninfo, conninfo)
+        except (psycopg.Error, SettingsError, embedded.EmbeddedError, connections.PoolerError) as error:
+            conninfo = [_one_line(error)]
+        yield conninfo
 
 
 @cli.command("openapi")

@@ -49,22 +49,21 @@ class DatabaseMetrics:
         info.add_metric([__version__, str(said.get("version", ""))], 1)
         yield info
         if said:
-            yield from _of_jobs(said, found)
+            yield from _of_jobs(said)
             yield from _of_database(said)
 
     def _current(self):
-        """Return {"at": when, "seconds": how long it took, "said": its JSON or None, "seen": see _seen()}."""
+        """Return {"at": when, "seconds": how long it took, "said": its JSON or None}."""
         kept = self._read()
         if kept and time.time() - kept["at"] < max(FRESH_SECONDS, RATIO * kept["seconds"]):
             return kept
         with self._turn(wait=kept is None) as is_ours:
             if not is_ours:
                 return kept
-            kept = self._read() or kept
             since = time.monotonic()
             said = self._ask()
             seconds = time.monotonic() - since
-            found = {"at": time.time(), "seconds": seconds, "said": said, "seen": _seen(said, kept)}
+            found = {"at": time.time(), "seconds": seconds, "said": said}
             self._write(found)
             return found
 
@@ -115,32 +114,20 @@ class DatabaseMetrics:
             yield True
 
 
-def _seen(said, kept):
-    """{workflow: [its first ready job, since when that is so]}. No table says when a job became ready: it is noticed
-    here, which is late by the time between two questions."""
-    before = kept["seen"] if kept else {}
-    if said is None:
-        return before
-    now, seen = time.time(), {}
-    for workflow, job in (said["oldest_ready"] or {}).items():
-        known = before.get(workflow)
-        seen[workflow] = known if known and known[0] == job else [job, now]
-    return seen
-
-
-def _of_jobs(said, found):
+def _of_jobs(said):
     jobs = GaugeMetricFamily(
         "torc_jobs", "Jobs of workflows that are not archived; no more than 100,000 of a status.", labels=["status"]
     )
     for status, count in said["jobs"].items():
         jobs.add_metric([status], count)
     yield jobs
-    since = min((since for _, since in found["seen"].values()), default=None)
-    yield GaugeMetricFamily(
-        "torc_oldest_ready_job_seconds",
-        "For how long the longest-waiting ready job has been seen ready; 0: none is.",
-        value=0 if since is None else max(0.0, time.time() - since),
-    )
+    active, silence = said["nodes"]
+    for name, text, value in (
+        ("oldest_ready_job_seconds", "How long the longest-waiting job is ready; 0: none is.", said["oldest_ready"]),
+        ("compute_nodes_active", "Active compute nodes, at most 10,000.", active),
+        ("compute_node_silence_seconds", "For how long the most silent active compute node is silent.", silence),
+    ):
+        yield GaugeMetricFamily(f"torc_{name}", text, value=value or 0)
 
 
 def _of_database(said):

@@ -106,6 +106,7 @@ def post_fork(server, worker):
     extensions["database"].open()
     extensions["presence"].open()
     extensions["tasks"].open()
+    extensions["node_watch"].open()
     if extensions["accounts"]:
         extensions["accounts"].open()
 
@@ -113,5 +114,6 @@ def post_fork(server, worker):
 def worker_exit(server, worker):
     extensions = server.app.wsgi().extensions
     extensions["tasks"].close()
+    extensions["node_watch"].close()
     extensions["presence"].close()
     extensions["database"].close()

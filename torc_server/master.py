@@ -20,6 +20,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.systemd import sd_notify
 
 from torc_server import __version__, listening
+from torc_server.metrics import FOLDER
 
 log = logging.getLogger("torc_server")
 
@@ -98,10 +99,12 @@ class Master(Arbiter):
 def find_problem():
     """What would keep this program from starting again: one line, None if there is nothing."""
     command = [sys.executable, *sys.orig_argv[1:], *(["run"] if len(sys.argv) == 1 else []), "--check"]
+    apart = {name: value for name, value in os.environ.items() if name != FOLDER}  # it would leave files among ours
     try:
         tried = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=CHECK_SECS, stdin=subprocess.DEVNULL
-        )
+            command, capture_output=True, text=True, errors="replace", timeout=CHECK_SECS, stdin=subprocess.DEVNULL,
+            env=apart,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{command[-1]}: {error}"
     lines = tried.stderr.strip().splitlines() or [f"it ended with {tried.returncode}"]

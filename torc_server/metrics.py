@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, mult
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own variable
 ALLOWED = ("off", "local", "all")
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)  # 15: the timeout of small calls
+READY_SECONDS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 1800, 7200, 28800, 86400)
 
 _slot = 0  # of this process; 0 is the master's
 
@@ -57,6 +58,10 @@ class Metrics:
         )
         self._with_jobs, self._empty = self._claims.labels("jobs"), self._claims.labels("empty")
         self._jobs_claimed = Counter("torc_jobs_claimed_total", "Jobs that were claimed.", registry=registry)
+        self._ready_seconds = Histogram(
+            "torc_job_ready_seconds", "How long claimed jobs were ready before.",
+            buckets=READY_SECONDS, registry=registry,
+        )  # fmt: skip
         self._refused = Counter(
             "torc_connections_refused_total", "Connections for which the server had no room.", registry=registry
         )
@@ -82,10 +87,14 @@ class Metrics:
         histogram.observe(seconds)
 
     def count_claim(self, answer):
-        """Count a claim by the text of its answer, and return that.
+        """Count a claim by the text of its answer and, on a line below, for how many ms each job was ready, if that is
+        known. Return the answer alone.
 
         Each job in it has this key once. In a text of a user its quotation marks would be escaped, or no colon follow.
         """
+        answer, _, waited = answer.rpartition("\n")
+        for ms in filter(None, waited.split(",")):
+            self._ready_seconds.observe(int(ms) / 1000)
         count = answer.count('"supports_termination":') + answer.count('"supports_termination" :')
         if count:
             self._with_jobs.inc()

@@ -8,6 +8,7 @@ must be stopped (NEEDS_STOP). The comment of torc.schema_migration tells them: i
 """
 
 import hashlib
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,26 @@ def migrate(conninfo, to=None, lose_data=False, alone=False):
         if target == now.latest and target > 0 and not _status(connection).functions_current:
             done.append(_replace_functions(connection))
     return done
+
+
+def replace_functions(conninfo):
+    """Replace all functions, at the newest version only; return what was done. Raises MigrationError, psycopg.Error."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        _prepare(connection)
+        if _status(connection).version != _status(connection).latest:
+            raise MigrationError("the functions belong to the newest version: torc-server migrate")
+        return _replace_functions(connection)
+
+
+def texts():
+    """The texts of all migrations and of all functions, in the order in which they are applied."""
+    migrated = _migrations()
+    return [path.read_text() for path in [*(migrated[version] for version in sorted(migrated)), *_functions()]]
+
+
+def in_schema(text, schema):
+    """Such a text for another schema than torc."""
+    return re.sub(r"\btorc\.(?!py\b)", f"{schema}.", text)
 
 
 def versions():

@@ -86,6 +86,7 @@ class Settings:
     completion_check_interval_secs: float = 30.0  # accepted and unused: dependents are released at once
     max_request_body_mb: int = 200  # of a bulk operation; also of the others, if it is less than the next
     max_small_body_mb: int = 16  # of every other operation, and of one row within a bulk
+    node_timeout: int = 0  # silent compute nodes are given up after so many seconds; 0: never
     max_streams: int = 200  # open event streams of one process
     auth_file: Path | None = None  # htpasswd; without one everybody is anonymous
     require_auth: bool = False

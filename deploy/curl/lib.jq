@@ -168,14 +168,14 @@ def show_unsuccessful($lines):
         (.[:10] | map(["  ", .id, (.name | clean)]) | table),
         (if length > 10 then "    and \(length - 10) more" else empty end));
 
-# What a dead worker may have left in a workflow, one line each. The last result of each node is in $results.
-def stale($workflow; $silent; $nodes; $running; $requirements; $pending; $placed; $results):
+# What a dead worker may have left in a workflow, one line each.
+def stale($workflow; $silent; $nodes; $running; $requirements; $pending; $placed):
   def job: "job \(.id) of workflow \(.workflow_id) \(.name | quoted)";
   (reduce $requirements[] as $r ({}; .["\($r.id)"] = ($r.runtime | duration))) as $runtimes
   | def runtime: $runtimes["\(.resource_requirements_id)"] // 0;
   (range($nodes | length) as $i | $nodes[$i]
     | [$placed[] | select(.node.id == $nodes[$i].id)] as $jobs
-    | ([(.start_time | epoch), ($results[$i].items[0].completion_time | epoch)] | max // 0) as $sign
+    | (.last_seen // .start_time | epoch // 0) as $sign
     | (now - $sign) as $age
     | if $age > ([$silent * 60, ($jobs[] | runtime)] | max) then
         "\(node_name) of workflow \($workflow): active, without a sign of life for \($age | span), \($jobs | length | plural("job")) running"

@@ -14,7 +14,8 @@ CREATE OR REPLACE FUNCTION torc.claim_jobs_based_on_resources(
     p_strict boolean,
     p_resources jsonb,
     p_caller torc.caller DEFAULT NULL,
-    p_start_on bigint DEFAULT NULL
+    p_start_on bigint DEFAULT NULL,
+    p_compute_node_id bigint DEFAULT NULL
 )
 RETURNS json
 LANGUAGE plpgsql
@@ -39,6 +40,8 @@ BEGIN
     END IF;
     IF p_start_on IS NOT NULL THEN
         PERFORM torc.check_start_on(p_workflow_id, p_start_on);
+    ELSIF p_compute_node_id IS NOT NULL THEN
+        PERFORM torc.authorize_node_reference(p_workflow_id, p_compute_node_id, p_caller);
     END IF;
     IF NOT v_has_ready
         AND (SELECT is_canceled FROM torc.workflow_status WHERE workflow_id = p_workflow_id)
@@ -69,11 +72,11 @@ BEGIN
     v_pool := torc.pack_jobs(v_locked, v_empty);
     IF cardinality(v_candidates) < p_limit OR cardinality(v_pool.job_ids) = p_limit OR v_pool.nodes = 0 THEN
         -- All that fitted were candidates, or the worker has what it asked for.
-        RETURN json_build_object('jobs', torc.hand_out_jobs(v_pool.job_ids, p_start_on));
+        RETURN json_build_object('jobs', torc.hand_out_jobs(v_pool.job_ids, p_start_on, p_compute_node_id));
     END IF;
     RETURN json_build_object('jobs', torc.backfill(
         p_workflow_id, p_limit - cardinality(v_pool.job_ids), v_pool, v_time_limit_s, v_any_scheduler, v_label_sets,
-        p_start_on
+        p_start_on, p_compute_node_id
     ));
 END
 $$;
@@ -86,13 +89,14 @@ CREATE OR REPLACE FUNCTION torc.backfill(
     p_time_limit_s bigint,
     p_any_scheduler boolean,
     p_label_sets text[],
-    p_start_on bigint
+    p_start_on bigint,
+    p_compute_node_id bigint
 )
 RETURNS jsonb
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_answer jsonb := torc.hand_out_jobs(p_pool.job_ids, p_start_on);  -- first, so that the query below does not find them
+    v_answer jsonb := torc.hand_out_jobs(p_pool.job_ids, p_start_on, p_compute_node_id);  -- first, so that the query below does not find them
     v_candidates bigint[];
 BEGIN
     p_pool.job_ids := '{}';
@@ -102,7 +106,7 @@ BEGIN
     p_pool := torc.pack_jobs(
         ARRAY(SELECT id FROM torc.job WHERE id = ANY (v_candidates) AND status = 'ready' FOR UPDATE SKIP LOCKED), p_pool
     );
-    RETURN v_answer || torc.hand_out_jobs(p_pool.job_ids, p_start_on)::jsonb;
+    RETURN v_answer || torc.hand_out_jobs(p_pool.job_ids, p_start_on, p_compute_node_id)::jsonb;
 END
 $$;
 

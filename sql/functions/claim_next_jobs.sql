@@ -11,7 +11,8 @@ CREATE OR REPLACE FUNCTION torc.claim_next_jobs(
     p_limit bigint,
     p_caller torc.caller DEFAULT NULL,
     p_labels text[] DEFAULT '{}',
-    p_start_on bigint DEFAULT NULL
+    p_start_on bigint DEFAULT NULL,
+    p_compute_node_id bigint DEFAULT NULL
 )
 RETURNS json
 LANGUAGE plpgsql
@@ -22,10 +23,12 @@ DECLARE
 BEGIN
     IF p_start_on IS NOT NULL THEN
         PERFORM torc.check_start_on(p_workflow_id, p_start_on);
+    ELSIF p_compute_node_id IS NOT NULL THEN
+        PERFORM torc.authorize_node_reference(p_workflow_id, p_compute_node_id, p_caller);
     END IF;
     IF v_has_ready AND p_labels <> '{}' THEN
         RETURN json_build_object(
-            'jobs', torc.hand_out_jobs(torc.pick_labeled_jobs(p_workflow_id, p_limit, p_labels), p_start_on)
+            'jobs', torc.hand_out_jobs(torc.pick_labeled_jobs(p_workflow_id, p_limit, p_labels), p_start_on, p_compute_node_id)
         );
     END IF;
     WHILE v_has_ready LOOP
@@ -41,7 +44,7 @@ BEGIN
             LIMIT 1
         );
     END LOOP;
-    RETURN json_build_object('jobs', torc.hand_out_jobs(v_job_ids, p_start_on));
+    RETURN json_build_object('jobs', torc.hand_out_jobs(v_job_ids, p_start_on, p_compute_node_id));
 END
 $$;
 
@@ -220,7 +223,7 @@ BEGIN
 END
 $$;
 
--- Raises TC422 unless the node is an active one of the workflow. (One that is deleted before the claim ends breaks the
+-- Raises TC422 unless the node is an active one of the workflow, or was given up: then it works again. (One that is deleted before the claim ends breaks the
 -- key of torc.job, which is 422 too.)
 CREATE OR REPLACE FUNCTION torc.check_start_on(p_workflow_id bigint, p_node_id bigint)
 RETURNS void
@@ -228,7 +231,7 @@ LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     IF NOT EXISTS (
-        SELECT 1 FROM torc.compute_node WHERE id = p_node_id AND workflow_id = p_workflow_id AND is_active
+        SELECT 1 FROM torc.compute_node WHERE id = p_node_id AND workflow_id = p_workflow_id AND (is_active OR timed_out_at IS NOT NULL)
     ) THEN
         PERFORM torc.fail(
             'TC422',
@@ -241,12 +244,16 @@ $$;
 
 -- Makes locked ready jobs pending, or running on a compute node, and returns them as the claim endpoints answer them: in
 -- the given order, with their outputs, without scheduler_id, inputs and dependencies. Open streams hear of what starts.
-CREATE OR REPLACE FUNCTION torc.hand_out_jobs(p_job_ids bigint[], p_start_on bigint DEFAULT NULL)
+-- p_compute_node_id: the node that claims what stays pending, if it has said so; that is ready again when the node is
+-- given up. For how long the jobs were ready, in ms and for the first 1000 of them, is appended to the transaction's
+-- setting torc.waited, from which the server makes a histogram.
+CREATE OR REPLACE FUNCTION torc.hand_out_jobs(p_job_ids bigint[], p_start_on bigint, p_compute_node_id bigint)
 RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
     v_answer json;
+    v_waited bigint[];
 BEGIN
     IF p_job_ids = '{}' THEN
         RETURN '[]';
@@ -255,8 +262,9 @@ BEGIN
         UPDATE torc.job
         SET
             status = CASE WHEN p_start_on IS NULL THEN 'pending' ELSE 'running' END::torc.job_status,
-            active_compute_node_id = coalesce(p_start_on, active_compute_node_id),
-            start_time = CASE WHEN p_start_on IS NULL THEN start_time ELSE clock_timestamp() END
+            claimed_at = clock_timestamp(),
+            active_compute_node_id = coalesce(p_start_on, p_compute_node_id),
+            start_time = CASE WHEN p_start_on IS NOT NULL THEN clock_timestamp() END
         WHERE id = ANY (p_job_ids)
         RETURNING *
     )
@@ -288,13 +296,19 @@ BEGIN
             'start_time', CASE WHEN p_start_on IS NOT NULL THEN torc.time_json(start_time) END
         ))
         ORDER BY picked.place
-    )
-    INTO v_answer
+    ),
+    array_agg((extract(epoch FROM claimed_at - ready_at) * 1000)::bigint) FILTER (WHERE ready_at IS NOT NULL)
+    INTO v_answer, v_waited
     FROM claimed
     INNER JOIN unnest(p_job_ids) WITH ORDINALITY AS picked (job_id, place) ON picked.job_id = claimed.id;
     IF p_start_on IS NOT NULL THEN
         PERFORM torc.publish_starts(v_answer, p_start_on);
     END IF;
+    PERFORM set_config(
+        'torc.waited',
+        concat_ws(',', nullif(current_setting('torc.waited', true), ''), array_to_string(v_waited[1:1000], ',')),
+        true
+    );
     RETURN v_answer;
 END
 $$;

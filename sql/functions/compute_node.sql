@@ -37,7 +37,8 @@ AS $$
         'peak_cpu_percent', n.peak_cpu_percent,
         'avg_cpu_percent', n.avg_cpu_percent,
         'peak_memory_bytes', n.peak_memory_bytes,
-        'avg_memory_bytes', n.avg_memory_bytes
+        'avg_memory_bytes', n.avg_memory_bytes,
+        'last_seen', to_char(n.last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
     )) || CASE WHEN n.scheduler IS NULL THEN '{}' ELSE jsonb_build_object('scheduler', n.scheduler) END
 $$;
 
@@ -102,6 +103,7 @@ BEGIN
         start_time = v_new.start_time,
         duration_seconds = coalesce(v_new.duration_seconds, node.duration_seconds),
         is_active = coalesce(v_new.is_active, node.is_active),
+        timed_out_at = CASE WHEN v_new.is_active IS NULL THEN node.timed_out_at END,
         num_cpus = v_new.num_cpus,
         memory_gb = v_new.memory_gb,
         memory = coalesce(v_new.memory, CASE WHEN node.memory_gb = v_new.memory_gb THEN node.memory END),

@@ -146,6 +146,7 @@ BEGIN
         UPDATE torc.job AS job
         SET
             status = target.status,
+            ready_at = clock_timestamp(),  -- means nothing unless the job is ready
             open_dependencies = target.open_dependencies,
             active_compute_node_id = NULL,
             canceled_by_dependency = job.canceled_by_dependency AND target.status = 'canceled'

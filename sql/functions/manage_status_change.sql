@@ -37,7 +37,12 @@ BEGIN
         PERFORM torc.fail('TC409', format('Job %s cannot be blocked: it waits for no dependency', p_job_id));
     END IF;
     v_changes := ARRAY[(p_job_id, v_job.status, p_status)::torc.status_change];
-    UPDATE torc.job SET status = p_status, canceled_by_dependency = false WHERE id = p_job_id;
+    UPDATE torc.job
+    SET
+        status = p_status,
+        canceled_by_dependency = false,
+        ready_at = CASE WHEN p_status = 'ready' THEN clock_timestamp() ELSE ready_at END
+    WHERE id = p_job_id;
     IF v_job.attempt_run_id IS NOT NULL THEN
         PERFORM torc.restart_attempts(v_job.workflow_id, ARRAY[p_job_id]);
     END IF;

@@ -13,36 +13,48 @@ EXCEPTION WHEN data_exception THEN
 END
 $$;
 
--- Whether a workflow may be deleted whole: it is archived, or, unless p_archived_only, complete or canceled; no job of it
--- is pending or running, and no node active; it was created, and its last event and its last result are, before p_before;
--- and no other workflow uses its requirements, handlers or nodes.
-CREATE OR REPLACE FUNCTION torc.is_prunable(p_workflow_id bigint, p_before timestamptz, p_archived_only boolean)
+-- Whether nothing has happened in a workflow since p_before: it was created, and its last event and its last result are,
+-- before that. The filter older_than of lists, and half of the rule of `torc-server prune`.
+CREATE OR REPLACE FUNCTION torc.is_older_than(p_workflow_id bigint, p_before timestamptz)
 RETURNS boolean
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN EXISTS (SELECT 1 FROM torc.workflow WHERE id = p_workflow_id AND "timestamp" < p_before)
-        AND (
-            (SELECT is_archived FROM torc.workflow_status WHERE workflow_id = p_workflow_id)
-            OR NOT p_archived_only AND torc.is_finished(p_workflow_id)
-        )
-        AND NOT EXISTS (
-            SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running')
-        )
         AND NOT EXISTS (
             SELECT 1
             FROM torc.event
             WHERE workflow_id = p_workflow_id AND "timestamp" >= extract(epoch FROM p_before) * 1000
         )
-        AND NOT EXISTS (SELECT 1 FROM torc.compute_node WHERE workflow_id = p_workflow_id AND is_active)
         AND NOT EXISTS (
             SELECT 1
             FROM (
                 SELECT completion_time FROM torc.result WHERE workflow_id = p_workflow_id ORDER BY id DESC OFFSET 0
             ) AS newest_first
             WHERE torc.time_of(completion_time) >= p_before
+        );
+END
+$$;
+
+-- Whether a workflow may be deleted whole: it is archived, or, unless p_archived_only, complete or canceled; no job of it
+-- is pending or running, and no node active; it is older than p_before; and no other workflow uses its requirements,
+-- handlers or nodes.
+CREATE OR REPLACE FUNCTION torc.is_prunable(p_workflow_id bigint, p_before timestamptz, p_archived_only boolean)
+RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN (
+            (SELECT is_archived FROM torc.workflow_status WHERE workflow_id = p_workflow_id)
+            OR NOT p_archived_only AND torc.is_finished(p_workflow_id)
         )
+        AND NOT EXISTS (
+            SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running')
+        )
+        AND NOT EXISTS (SELECT 1 FROM torc.compute_node WHERE workflow_id = p_workflow_id AND is_active)
+        AND torc.is_older_than(p_workflow_id, p_before)
         AND NOT torc.is_used_by_others(p_workflow_id);
 END
 $$;

@@ -30,6 +30,7 @@ BEGIN
     UPDATE torc.job
     SET
         status = 'ready',
+        ready_at = clock_timestamp(),
         attempt_id = attempt_id + 1,
         attempt_run_id = p_run_id,
         active_compute_node_id = NULL,

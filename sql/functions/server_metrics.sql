@@ -1,7 +1,9 @@
 -- What GET /metrics says of the database, as JSON. What it costs is bounded whatever the tables hold: it looks at the
 -- newest 10,000 workflows that are not archived, and counts at most 100,000 jobs of a status, by
 -- job_workflow_id_status_idx; the rest is the system's own statistics. Reads without locks.
--- oldest_ready: {workflow: the lowest id of its ready jobs}.
+-- oldest_ready: for how many seconds the longest-waiting of the first ready jobs of the workflows has been ready (the one
+-- with the lowest id of each). nodes: how many are active, for how many seconds the most silent of them has been silent;
+-- of the newest 10,000.
 CREATE OR REPLACE FUNCTION torc.server_metrics()
 RETURNS json
 LANGUAGE plpgsql STABLE
@@ -17,15 +19,19 @@ BEGIN
         'size', pg_database_size(current_database()),
         'jobs', torc.count_jobs(v_workflow_ids, 100000),
         'oldest_ready', (
-            SELECT json_object_agg(workflow_id, job.id)
+            SELECT max(extract(epoch FROM clock_timestamp() - job.ready_at))
             FROM unnest(v_workflow_ids) AS workflow (workflow_id)
             CROSS JOIN LATERAL (
-                SELECT id
+                SELECT ready_at
                 FROM torc.job
                 WHERE job.workflow_id = workflow.workflow_id AND status = 'ready'
                 ORDER BY workflow_id, status, id
                 LIMIT 1
             ) AS job
+        ),
+        'nodes', (
+            SELECT json_build_array(count(*), max(extract(epoch FROM clock_timestamp() - last_seen)))
+            FROM (SELECT last_seen FROM torc.compute_node WHERE is_active ORDER BY id DESC LIMIT 10000) AS active
         ),
         'tables', (
             SELECT json_object_agg(relname, json_build_array(n_live_tup, n_dead_tup))

@@ -57,3 +57,15 @@ SELECT torc.audit_deletion(
     (SELECT count(*) FROM deleted), 'compute_node', workflow_id, (:caller, :enforced, :dialect)::torc.caller
 )
 FROM allowed;
+
+-- name: heartbeat(id, caller, enforced, dialect)
+SELECT torc.heartbeat(:id, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: note_nodes(ids, working)
+SELECT torc.note_nodes(:ids::bigint[], :working::bigint[])::text;
+
+-- name: find_silent_nodes(timeout, every)
+SELECT * FROM torc.find_silent_nodes(:timeout, :every);
+
+-- name: give_up_node(id, workflow_id, timeout)
+SELECT torc.give_up_node(:id, :workflow_id, :timeout)::text;

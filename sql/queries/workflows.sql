@@ -6,7 +6,7 @@ SELECT torc.workflow_json(workflow, (:caller, :enforced, :dialect)::torc.caller)
 FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS id) AS allowed
 INNER JOIN torc.workflow AS workflow USING (id);
 
--- name: list_workflows(name, user, description, is_archived, access_group, offset, limit, caller, enforced, dialect)
+-- name: list_workflows(name, user, description, is_archived, access_group, older_than, is_prunable, offset, limit, caller, enforced, dialect)
 -- Workflows that the caller may see, one page. Under access control: one's own, and those of one's groups; a system
 -- administrator sees all. % and _ in a description mean themselves.
 WITH allowed AS MATERIALIZED (
@@ -39,6 +39,19 @@ matching AS NOT MATERIALIZED (
         AND (
             :description::text IS NULL
             OR description ILIKE '%%' || regexp_replace(:description, '([%%_\\])', '\\\1', 'g') || '%%'
+        )
+        AND (
+            :older_than::interval IS NULL
+            OR CASE  -- the cheap half first
+                WHEN workflow."timestamp" >= clock_timestamp() - :older_than::interval THEN false
+                ELSE torc.is_older_than(workflow.id, clock_timestamp() - :older_than::interval)
+            END
+        )
+        AND (
+            :is_prunable::boolean IS NULL
+            OR torc.is_prunable(
+                workflow.id, clock_timestamp() - coalesce(:older_than::interval, '0'), false
+            ) = :is_prunable
         )
         AND (
             (SELECT all_workflows FROM allowed)
@@ -161,15 +174,18 @@ SELECT torc.reset_job_status(:workflow_id, :failed_only, (:caller, :enforced, :d
 -- name: reset_workflow_status(workflow_id, force, caller, enforced, dialect)
 SELECT torc.reset_workflow_status(:workflow_id, :force, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: claim_next_jobs(workflow_id, limit, labels, start_on, caller, enforced, dialect)
+-- name: claim_next_jobs(workflow_id, limit, labels, start_on, compute_node_id, caller, enforced, dialect)
+-- The answer, and on a line below for how long the jobs were ready, in ms; see hand_out_jobs().
 SELECT torc.claim_next_jobs(
-    :workflow_id, :limit, (:caller, :enforced, :dialect)::torc.caller, :labels::text[], :start_on
-)::text;
+    :workflow_id, :limit, (:caller, :enforced, :dialect)::torc.caller, :labels::text[], :start_on, :compute_node_id
+)::text || E'\n' || coalesce(current_setting('torc.waited', true), '');
 
--- name: claim_jobs_based_on_resources(workflow_id, limit, strict, resources, start_on, caller, enforced, dialect)
+-- name: claim_jobs_based_on_resources(workflow_id, limit, strict, resources, start_on, compute_node_id, caller, enforced, dialect)
+-- The same.
 SELECT torc.claim_jobs_based_on_resources(
-    :workflow_id, :limit, :strict, :resources::jsonb, (:caller, :enforced, :dialect)::torc.caller, :start_on
-)::text;
+    :workflow_id, :limit, :strict, :resources::jsonb, (:caller, :enforced, :dialect)::torc.caller, :start_on,
+    :compute_node_id
+)::text || E'\n' || coalesce(current_setting('torc.waited', true), '');
 
 -- name: is_workflow_complete(workflow_id, caller, enforced, dialect)
 SELECT torc.is_workflow_complete(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;

@@ -7,6 +7,7 @@ from flask import Blueprint
 from torc_server import wire
 from torc_server.direct import direct
 from torc_server.lanes import lane
+from torc_server.node_watch import heard_of
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
@@ -37,7 +38,9 @@ def create_compute_node(body):
     page, memory may stand for memory_gb, and pid (0), start_time (now), num_nodes (1) and compute_node_type (local) may
     be left out.
     """
-    return wire.json_text(value(sql.compute_nodes.create_compute_node, body=json.dumps(body)))
+    text = value(sql.compute_nodes.create_compute_node, body=json.dumps(body))
+    heard_of(json.loads(text)["id"])
+    return wire.json_text(text)
 
 
 @blueprint.get("/compute_nodes")
@@ -71,9 +74,12 @@ def delete_compute_nodes(query):
 def get_compute_node(id):
     """Get a compute node.
 
-    is_active is always there: false where nobody has said.
+    is_active is always there: false where it was never set. last_seen is the last request that named the node, stored
+    up to 10 s late; this one counts, too.
     """
-    return row_json(sql.compute_nodes.get_compute_node, "compute_node", id)
+    text = row_json(sql.compute_nodes.get_compute_node, "compute_node", id)
+    heard_of(id)
+    return text
 
 
 @blueprint.put("/compute_nodes/<int64:id>")
@@ -87,8 +93,23 @@ def update_compute_node(id, body):
     event streams hear compute_node_stopped, each time it is sent. Jobs that run on the node are left alone, and
     workflow_id cannot be changed.
     """
-    statement = sql.compute_nodes.update_compute_node
-    return wire.json_text(row_json(statement, "compute_node", id, body=json.dumps(body)))
+    text = row_json(sql.compute_nodes.update_compute_node, "compute_node", id, body=json.dumps(body))
+    heard_of(id)
+    return wire.json_text(text)
+
+
+@blueprint.post("/compute_nodes/<int64:id>/heartbeat")
+@direct
+@wire.answers(ComputeNodeModel)
+def heartbeat(id):
+    """Say that the worker of a compute node lives.
+
+    For workers that may send nothing else for long: where the server gives up silent nodes (its setting node_timeout),
+    a heartbeat should come three times in that time. A node that has sent one is given up when it is silent; one that
+    never has may also be silent for the runtime that its running jobs asked for. A node that was given up becomes
+    active again, but the jobs that it lost stay lost. The answer is the node. Any body is ignored.
+    """
+    return row_json(sql.compute_nodes.heartbeat, "compute_node", id)
 
 
 @blueprint.delete("/compute_nodes/<int64:id>")

@@ -8,6 +8,7 @@ from torc_server import wire
 from torc_server.bulk import Rows
 from torc_server.direct import direct
 from torc_server.lanes import lane
+from torc_server.node_watch import heard_of
 from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
@@ -150,7 +151,9 @@ def start_job(id, run_id, compute_node_id):
     A pending job becomes running and the node its active compute node; open event streams hear of it. Sent again for
     the same node while the job runs, the call is answered as before. The answer is the job with its relations.
     """
-    return value(sql.jobs.start_job, job_id=id, run_id=run_id, compute_node_id=compute_node_id)
+    text = value(sql.jobs.start_job, job_id=id, run_id=run_id, compute_node_id=compute_node_id)
+    heard_of(compute_node_id, works=True)
+    return text
 
 
 @blueprint.post("/jobs/<int64:id>/complete_job/<job_status:status>/<int64:run_id>")
@@ -178,7 +181,9 @@ def complete_job(id, status, run_id, body):
     a stale report: its result is stored as that of its attempt, never as the current one, and the job is left alone.
     The same call sent again, with the same value in every field, is answered with the job as it is and changes nothing.
     """
-    return value(sql.jobs.complete_job, job_id=id, status=status, run_id=run_id, result=json.dumps(body))
+    text = value(sql.jobs.complete_job, job_id=id, status=status, run_id=run_id, result=json.dumps(body))
+    heard_of(body["compute_node_id"])
+    return text
 
 
 @blueprint.post("/workflows/<int64:id>/batch_complete_jobs")
@@ -194,7 +199,10 @@ def batch_complete_jobs(id, body):
     already, with the same value in every field, counts as completed: after a lost answer the same batch may be sent
     again. So does a stale report, which is stored as the result of its attempt and leaves the job alone.
     """
-    return value(sql.jobs.batch_complete_jobs, workflow_id=id, completions=json.dumps(body["completions"]))
+    completions = body["completions"]
+    text = value(sql.jobs.batch_complete_jobs, workflow_id=id, completions=json.dumps(completions))
+    heard_of(*{completion["result"]["compute_node_id"] for completion in completions})
+    return text
 
 
 @blueprint.post("/jobs/<int64:id>/spawn_jobs")

@@ -7,6 +7,7 @@ from flask import Blueprint
 from torc_server import wire
 from torc_server.direct import direct
 from torc_server.lanes import lane
+from torc_server.node_watch import heard_of
 from torc_server.observer import audited
 from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
@@ -35,7 +36,9 @@ def create_result(body):
     then takes run, attempt and compute node from the workflow and the job (or the first compute node of the workflow),
     return_code and status from exit_code, 0 minutes, and now; other fields that are given win.
     """
-    return wire.json_text(value(sql.results.create_result, body=json.dumps(body)))
+    text = value(sql.results.create_result, body=json.dumps(body))
+    heard_of(body.get("compute_node_id"))
+    return wire.json_text(text)
 
 
 @blueprint.get("/results")

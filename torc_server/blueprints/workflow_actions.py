@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from torc_server import wire
 from torc_server.errors import ApiError
+from torc_server.node_watch import heard_of
 from torc_server.repository import sql, value
 from torc_server.schemas import fields
 from torc_server.schemas.common import MessageResponse
@@ -116,11 +117,7 @@ def claim_action(id, action_id, body):
     executed: there is no call to say that it is done, and one that fails does not come back before the next
     initialize_jobs. Whether it is pending is not asked: claiming an action is the way to disarm it.
     """
-    return wire.json_text(
-        value(
-            sql.workflow_actions.claim_action,
-            workflow_id=id,
-            action_id=action_id,
-            compute_node_id=body.get("compute_node_id"),
-        )
-    )
+    node_id = body.get("compute_node_id")
+    text = value(sql.workflow_actions.claim_action, workflow_id=id, action_id=action_id, compute_node_id=node_id)
+    heard_of(node_id)
+    return wire.json_text(text)

@@ -7,6 +7,7 @@ from flask import Blueprint, current_app, request
 from torc_server import current, wire
 from torc_server.direct import direct
 from torc_server.lanes import lane
+from torc_server.node_watch import heard_of
 from torc_server.observer import audited
 from torc_server.repository import long_value, sql, value
 from torc_server.schemas.tasks import TaskModel
@@ -312,24 +313,32 @@ def reset_workflow_status(id, query):
 @blueprint.post("/workflows/<int64:id>/claim_next_jobs")
 @direct
 @wire.query(ClaimNextJobs)
-@wire.answers(ClaimNextJobsResponse, {422: "limit is out of bounds, or start_on is no active node of the workflow."})
+@wire.answers(ClaimNextJobsResponse, {422: "limit is out of bounds, or start_on or compute_node_id is no such node."})
 def claim_next_jobs(id, query):
     """Claim the next ready jobs, whatever they need.
 
     Highest priority first, then lowest id. A worker with labels gets only jobs that have labels, all of them among its
     own; a worker without labels gets only jobs without labels. They become pending, and nobody else gets them:
-    start_job is next, or manage_status_change to ready, which gives them back; claims do not expire. An empty list
-    means that nothing is ready, or that the workflow is canceled. Claimed jobs come with their outputs, without
-    scheduler_id, inputs and dependencies. Any body is ignored.
+    start_job is next, or manage_status_change to ready, which gives them back; claims expire only where the server
+    gives up silent compute nodes. An empty list means that nothing is ready, or that the workflow is canceled. Claimed
+    jobs come with their outputs, without scheduler_id, inputs and dependencies. Any body is ignored.
 
     With start_on they become running on that compute node instead, as by start_job, and come with start_time and
     compute_node_id.
     """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
     labels = query.get("labels", [])
+    start_on, node_id = query["start_on"], query.get("compute_node_id")
     answer = value(
-        sql.workflows.claim_next_jobs, workflow_id=id, limit=limit, labels=labels, start_on=query["start_on"]
+        sql.workflows.claim_next_jobs,
+        workflow_id=id,
+        limit=limit,
+        labels=labels,
+        start_on=start_on,
+        compute_node_id=node_id,
     )
+    heard_of(start_on, works=True)
+    heard_of(node_id)
     return current.extension("metrics").count_claim(answer)
 
 
@@ -357,14 +366,18 @@ def claim_jobs_based_on_resources(id, limit, query, body):
     What is claimed becomes pending, or with start_on running, as with claim_next_jobs. A canceled workflow hands out
     nothing and says so in reason.
     """
+    start_on, node_id = query["start_on"], query.get("compute_node_id")
     answer = value(
         sql.workflows.claim_jobs_based_on_resources,
         workflow_id=id,
         limit=limit,
         strict=query["strict_scheduler_match"],
         resources=json.dumps(body),
-        start_on=query["start_on"],
+        start_on=start_on,
+        compute_node_id=node_id,
     )
+    heard_of(start_on, works=True)
+    heard_of(node_id)
     return current.extension("metrics").count_claim(answer)
 
 

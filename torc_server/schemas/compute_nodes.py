@@ -76,6 +76,13 @@ class ComputeNodeModel(Model):
     avg_cpu_percent = fields.Float("Average use of the CPUs.", unit="percent", example=61.5, allow_none=True)
     peak_memory_bytes = fields.Integer("Highest use of memory.", unit="bytes", example=68719476736, allow_none=True)
     avg_memory_bytes = fields.Integer("Average use of memory.", unit="bytes", example=34359738368, allow_none=True)
+    last_seen = fields.String(
+        "When the last request named the node, RFC 3339 in UTC; stored up to 10 s late. Absent: none is on record. "
+        "Requests may hold it; it is ignored.",
+        example="2026-01-01T07:59:58.123Z",
+        dump_only=True,
+        allow_none=True,
+    )
 
 
 class SentComputeNode(ComputeNodeModel):
@@ -104,7 +111,7 @@ class ListComputeNodes(SortedPage):
     columns = (
         "id", "workflow_id", "hostname", "pid", "start_time", "duration_seconds", "is_active", "num_cpus", "memory_gb",
         "num_gpus", "num_nodes", "time_limit", "scheduler_config_id", "compute_node_type", "end_time", "labels",
-        "sample_count", "peak_cpu_percent", "avg_cpu_percent", "peak_memory_bytes", "avg_memory_bytes",
+        "sample_count", "peak_cpu_percent", "avg_cpu_percent", "peak_memory_bytes", "avg_memory_bytes", "last_seen",
     )  # fmt: skip
 
     workflow_id = fields.QueryInteger("Id of the workflow whose compute nodes are listed.", example=7, required=True)

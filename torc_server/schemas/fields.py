@@ -14,6 +14,7 @@ that requests may hold and the server ignores.
 
 import re
 import sys
+from datetime import timedelta
 from functools import cached_property
 from itertools import chain
 
@@ -24,6 +25,7 @@ from torc_server.schemas.exact import ExactTypes
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_VALUES = 500_000  # within one free JSON: an empty object takes PostgreSQL 700 bytes until it is stored
+_AGES = {"h": "hours", "d": "days", "w": "weeks"}
 MAX_LEVELS = 128  # of free JSON, as in the reference; Python itself gives up somewhere below 1000
 JOB_STATUSES = (
     "uninitialized",
@@ -465,6 +467,16 @@ class QueryString(String):
     """Any text without NUL."""
 
 
+class QueryAge(String):
+    """A number of hours, days or weeks, such as 90d: a timedelta."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        age = parse_age(super()._deserialize(value, attr, data, **kwargs))
+        if age is None:
+            raise ValidationError("must be a number of hours, days or weeks, such as 12h, 90d or 8w")
+        return age
+
+
 class QueryStrings(Strings):
     """A parameter that may be given several times: a list of texts."""
 
@@ -490,3 +502,9 @@ def parse_int64(text):
         return None
     number = int(text)
     return number if INT64_MIN <= number <= INT64_MAX else None
+
+
+def parse_age(text):
+    """Return the timedelta that 12h, 90d or 8w spells, or None."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", text, re.ASCII)
+    return match and timedelta(**{_AGES[match[2]]: int(match[1])})

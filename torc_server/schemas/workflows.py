@@ -254,6 +254,17 @@ class ListWorkflows(SortedPage):
         "true: only archived workflows; false: only the others; absent: both.", example=False
     )
     access_group = fields.QueryString("Only workflows that are shared with the group of this name.", example="research")
+    older_than = fields.QueryAge(
+        "Only workflows in which nothing has happened for so many hours, days or weeks: created, last event and last "
+        "result are older.",
+        example="90d",
+    )
+    is_prunable = fields.QueryBoolean(
+        "true: only workflows that `torc-server prune` would delete, with older_than as their age: complete, canceled "
+        "or archived, no job pending or running, no compute node active, nothing of it used by another workflow; "
+        "false: only the others.",
+        example=True,
+    )
 
 
 class ListWorkflowsResponse(PageAnswer):
@@ -449,6 +460,14 @@ class GetReadyJobRequirementsResponse(Answer):
     )
 
 
+def claiming_node():
+    return fields.QueryInteger(
+        "The worker's compute node, if it says so: while the jobs are pending, they are listed as those of the node, "
+        "and if the node is given up as silent, they become ready again.",
+        example=3,
+    )
+
+
 def start_on():
     """The parameter of both claims that spares a worker the call of start_job."""
     return fields.QueryInteger(
@@ -470,6 +489,7 @@ class ClaimNextJobs(Query):
         "The worker's labels, with commas between them. Empty or absent: only jobs without labels.", example="gpu,large"
     )
     start_on = start_on()
+    compute_node_id = claiming_node()
 
 
 class ClaimNextJobsResponse(Answer):
@@ -487,6 +507,7 @@ class ClaimByResources(Query):
         "Whether never to hand out jobs that are meant for another scheduler.", example=True, load_default=False
     )
     start_on = start_on()
+    compute_node_id = claiming_node()
 
 
 class ClaimJobsBasedOnResources(Answer):

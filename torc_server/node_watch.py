@@ -1,0 +1,113 @@
+"""Signs of life of compute nodes: what requests tell of them is stored now and then, and silent nodes are given up.
+
+The rules are in sql/functions/node_timeout.sql. One thread of each process does both; the servers on a database take
+turns in looking for silent nodes.
+"""
+
+import json
+import logging
+import threading
+
+from torc_server import current
+from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
+from torc_server.errors import ApiError
+from torc_server.repository import sql
+
+log = logging.getLogger("torc_server")
+STORE_EVERY = 10.0  # seconds; half as often as the shortest timeout that makes sense
+
+
+class NodeWatch:
+    """The compute nodes that this process has heard of. `timeout`: seconds of silence after which a node is given up;
+    0: never.
+
+    Where open() is not called, nothing is stored.
+    """
+
+    def __init__(self, database, timeout):
+        self._database = database
+        self._timeout = timeout
+        self._every = min(STORE_EVERY, timeout / 4) if timeout else STORE_EVERY
+        self._lock = threading.Lock()
+        self._heard = {}  # node id: whether it has started a job
+        self._ended = threading.Event()
+        self._is_open = False
+
+    def open(self):
+        """Begin in this process. Forgets the process that we were forked from."""
+        self.__init__(self._database, self._timeout)
+        self._is_open = True
+        threading.Thread(target=self._work, name="node-watch", daemon=True).start()
+
+    def close(self):
+        """Store what was heard, and end."""
+        self._ended.set()
+        self._try(self._store)
+
+    def heard_of(self, *node_ids, works=False):
+        """A request that succeeded has named these nodes; `works`: it has started a job there."""
+        if self._is_open:
+            with self._lock:
+                for node_id in node_ids:
+                    self._heard[node_id] = works or self._heard.get(node_id, False)
+
+    def _work(self):
+        while not self._ended.wait(self._every):
+            self._try(self._store)
+            if self._timeout:
+                self._try(self._give_up_silent_nodes)
+
+    def _try(self, step):
+        try:
+            step()
+        except ApiError as error:  # the database is away, say; it is tried again
+            log.debug("signs of life of compute nodes: %s", error.message)
+        except Exception:
+            log.exception("signs of life of compute nodes: failed by our own fault; it is tried again")
+
+    def _store(self):
+        with self._lock:
+            heard, self._heard = self._heard, {}
+        heard.pop(None, None)
+        if not heard:
+            return
+        working = [node_id for node_id, works in heard.items() if works]
+        try:
+            self._send(sql.compute_nodes.note_nodes, ids=list(heard), working=working)
+        except ApiError:
+            self.heard_of(*heard)
+            self.heard_of(*working, works=True)
+            raise
+
+    def _give_up_silent_nodes(self):
+        parameters = {"timeout": float(self._timeout), "every": self._every}
+
+        def find(connection):
+            return connection.execute(sql.compute_nodes.find_silent_nodes.sql, parameters).fetchall()
+
+        for node_id, workflow_id in self._database.run(find):
+            try:
+                event = self._give_up(node_id, workflow_id)
+            except ApiError as error:  # its workflow was deleted, or its lock is held for long
+                log.warning("compute node %s is silent, and was not given up: %s", node_id, error.message)
+                continue
+            if event:
+                log.warning("workflow %s: %s", workflow_id, json.loads(event)["message"])
+
+    def _give_up(self, node_id, workflow_id):
+        values = {"id": node_id, "workflow_id": workflow_id, "timeout": float(self._timeout)}
+
+        def work(connection):
+            with connection.transaction():
+                connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+                return connection.first(sql.compute_nodes.give_up_node.sql, values)
+
+        return self._database.run(work, LONG_SECONDS)
+
+    def _send(self, statement, **params):
+        self._database.run(lambda connection: connection.first(statement.sql, params))
+
+
+def heard_of(*node_ids, works=False):
+    """In a request that has succeeded: it has named these nodes (None is none)."""
+    current.extension("node_watch").heard_of(*node_ids, works=works)
