@@ -37,6 +37,8 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.http.wsgi.FileWrapper.filelike                    worker
     gunicorn.http.wsgi.Response.default_headers                worker
     gunicorn.http.wsgi.Response.force_close                    worker
+    gunicorn.http.wsgi.Response.headers                        worker
+    gunicorn.http.wsgi.Response.process_headers                worker
     gunicorn.http.wsgi.Response.response_length                worker
     gunicorn.http.wsgi.Response.send_headers                   worker
     gunicorn.http.wsgi.Response.should_close                   worker

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 from gunicorn.config import Config
 from gunicorn.http import wsgi
-from gunicorn.http.errors import InvalidRequestLine, InvalidRequestMethod, ParseException
+from gunicorn.http.errors import InvalidRequestLine, InvalidRequestMethod, InvalidResponseHeader, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
-from torc_server import heads
+from torc_server import heads, worker
 
 ONE, OTHER = ("192.0.2.1", 5001), ("192.0.2.2", 5002)
 SERVER = ("127.0.0.1", 8080)
@@ -20,7 +20,10 @@ FIELDS = [
     b"Host: a\r\nConnection: close\r\n",
     b"",
 ]
-LINES = [b"GET /a HTTP/1.1", b"PUT /b%20c?x=1&y HTTP/1.1", b"POST http://a/d#e HTTP/1.0", b"OPTIONS * HTTP/1.1"]
+LINES = [
+    b"GET /a HTTP/1.1", b"DELETE /a-b/-1//c_/ HTTP/1.1", b"GET //a/b HTTP/1.1", b"GET /a HTTP/1.0", b"GET / HTTP/1.1",
+    b"PUT /b%20c?x=1&y HTTP/1.1", b"POST http://a/d#e HTTP/1.0", b"OPTIONS * HTTP/1.1",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -69,6 +72,7 @@ def test_a_remembered_head_gives_the_same_request_and_environ(cfg, remembering, 
         (b"GET /a\xff HTTP/1.1", InvalidRequestLine),
         (b"GET /a\nHost: b HTTP/1.1", InvalidRequestLine),
         (b"GET /a XHTTP/1.1", ParseException),
+        (b"GET /a HTTP/2.1", ParseException),
         (b"HTTP/1.1", InvalidRequestLine),
         (b"GET /" + b"a" * 9000 + b" HTTP/1.1", ParseException),
     ],
@@ -112,3 +116,30 @@ def test_nothing_is_remembered_where_a_header_of_a_proxy_says_the_scheme(cfg):
     found = heads.Heads(cfg)  # gunicorn's default, which our options replace
     found.parse(b"GET /a HTTP/1.1\r\nX-Forwarded-Proto: https\r\n\r\n", ONE, 1)
     assert not found._fields
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Content-Type", "application/json"), ("Content-Length", "12"), ("X-Span-ID", "s p"), ("Vary", "Origin")],
+        [("Content-Type", "text/plain"), ("X-Frame-Options", "DENY")],
+        [("Content-Type", "text/plain"), ("Connection", "close"), ("Content-Length", "3")],
+        [("Allow", "GET"), ("Content-Type", "a/b\u00e9")],
+        [],
+    ],
+)
+def test_the_headers_of_an_answer_become_what_gunicorn_makes_of_them(cfg, remembering, headers):
+    request = remembering.parse(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n", ONE, 1)
+    ours, gunicorns = (made(request, None, cfg) for made in (worker.Answer, wsgi.Response))
+    for response in (ours, gunicorns):
+        response.start_response("200 OK", list(headers))
+    assert ours.headers == gunicorns.headers
+    assert ours.response_length == gunicorns.response_length
+    assert ours.chunked == gunicorns.chunked
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\0", "a\x7f"])
+def test_a_header_of_an_answer_that_would_become_two_is_refused(cfg, remembering, value):
+    request = remembering.parse(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n", ONE, 1)
+    with pytest.raises(InvalidResponseHeader):
+        worker.Answer(request, None, cfg).start_response("200 OK", [("X-Span-ID", value)])

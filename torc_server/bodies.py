@@ -110,7 +110,7 @@ def parse_json(raw):
     try:
         text = raw.decode()
         _refuse_many_values(text)
-        return json.loads(text, **_STRICT)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise _not_json(error) from error
 

@@ -125,7 +125,7 @@ class Connection(psycopg.Connection):
         """
         try:
             self.pgconn.consume_input()  # finds the end
-            self.pgconn.is_busy()  # reads what the server has said; its last words may come before the end
+            self.pgconn.get_result()  # reads what the server has said; its last words may come before the end
         except psycopg.OperationalError:
             return False
         return not self.worn

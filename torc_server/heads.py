@@ -4,6 +4,8 @@ A runner sends the same header fields with each request. What gunicorn has made 
 request line is read each time, by gunicorn too.
 """
 
+import re
+
 from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
@@ -15,6 +17,7 @@ MOST = 512  # that are remembered by a process
 MAX_BYTES = 1 << 10  # of one that is remembered
 MAX_LINE = 4096  # bytes of a request line; gunicorn checks the limit of a longer one
 VERSION_BYTES = len(b"HTTP/1.1")
+_USUAL_LINE = re.compile(rb"(GET|POST|PUT|DELETE) (/[A-Za-z0-9_-][A-Za-z0-9_/-]*) HTTP/1\.1")
 OTHER_EACH_TIME = ("X-SPAN-ID", "TRACEPARENT")  # such fields are not worth a place
 
 
@@ -39,7 +42,7 @@ class Heads:
         vars(request).update(known)
         request.peer_addr = request.remote_addr = address
         request.req_number = number
-        request.parse_request_line(head[:end])
+        _read_request_line(request, head[:end])
         return request
 
     def _parse(self, head, address, number, key):
@@ -77,6 +80,18 @@ class Heads:
             environ["REMOTE_ADDR"] = connection.address[0]
             environ["REMOTE_PORT"] = str(connection.address[1])
         return response_class(request, connection.outbox, self._cfg), environ
+
+
+def _read_request_line(request, line):
+    """Set what the request line says; gunicorn needs 7 µs, and is asked where the line is not one of the usual ones."""
+    usual = _USUAL_LINE.fullmatch(line)
+    if usual is None:
+        request.parse_request_line(line)
+        return
+    request.method = usual[1].decode()
+    request.uri = request.path = usual[2].decode()
+    request.query = request.fragment = ""
+    request.version = (1, 1)
 
 
 def _is_plain(request):

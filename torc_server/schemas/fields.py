@@ -496,9 +496,12 @@ class QueryJobStatus(JobStatus):
         super().__init__(description, required=required)
 
 
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+
+
 def parse_int64(text):
     """Return the integer that a path segment or query value spells, or None."""
-    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text, re.ASCII):
+    if not _INTEGER.fullmatch(text):
         return None
     number = int(text)
     return number if INT64_MIN <= number <= INT64_MAX else None
