@@ -64,6 +64,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """--numprocesses logical: two test processes a core, since half of the time they wait for servers and deadlines;
+    for the long tests, which load the machine themselves, one."""
+    cores = os.cpu_count() or 1
+    return cores if config.option.markexpr == "long" else 2 * cores
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
     node.workerinput["torc"] = _shared
 
