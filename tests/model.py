@@ -130,6 +130,12 @@ class Model:
         """Any change of status but the ones above takes the mark away."""
         job.status, job.marked = status, False
 
+    def take_back(self, job, status):
+        """A change of status after which no node has the job."""
+        if job.status != status:
+            job.node = None
+        self.move(job, status)
+
     def restart_attempts(self, jobs):
         """Attempts are counted within a run: jobs retried in another one, and without a result in this, begin again."""
         for job in jobs:
@@ -285,7 +291,7 @@ class Model:
     def retry(self, job, max_retries):
         if job.status not in ("running", "failed", "terminated") or job.attempt >= max_retries:
             raise Refused(422)
-        self.move(job, "ready")
+        self.take_back(job, "ready")
         job.attempt, job.retried_in = job.attempt + 1, self.run
         self.settle()
 
@@ -299,7 +305,7 @@ class Model:
         if job.status in COMPLETE and status == "uninitialized":
             for dependent in self.dependents(job):
                 if dependent.status in ("completed", "failed"):
-                    self.move(dependent, "uninitialized")
+                    self.take_back(dependent, "uninitialized")
         self.move(job, status)
         self.restart_attempts([job])
         self.settle()
@@ -382,13 +388,13 @@ class Model:
         if only_uninitialized:
             for job in self.downstream(j for j in self.jobs.values() if j.status == "uninitialized"):
                 if job in ours:
-                    self.move(job, "uninitialized")
+                    self.take_back(job, "uninitialized")
         waiting = {job.id for job in self.jobs.values() if self.open(job)}
         for job in ours:
             if job.id in waiting and (job.status == "uninitialized" or not only_uninitialized):
-                self.move(job, "blocked")
+                self.take_back(job, "blocked")
             elif job.status in ("uninitialized", "pending", "running", "terminated", "pending_failed"):
-                self.move(job, "ready")
+                self.take_back(job, "ready")
         self.settle()
         if self.waits_for_itself():
             self.jobs, self.actions = before, actions
@@ -444,7 +450,7 @@ class Model:
             job.node = None
         for job in [*chosen, *also]:
             if job.status != "disabled":
-                self.move(job, "uninitialized")
+                self.take_back(job, "uninitialized")
         self.settle()
         return len(chosen)
 
