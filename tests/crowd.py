@@ -128,8 +128,9 @@ class RandomCaller:
 
     WEIGHTS = {
         "create": 6, "create_many": 2, "edit_edges": 5, "update": 3, "disable": 1, "delete": 2, "delete_all": 0.05,
-        "claim": 10, "claim_by_resources": 10, "start": 8, "complete": 25, "retry": 5, "manage": 8, "initialize": 4,
-        "process_changed": 1, "reset_jobs": 0.5, "reset_status": 1, "cancel": 0.5, "set_run": 2, "read": 5,
+        "claim": 10, "claim_by_resources": 10, "start": 8, "complete": 25, "complete_batch": 8, "spawn": 6, "retry": 5,
+        "manage": 8, "initialize": 4, "process_changed": 1, "reset_jobs": 0.5, "reset_status": 1, "cancel": 0.5,
+        "set_run": 2, "read": 5,
     }  # fmt: skip
     LIKELY_RUNS = (0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
 
@@ -168,6 +169,10 @@ class RandomCaller:
     def body(self, **fields):
         return {"workflow_id": self.workflow_id, "name": "j", "command": "c"} | fields
 
+    def put_job(self, **fields):
+        name = self.client.get(f"/jobs/{self.job}", status=None).json.get("name", "j")
+        return self.put(f"/jobs/{self.job}", json=self.body(name=name, **fields))
+
     def new_job(self):
         return self.body(
             depends_on_job_ids=self.some(self.known, 3) if self.known else [], priority=self.random.randint(0, 2),
@@ -182,16 +187,15 @@ class RandomCaller:
         return self.post("/bulk_jobs", status, json={"jobs": [self.new_job() | {"name": f"j{i}"} for i in range(10)]})
 
     def edit_edges(self):
-        return self.put(f"/jobs/{self.job}", json=self.body(depends_on_job_ids=self.some(self.known, 3)))
+        return self.put_job(depends_on_job_ids=self.some(self.known, 3))
 
     def update(self):
-        return self.put(
-            f"/jobs/{self.job}",
-            json=self.body(priority=self.random.randint(0, 2), cancel_on_blocking_job_failure=self.one_of(True, False)),
+        return self.put_job(
+            priority=self.random.randint(0, 2), cancel_on_blocking_job_failure=self.one_of(True, False)
         )  # fmt: skip
 
     def disable(self):
-        return self.put(f"/jobs/{self.job}", json=self.body(status="disabled"))
+        return self.put_job(status="disabled")
 
     def delete(self):
         return self.client.delete(f"/jobs/{self.job}", status=None)
@@ -200,23 +204,50 @@ class RandomCaller:
         return self.client.delete("/jobs", params={"workflow_id": self.workflow_id}, status=None)
 
     def claim(self):
-        return self.post(f"{self.path}/claim_next_jobs", params={"limit": self.random.randint(1, 5)})
+        params = {"limit": self.random.randint(1, 5)} | self.start_on()
+        return self.post(f"{self.path}/claim_next_jobs", params=params)
+
+    def start_on(self):
+        return self.one_of({}, {"start_on": self.one_of(*self.nodes)})
 
     def claim_by_resources(self):
         worker = {"num_cpus": self.random.randint(0, 4), "memory_gb": 4.0, "num_gpus": 0, "num_nodes": 1}
-        return self.post(f"{self.path}/claim_jobs_based_on_resources/{self.random.randint(1, 5)}", json=worker)
+        path = f"{self.path}/claim_jobs_based_on_resources/{self.random.randint(1, 5)}"
+        return self.post(path, json=worker, params=self.start_on())
 
     def start(self):
         return self.put(f"/jobs/{self.job}/start_job/{self.run}/{self.one_of(*self.nodes)}")
 
     def complete(self):
+        result = self.result(self.job)
+        return self.post(f"/jobs/{self.job}/complete_job/{result['status']}/{self.run}", json=result)
+
+    def result(self, job):
         status = self.one_of("completed", "completed", "failed", "terminated", "canceled", "pending_failed", "ready")
-        return self.post(f"/jobs/{self.job}/complete_job/{status}/{self.run}", json={
-            "job_id": self.job, "workflow_id": self.workflow_id, "run_id": self.run,
+        return {
+            "job_id": job, "workflow_id": self.workflow_id, "run_id": self.run,
             "attempt_id": self.one_of(None, 1, 1, 2, 3),
             "compute_node_id": self.one_of(*self.nodes), "return_code": self.one_of(0, 1), "exec_time_minutes": 0.5,
             "completion_time": "2026-01-01T00:00:00Z", "status": status,
-        })  # fmt: skip
+        }  # fmt: skip
+
+    def complete_batch(self):
+        results = [self.result(job) for job in self.random.choices(self.known, k=self.random.randint(1, 10))]
+        entries = [
+            {"job_id": result["job_id"], "status": result["status"], "run_id": self.run, "result": result}
+            for result in results
+        ]
+        return self.post(f"{self.path}/batch_complete_jobs", json={"completions": entries})
+
+    def spawn(self):
+        """From a job that runs; names come again, so that some calls are answered as before and some are refused."""
+        running = {"workflow_id": self.workflow_id, "status": "running", "limit": 20}
+        jobs = [job["id"] for job in self.client.get("/jobs", params=running).json["items"]] or [self.job]
+        names = [f"s{number}" for number in self.some(range(9), 3)]
+        spawned = [
+            {"name": name, "command": "c", "depends_on": self.some([*names, "j"], 1)} for name in names
+        ]  # fmt: skip
+        return self.post(f"/jobs/{self.one_of(*jobs)}/spawn_jobs", json={"jobs": spawned, "lineage": "l"})
 
     def retry(self):
         return self.post(f"/jobs/{self.job}/retry/{self.run}", params={"max_retries": 9})

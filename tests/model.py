@@ -51,6 +51,8 @@ class Job:
 
     id: int
     requirements: Requirements
+    name: str = "j"
+    labels: tuple = ()
     scheduler: int | None = None
     priority: int = 0
     cancel_on_failure: bool = True
@@ -77,6 +79,7 @@ class Model:
         self.results = {}  # (job, run, attempt) -> (status, return code, node)
         self.current = {}  # job -> key of its current result
         self.data = {}  # user data id -> value
+        self.generations = {}  # lineage -> how many
         self.actions = {}
 
     # What follows from statuses and edges
@@ -126,6 +129,12 @@ class Model:
     def move(self, job, status):
         """Any change of status but the ones above takes the mark away."""
         job.status, job.marked = status, False
+
+    def take_back(self, job, status):
+        """A change of status after which no node has the job."""
+        if job.status != status:
+            job.node = None
+        self.move(job, status)
 
     def restart_attempts(self, jobs):
         """Attempts are counted within a run: jobs retried in another one, and without a result in this, begin again."""
@@ -194,26 +203,34 @@ class Model:
 
     # Claims
 
-    def ready(self):
-        """The ready jobs in claim order."""
-        return sorted((j for j in self.jobs.values() if j.status == "ready"), key=lambda j: (-j.priority, j.id))
+    def ready(self, labels=()):
+        """The ready jobs that a worker with these labels may have, in claim order."""
+        ready = [j for j in self.jobs.values() if j.status == "ready" and may_have({*labels}, {*j.labels})]
+        return sorted(ready, key=lambda j: (-j.priority, j.id))
 
-    def claim_next(self, limit):
-        return self.hand_out([] if self.is_canceled else self.ready()[:limit])
+    def claim_next(self, limit, labels=(), start_on=None):
+        self.check_active(start_on)
+        return self.hand_out([] if self.is_canceled else self.ready(labels)[:limit], start_on)
 
-    def claim_by_resources(self, limit, worker, scheduler, strict):
+    def check_active(self, node):
+        if node and node not in self.active_nodes:
+            raise Refused(422)
+
+    def claim_by_resources(self, limit, worker, scheduler, strict, labels=(), start_on=None):
+        self.check_active(start_on)
         if self.is_canceled:
             return []
-        fitting = sorted((job for job in self.ready() if fits(job.requirements, worker)), key=by_need)
+        fitting = sorted((job for job in self.ready(labels) if fits(job.requirements, worker)), key=by_need)
         own = [job for job in fitting if job.scheduler in (None, scheduler)]
         candidates = own if own or strict else fitting
         taken = pack(candidates[:limit], worker)
         others = [job for job in candidates if job not in taken and fits_rest(job.requirements, worker, taken)]
-        return self.hand_out(pack(others[: limit - len(taken)], worker, taken))
+        return self.hand_out(pack(others[: limit - len(taken)], worker, taken), start_on)
 
-    def hand_out(self, jobs):
+    def hand_out(self, jobs, start_on=None):
         for job in jobs:
-            self.move(job, "pending")
+            self.move(job, "running" if start_on else "pending")
+            job.node = start_on or job.node
         return [job.id for job in jobs]
 
     # Transitions of one job
@@ -274,7 +291,7 @@ class Model:
     def retry(self, job, max_retries):
         if job.status not in ("running", "failed", "terminated") or job.attempt >= max_retries:
             raise Refused(422)
-        self.move(job, "ready")
+        self.take_back(job, "ready")
         job.attempt, job.retried_in = job.attempt + 1, self.run
         self.settle()
 
@@ -288,12 +305,40 @@ class Model:
         if job.status in COMPLETE and status == "uninitialized":
             for dependent in self.dependents(job):
                 if dependent.status in ("completed", "failed"):
-                    self.move(dependent, "uninitialized")
+                    self.take_back(dependent, "uninitialized")
         self.move(job, status)
         self.restart_attempts([job])
         self.settle()
 
     # Changes of the graph
+
+    def spawn(self, job, lineage, wanted):
+        """(ids of the jobs if they are there already, the generation). wanted: {name: names that it depends on}."""
+        if job.status != "running":
+            raise Refused(422)
+        found = [self.first_named(name) for name in wanted]
+        if all(found):
+            return [other.id for other in found], self.generations.get(lineage, 0)
+        waiting = {name: needed & wanted.keys() for name, needed in wanted.items()}
+        while free := [name for name, needed in waiting.items() if not needed & waiting.keys()]:
+            for name in free:
+                del waiting[name]
+        unknown = any(not self.first_named(name) for needed in wanted.values() for name in needed - wanted.keys())
+        if any(found) or waiting or unknown:
+            raise Refused(422)
+        self.generations[lineage] = self.generations.get(lineage, 0) + 1
+        return None, self.generations[lineage]
+
+    def add_spawned(self, spawner, wanted, jobs):
+        """The jobs of a generation, with the ids that they have got."""
+        named = {name: job.id for name, job in zip(wanted, jobs, strict=True)}
+        for name, job in zip(wanted, jobs, strict=True):
+            known = {n: named.get(n) or self.first_named(n).id for n in wanted[name]}
+            job.name, job.status, job.dependencies = name, "blocked", {spawner.id, *known.values()}
+        self.jobs |= {job.id: job for job in jobs}
+
+    def first_named(self, name):
+        return min((job for job in self.jobs.values() if job.name == name), key=lambda job: job.id, default=None)
 
     def create(self, job):
         self.jobs[job.id] = job
@@ -343,13 +388,13 @@ class Model:
         if only_uninitialized:
             for job in self.downstream(j for j in self.jobs.values() if j.status == "uninitialized"):
                 if job in ours:
-                    self.move(job, "uninitialized")
+                    self.take_back(job, "uninitialized")
         waiting = {job.id for job in self.jobs.values() if self.open(job)}
         for job in ours:
             if job.id in waiting and (job.status == "uninitialized" or not only_uninitialized):
-                self.move(job, "blocked")
+                self.take_back(job, "blocked")
             elif job.status in ("uninitialized", "pending", "running", "terminated", "pending_failed"):
-                self.move(job, "ready")
+                self.take_back(job, "ready")
         self.settle()
         if self.waits_for_itself():
             self.jobs, self.actions = before, actions
@@ -405,7 +450,7 @@ class Model:
             job.node = None
         for job in [*chosen, *also]:
             if job.status != "disabled":
-                self.move(job, "uninitialized")
+                self.take_back(job, "uninitialized")
         self.settle()
         return len(chosen)
 
@@ -435,6 +480,11 @@ def complete_step(before, now):
     if now == "pending_failed" or now in COMPLETE and before not in COMPLETE:
         return 1
     return -1 if before == "canceled" and now in ("blocked", "ready") else 0
+
+
+def may_have(worker, job):
+    """Whether a worker with these labels may have a job with those."""
+    return bool(worker) == bool(job) and job <= worker
 
 
 def fits(needed, worker):

@@ -49,6 +49,7 @@ BAD = {
         1, 1.5, True, [], "a", {"A": 1}, {"A": None}, {"A": "\0"}, {"": "a"}, {"1A": "a"}, {"A-B": "a"},
     ],
     fields.Names: [1, USERS_TEXT, True, {}, [1], [None], [[]], ["\0"], ["\ud800"], [USERS_TEXT]],
+    fields.Texts: [1, "a", True, {}, [1], [None], [[]], ["\0"], ["\ud800"]],
     fields.Labels: [1, "a", True, {}, [1], [None], [[]], ["\0"], ["\ud800"], [""], [" a"], ["a "], ["a,b"], ["\n"]],
     fields.Word: [1, True, [], {}, "", USERS_TEXT, "\0"],
 }  # fmt: skip
@@ -66,6 +67,7 @@ ODD = {
     fields.TextOrObject: ["", "x" * 100_000, "{", "[1]", "null", {}],
     fields.Environment: [{}, {"A": ""}, {"_": "x" * 100_000, "a1": "%s"}],
     fields.Names: [[]],
+    fields.Texts: [[], ["a", "a"], ["%", "\\", "'; --", "\U0001f600"], ["x" * 100_000]],
     fields.Labels: [[], ["a", "a"], ["%", "\\", "'; --", "\U0001f600"], ["x" * 100_000]],
     fields.Word: [],
 }

@@ -5,6 +5,8 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from plans import cost, explained
+from test_query_budget import sent as statements  # noqa: F401 (a fixture)
 from workflow import NOT_COMPLETE, Workflow
 
 from torc_server.schemas.fields import JOB_STATUSES
@@ -225,6 +227,94 @@ def test_entries_of_a_watched_workflow_are_events_in_their_order(workflow):
     assert [(event["event_type"], event["data"]["job_id"]) for event in events] == [
         *(("job_completed", job) for job in reversed(jobs)), ("job_ready", dependent)
     ]  # fmt: skip
+
+
+# Many
+
+
+@pytest.fixture
+def crowd(workflow):
+    """A function: running jobs, each with two dependents of its own, and three actions that wait for all of them."""
+
+    def make(count):
+        def bulk(rows):
+            common = {"workflow_id": workflow.id, "command": "c"}
+            jobs = [common | {"name": f"j{number}"} | row for number, row in enumerate(rows)]
+            return [job["id"] for job in workflow.client.post("/bulk_jobs", json={"jobs": jobs}).json["jobs"]]
+
+        jobs, dependents = bulk([{}] * count), []
+        for _ in range(2):
+            dependents += bulk([{"depends_on_job_ids": [job]} for job in jobs])
+        action = {"workflow_id": workflow.id, "action_type": "x", "action_config": {}}
+        for trigger, waits_for in (
+            ("on_jobs_complete", jobs), ("on_jobs_ready", dependents), ("on_workflow_complete", [])
+        ):  # fmt: skip
+            body = action | {"trigger_type": trigger, "job_ids": waits_for}
+            workflow.client.post(f"{workflow.path}/actions", json=body)
+        workflow.initialize()
+        workflow.client.post(
+            f"{workflow.path}/claim_next_jobs", params={"limit": count, "start_on": workflow.node()}
+        )  # fmt: skip
+        return jobs, dependents
+
+    return make
+
+
+def test_a_batch_of_500_is_one_statement_and_one_transaction_of_which_a_stream_hears_everything(
+    workflow, crowd, statements  # noqa: F811
+):
+    jobs, dependents = crowd(500)
+    workflow.sql(
+        """
+        INSERT INTO torc.event_stream (workflow_id, expires_at)
+        VALUES (%s, now() + interval '1 min') RETURNING id
+        """,
+        workflow.id,
+    )
+    workflow.database.execute(f"LISTEN torc_workflow_{workflow.id}")
+    entries = [entry(workflow, job) for job in jobs]
+    del statements[:]
+    assert complete(workflow, *entries) == (jobs, {})
+    assert len(statements) == 1
+    heard = [json.loads(each.payload) for each in workflow.database.notifies(timeout=20, stop_after=501)]
+    workflow.database.execute(f"UNLISTEN torc_workflow_{workflow.id}")
+    assert [event["data"].get("job_id") for event in heard[:500]] == jobs
+    assert heard[500]["event_type"] == "job_ready" and heard[500]["data"]["count"] == len(dependents)
+    [(transactions,)] = [workflow.sql(
+        """
+        SELECT count(DISTINCT xmin::text) FROM (
+            SELECT xmin FROM torc.result WHERE workflow_id = %s
+            UNION ALL SELECT xmin FROM torc.job WHERE workflow_id = %s
+            UNION ALL SELECT xmin FROM torc.workflow_action WHERE workflow_id = %s AND trigger_count > 0
+        ) AS written
+        """,
+        workflow.id, workflow.id, workflow.id,
+    )]  # fmt: skip
+    assert transactions == 1
+    actions = workflow.client.get(f"{workflow.path}/actions").json
+    assert [action["trigger_count"] for action in actions] == [500, 1000, 0]
+
+
+def test_what_a_batch_costs_grows_with_its_length_and_is_far_less_than_its_entries_one_by_one(
+    workflow, crowd, database_url
+):
+    jobs, _ = crowd(500)
+
+    def cost_of(statement, *values):
+        with explained(database_url) as (session, plans):
+            session.execute("SET enable_seqscan = off")  # as in the server's connections
+            session.execute(statement, values)
+            return cost(plans)
+
+    def batch(count):
+        completions = json.dumps([entry(workflow, job) for job in jobs[:count]])
+        return cost_of("SELECT torc.batch_complete_jobs(%s, %s)", workflow.id, completions)
+
+    single = "SELECT torc.complete_job(%s, 'completed', 0, %s)"
+    one = cost_of(single, jobs[0], json.dumps(workflow.result(jobs[0])))
+    half, whole = batch(250), batch(500)
+    assert whole < 2.2 * half
+    assert whole < 0.5 * 500 * one
 
 
 # One by one, and together

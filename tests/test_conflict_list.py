@@ -3,7 +3,10 @@ list, with callers of both generations. The rows about texts and objects, run id
 3, 6, 7, 9, 10, 17, 22 to 24) are in test_dialects.py.
 """
 
+import subprocess
+
 import pytest
+from support import BINARIES, clean_environment
 from test_dialects import as_client  # noqa: F401 (a fixture)
 from workflow import Workflow
 
@@ -185,3 +188,12 @@ def test_row_30_the_same_completion_again_is_200_and_one_that_differs_in_any_fie
     for other in ({"completion_time": "later"}, {"return_code": 9}, {"exec_time_minutes": 3}, {"stdout": "x"}):
         assert "already complete" in asked.complete(job, status=422, **other)["error"]["message"]
     assert asked.results(job) == [(0, 1, "completed", 0, True)]
+
+
+def test_row_31_run_takes_the_flags_of_both(folder):
+    command = [BINARIES / "torc-server", "run", "--check", "--shutdown-on-stdin-eof", "--disable-admin-sql",
+               "--disable-admin-sql-writes", "-p", "0", "-l", "info", "-t", "1", "-c", "0.5"]  # fmt: skip
+    done = subprocess.run(
+        command, env=clean_environment(folder), cwd=folder, capture_output=True, text=True, timeout=60
+    )  # fmt: skip
+    assert "No such option" not in done.stderr

@@ -11,7 +11,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+import pytest
 from support import PREFIX, HttpClient, listens, wait_for
+from workflow import Workflow
 
 from torc_server import embedded
 
@@ -68,6 +70,45 @@ def test_a_connection_made_while_the_server_starts_is_as_fast_as_any(start_serve
     took = [seconds(lambda: client.get("/ping")) for _ in range(60)]
     server.wait_until_it_listens()
     assert sorted(took[30:])[15] < 0.03  # without TCP_NODELAY each answer waits 40 ms for an acknowledgement
+
+
+@pytest.mark.parametrize("session_too", [True, False], ids=["and its database session", "alone"])
+def test_a_batch_in_whose_middle_the_server_is_killed_is_stored_whole_or_not_at_all_and_may_be_sent_again(
+    start_server, fresh_database_url, session_too
+):
+    url = fresh_database_url
+    server = start_server(database_url=url, workers=1)
+    with psycopg.connect(url, autocommit=True) as database, psycopg.connect(url) as holder:
+        workflow = Workflow(server.client, database)
+        jobs = [workflow.job_in("running") for _ in range(20)]
+        dependent = workflow.job(*jobs)
+        workflow.manage(dependent, "blocked")
+        path = f"{workflow.path}/batch_complete_jobs"
+        body = {"completions": [
+            {"job_id": job, "status": "completed", "run_id": 0, "result": workflow.result(job)} for job in jobs
+        ]}  # fmt: skip
+        # It waits there, with all results and statuses written.
+        holder.execute("SELECT 1 FROM torc.job WHERE id = %s FOR UPDATE", [dependent])
+        waiting = "FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", [holder.info.backend_pid]
+        with ThreadPoolExecutor(1) as threads:
+            call = threads.submit(HttpClient(server.url).post, path, json=body)
+            wait_for(lambda: database.execute(f"SELECT pid {waiting[0]}", waiting[1]).fetchone(), 30)
+            for pid in [server.process.pid, *server.workers()]:
+                os.kill(pid, signal.SIGKILL)
+            assert isinstance(call.exception(60), ConnectionError)
+        server.process.wait()
+        if session_too:
+            database.execute(f"SELECT pg_terminate_backend(pid, 30000) {waiting[0]}", waiting[1])
+        holder.rollback()
+        workflow.client = start_server(database_url=url).client
+        stored = workflow.sql("SELECT count(*) FROM torc.result WHERE workflow_id = %s", workflow.id)
+        assert stored == [0] if session_too else stored in ([0], [20])
+        assert workflow.violations() == []
+        if session_too:
+            assert workflow.statuses(*jobs, dependent) == ["running"] * 20 + ["blocked"]
+        assert workflow.client.post(path, json=body).json == {"completed": jobs, "errors": []}
+        assert workflow.statuses(*jobs, dependent) == ["completed"] * 20 + ["ready"]
+        assert workflow.violations() == []
 
 
 def start_again(start_server, killed):

@@ -128,6 +128,7 @@ START_FIRST = """
     UPDATE torc.job SET status = 'running'
     WHERE id = (SELECT min(id) FROM torc.job WHERE workflow_id = %(w)s)
 """
+GIVE_ALL_ONE_NAME = "UPDATE torc.job SET name = 'same' WHERE workflow_id = %(w)s"
 SPAWN = """
     SELECT torc.spawn_jobs(min(id), jsonb_build_object('state', 1, 'jobs', (
         SELECT jsonb_agg(jsonb_build_object(
@@ -275,6 +276,13 @@ CONSTANT = {
     "get_job": ("", "SELECT torc.get_job((SELECT min(id) FROM torc.job WHERE workflow_id = %(w)s))"),
     "spawn_jobs of ten": (START_FIRST, SPAWN.format(number=10)),
     "spawn_jobs of ten again": (START_FIRST + ";" + SPAWN.format(number=10), SPAWN.format(number=10)),
+    "spawn_jobs beside many jobs of a name": (
+        f"{START_FIRST}; {GIVE_ALL_ONE_NAME}",
+        """
+        SELECT torc.spawn_jobs(min(id), '{"jobs": [{"name": "a", "command": "c", "depends_on": ["same"]}]}')
+        FROM torc.job WHERE workflow_id = %(w)s
+        """,
+    ),
     "begin_task": (QUEUE, f"SELECT torc.begin_task({TASK})"),
     "fail_task": (QUEUE, f"SELECT torc.fail_task({TASK}, 'x')"),
     "get_task": (QUEUE, f"SELECT torc.get_task({TASK})"),

@@ -3,6 +3,7 @@
 For a longer search: HYPOTHESIS_EXAMPLES=5000 .venv/bin/pytest tests/test_model.py (other seeds than the fixed ones).
 """
 
+import itertools
 import os
 
 import pytest
@@ -58,7 +59,11 @@ items = st.one_of(
     st.just([]), st.just([]), st.tuples(st.tuples(st.sampled_from(["file", "user_data"]), st.integers(0, 2)))
 )  # fmt: skip
 mostly_true = st.sampled_from([True, True, True, False])
-jobs = st.tuples(few_picks, items, items, mostly_true, priorities, requirements, schedulers)
+labels = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b")])
+jobs = st.tuples(few_picks, items, items, mostly_true, priorities, requirements, schedulers, labels)
+start_on = st.sampled_from([None, None, 0, 1])  # numbers of nodes
+names = st.sampled_from(["s0", "s1", "s2", "s3", "s4", "j0", "j1", "unknown"])
+spawned = st.dictionaries(st.sampled_from(["s0", "s1", "s2", "s3", "s4"]), st.sets(names, max_size=2), max_size=3)
 edges = st.tuples(picks, few_picks)
 
 
@@ -80,6 +85,7 @@ class Workflows(RuleBasedStateMachine):
         self.items |= {("user_data", n): self.workflow.user_data("0") for n in range(3)}
         self.model.data = {self.items["user_data", n]: 0 for n in range(3)}
         self.requirement_ids = {}
+        self.numbers = itertools.count()
         for job in graph:
             self.create_jobs([job])
         for number, dependencies in back:
@@ -121,9 +127,9 @@ class Workflows(RuleBasedStateMachine):
         for job, job.id in zip(created, ids, strict=True):
             self.model.create(job)
 
-    def draw_job(self, dependencies, inputs, outputs, cancel_on_failure, priority, requirements, scheduler):
+    def draw_job(self, dependencies, inputs, outputs, cancel_on_failure, priority, requirements, scheduler, labels):
         return Job(
-            None, requirements, scheduler, priority, cancel_on_failure,
+            None, requirements, f"j{next(self.numbers)}", labels, scheduler, priority, cancel_on_failure,
             dependencies=self.pick_ids(dependencies),
             inputs={(kind, self.items[kind, n]) for kind, n in inputs},
             outputs={(kind, self.items[kind, n]) for kind, n in outputs},
@@ -139,7 +145,7 @@ class Workflows(RuleBasedStateMachine):
             "input_user_data_ids": of_kind(job.inputs, "user_data"),
             "output_user_data_ids": of_kind(job.outputs, "user_data"),
             "cancel_on_blocking_job_failure": job.cancel_on_failure, "priority": job.priority,
-            "resource_requirements_id": self.requirements_id(job.requirements),
+            "resource_requirements_id": self.requirements_id(job.requirements), "labels": list(job.labels),
         } | ({"scheduler_id": job.scheduler} if job.scheduler else {})  # fmt: skip
 
     def requirements_id(self, needed):
@@ -151,7 +157,7 @@ class Workflows(RuleBasedStateMachine):
         return self.requirement_ids[key]
 
     def update_body(self, job):
-        return {"workflow_id": self.workflow.id, "name": "j", "command": job.command}
+        return {"workflow_id": self.workflow.id, "name": job.name, "command": job.command}
 
     @precondition(has_jobs)
     @rule(number=picks, dependencies=few_picks)
@@ -162,16 +168,53 @@ class Workflows(RuleBasedStateMachine):
         self.both("PUT", f"/jobs/{job.id}", lambda: self.model.update(job, wanted), json=body)
 
     @precondition(has_jobs)
-    @rule(number=picks, priority=priorities, cancel=st.booleans(), command=st.sampled_from(["c", "c", "d"]))
-    def update_job(self, number, priority, cancel, command):
+    @rule(
+        number=picks, priority=priorities, cancel=st.booleans(), command=st.sampled_from(["c", "c", "d"]), labels=labels
+    )
+    def update_job(self, number, priority, cancel, command, labels):
         job = self.pick(number)
         body = self.update_body(job) | {
-            "priority": priority, "cancel_on_blocking_job_failure": cancel, "command": command
+            "priority": priority, "cancel_on_blocking_job_failure": cancel, "command": command, "labels": list(labels)
         }  # fmt: skip
-        self.both(
-            "PUT", f"/jobs/{job.id}",
-            lambda: self.model.update(job, priority=priority, cancel_on_failure=cancel, command=command), json=body,
+        changes = {"priority": priority, "cancel_on_failure": cancel, "command": command, "labels": labels}
+        self.both("PUT", f"/jobs/{job.id}", lambda: self.model.update(job, **changes), json=body)
+
+    @precondition(lambda self: 0 < len(self.model.jobs) < MOST_JOBS + 4)
+    @rule(number=picks, lineage=st.sampled_from(["a", "b"]), wanted=spawned, cancel=mostly_true, priority=priorities)
+    def spawn_jobs(self, number, lineage, wanted, cancel, priority):
+        spawner = self.pick(number, "running")
+        common = {"command": "c", "priority": priority, "cancel_on_blocking_job_failure": cancel}
+        bodies = [common | {"name": name, "depends_on": sorted(needed)} for name, needed in wanted.items()]
+        answer, told = self.both(
+            "POST", f"/jobs/{spawner.id}/spawn_jobs",
+            lambda: self.model.spawn(spawner, lineage, wanted), json={"jobs": bodies, "lineage": lineage},
         )  # fmt: skip
+        if answer:
+            ids, (known, generation) = answer["spawned_job_ids"], told
+            assert answer["iteration"] == generation
+            if known is None:
+                default = Requirements(memory_gb=2**-10)
+                jobs = [Job(id, default, priority=priority, cancel_on_failure=cancel) for id in ids]
+                self.model.add_spawned(spawner, wanted, jobs)
+            else:
+                assert ids == known
+
+    @rule(cancel=mostly_true, status=st.sampled_from(["completed", "failed"]))
+    def spawn_from_all_running_jobs_and_complete_them(self, cancel, status):
+        """By chance alone spawned jobs hardly ever run."""
+        for job_id in sorted(i for i, job in self.model.jobs.items() if job.status == "running"):
+            if len(self.model.jobs) < MOST_JOBS + 4:
+                position = self.pick_position(job_id)
+                self.spawn_jobs(3 * position, "a", {f"of {job_id}": {"s0"} & self.known_names()}, cancel, 0)
+            job = self.model.jobs[job_id]
+            if job.status == "running":
+                self.send_completion(job, status, job.attempt, 0, self.nodes[0])
+
+    def pick_position(self, job_id):
+        return sorted(self.model.jobs).index(job_id)
+
+    def known_names(self):
+        return {job.name for job in self.model.jobs.values()}
 
     @precondition(has_jobs)
     @rule(number=picks)
@@ -200,19 +243,33 @@ class Workflows(RuleBasedStateMachine):
 
     # Claims
 
-    @rule(limit=st.integers(0, 4))
-    def claim_next_jobs(self, limit):
-        assert self.workflow.claim(limit=limit) == self.model.claim_next(limit)
+    @rule(limit=st.integers(0, 4), labels=labels, start_on=start_on)
+    def claim_next_jobs(self, limit, labels=(), start_on=None):
+        node = None if start_on is None else self.nodes[start_on]
+        self.claim(
+            "claim_next_jobs", lambda: self.model.claim_next(limit, labels, node), node,
+            {"limit": limit, "labels": ",".join(labels)},
+        )  # fmt: skip
 
-    @rule(limit=st.integers(0, 5), worker=workers, scheduler=schedulers, strict=st.booleans())
-    def claim_jobs_based_on_resources(self, limit, worker, scheduler, strict):
-        body = vars(worker) | ({"scheduler_config_id": scheduler} if scheduler else {})
-        answer = self.client.post(
-            f"{self.workflow.path}/claim_jobs_based_on_resources/{limit}",
-            json=body, params={"strict_scheduler_match": strict},
-        ).json  # fmt: skip
-        claimed = [job["id"] for job in answer["jobs"]]
-        assert claimed == self.model.claim_by_resources(limit, worker, scheduler, strict)
+    @rule(
+        limit=st.integers(0, 5), worker=workers, scheduler=schedulers, strict=st.booleans(), labels=labels,
+        start_on=start_on,
+    )  # fmt: skip
+    def claim_jobs_based_on_resources(self, limit, worker, scheduler, strict, labels, start_on):
+        node = None if start_on is None else self.nodes[start_on]
+        body = vars(worker) | {"labels": list(labels)} | ({"scheduler_config_id": scheduler} if scheduler else {})
+        self.claim(
+            f"claim_jobs_based_on_resources/{limit}",
+            lambda: self.model.claim_by_resources(limit, worker, scheduler, strict, labels, node), node,
+            {"strict_scheduler_match": strict}, json=body,
+        )  # fmt: skip
+
+    def claim(self, call, tell, node, params, **arguments):
+        params |= {"start_on": node} if node else {}
+        answer, told = self.both("POST", f"{self.workflow.path}/{call}", tell, params=params, **arguments)
+        if answer:
+            assert [job["id"] for job in answer["jobs"]] == told
+            assert all(job.get("compute_node_id") == node for job in answer["jobs"])
 
     # Transitions
 
@@ -264,10 +321,11 @@ class Workflows(RuleBasedStateMachine):
     @rule(status=st.sampled_from(["failed", "completed", "terminated", "completed", "canceled", "pending_failed"]))
     def finish_ready_jobs(self, status):
         """What a worker does, for all jobs that are ready."""
-        for job_id in self.model.claim_next(99):
-            assert self.workflow.claim(limit=1) == [job_id]
-            job = self.model.jobs[job_id]
-            self.start_job(job, self.nodes[0])
+        for labels in ((), ("a", "b")):
+            for job_id in self.model.claim_next(99, labels):
+                assert self.workflow.claim(limit=1, labels=",".join(labels)) == [job_id]
+                job = self.model.jobs[job_id]
+                self.start_job(job, self.nodes[0])
         running = sorted(i for i, job in self.model.jobs.items() if job.status == "running")
         for job_id in running:
             job = self.model.jobs[job_id]

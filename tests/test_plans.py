@@ -33,9 +33,10 @@ def use_once(connection, number):
         connection,
         """
         INSERT INTO torc.compute_node (
-            workflow_id, hostname, pid, start_time, num_cpus, memory_gb, num_gpus, num_nodes, compute_node_type
+            workflow_id, hostname, pid, start_time, num_cpus, memory_gb, num_gpus, num_nodes, compute_node_type,
+            is_active
         )
-        VALUES (%s, 'h', 1, 't', 1, 1, 0, 1, 'local') RETURNING id
+        VALUES (%s, 'h', 1, 't', 1, 1, 0, 1, 'local', true) RETURNING id
         """,
         workflow,
     )
@@ -58,6 +59,15 @@ def use_once(connection, number):
     started = time.monotonic()
     connection.execute("SELECT torc.complete_job(%s, 'completed', 0, %s)", [ids[0], json.dumps(result)])
     completed_in = time.monotonic() - started
+    connection.execute("SELECT torc.claim_next_jobs(%s, 3, NULL, '{}', %s)", [workflow, node])
+    started = time.monotonic()
+    request = {"jobs": [{"name": f"s{i}", "command": "c", "depends_on": ["j"]} for i in range(3)]}
+    connection.execute("SELECT torc.spawn_jobs(%s, %s)", [ids[1], json.dumps(request)])
+    entries = [
+        {"job_id": job, "status": "completed", "run_id": 0, "result": result | {"job_id": job}} for job in ids[1:4]
+    ]
+    connection.execute("SELECT torc.batch_complete_jobs(%s, %s)", [workflow, json.dumps(entries)])
+    completed_in = max(completed_in, time.monotonic() - started)
     assert connection.execute("SELECT * FROM torc.check_invariants(%s)", [workflow]).fetchall() == []
     connection.execute("SELECT torc.cancel_workflow(%s)", [workflow])
     connection.execute("SELECT torc.delete_workflow(%s)", [workflow])

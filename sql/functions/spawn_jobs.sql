@@ -134,25 +134,53 @@ AS $$
     DO UPDATE SET is_ephemeral = true, data = excluded.data
 $$;
 
--- For each name the id of the first job that has it, or NULL. No other index than that of the names serves this: the
--- workflow's id is compared in a way, and the ids are put in an order, for which there is none.
+-- For each name the id of the first job that has it, or NULL. Only the index of the names gives the order that is asked
+-- for, so that no other is used.
 CREATE OR REPLACE FUNCTION torc.jobs_with_names(p_workflow_id bigint, p_names text[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan
+SET enable_sort = off
+SET enable_bitmapscan = off
 SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN ARRAY(
         SELECT (
-            SELECT min(id + 0)
+            SELECT id
             FROM torc.job
-            WHERE hashtextextended(name, workflow_id) = hashtextextended(wanted.name, p_workflow_id)
+            WHERE hashtextextended(name, workflow_id) BETWEEN wanted.hash AND wanted.hash
                 AND name = wanted.name
                 AND workflow_id IS NOT DISTINCT FROM p_workflow_id
+            ORDER BY hashtextextended(name, workflow_id), id
+            LIMIT 1
         )
-        FROM unnest(p_names) WITH ORDINALITY AS wanted (name, position)
-        ORDER BY position
+        FROM (SELECT name, hashtextextended(name, p_workflow_id) AS hash FROM unnest(p_names) AS name) AS wanted
+    );
+END
+$$;
+
+-- The same for resource requirements.
+CREATE OR REPLACE FUNCTION torc.requirements_with_names(p_workflow_id bigint, p_names text[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_sort = off
+SET enable_bitmapscan = off
+SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT (
+            SELECT id
+            FROM torc.resource_requirements
+            WHERE hashtextextended(name, workflow_id) BETWEEN wanted.hash AND wanted.hash
+                AND name = wanted.name
+                AND workflow_id IS NOT DISTINCT FROM p_workflow_id
+            ORDER BY hashtextextended(name, workflow_id), id
+            LIMIT 1
+        )
+        FROM (SELECT name, hashtextextended(name, p_workflow_id) AS hash FROM unnest(p_names) AS name) AS wanted
     );
 END
 $$;
@@ -290,40 +318,13 @@ $$;
 CREATE OR REPLACE FUNCTION torc.requirements_of_spawned_jobs(p_workflow_id bigint, p_jobs jsonb)
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_nestloop = off
-SET enable_mergejoin = off
 AS $$
 DECLARE
-    v_names text[] := ARRAY(
+    v_ids bigint[] := torc.requirements_with_names(p_workflow_id, ARRAY(
         SELECT coalesce(job ->> 'resource_requirements', 'default') FROM jsonb_array_elements(p_jobs) AS job
-    );
-    v_ids bigint[];
+    ));
     v_unknown jsonb;
 BEGIN
-    WITH wanted AS MATERIALIZED (
-        SELECT DISTINCT name FROM unnest(v_names) AS name
-    ),
-
-    found AS MATERIALIZED (  -- see jobs_with_names()
-        SELECT
-            wanted.name,
-            (
-                SELECT min(id + 0)
-                FROM torc.resource_requirements
-                WHERE hashtextextended(name, workflow_id) = hashtextextended(wanted.name, p_workflow_id)
-                    AND name = wanted.name
-                    AND workflow_id IS NOT DISTINCT FROM p_workflow_id
-            ) AS id
-        FROM wanted
-    )
-
-    SELECT array_agg(found.id ORDER BY sent.position)
-    INTO v_ids
-    FROM unnest(v_names) WITH ORDINALITY AS sent (name, position)
-    INNER JOIN found ON found.name = sent.name;
-
     SELECT sent.job INTO v_unknown
     FROM ROWS FROM (jsonb_array_elements(p_jobs), unnest(v_ids)) WITH ORDINALITY AS sent (job, id, position)
     WHERE sent.id IS NULL
