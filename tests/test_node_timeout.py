@@ -125,6 +125,7 @@ def calls(workflow, node):
         "complete": lambda: workflow.complete(running, compute_node_id=node),
         "batch": lambda: client.post(f"{workflow.path}/batch_complete_jobs", json={"completions": [entry]}),
         "claim": lambda: workflow.claim(compute_node_id=node),
+        "claim and start": lambda: workflow.claim(start_on=node),
         "claim by resources": lambda: client.post(
             f"{workflow.path}/claim_jobs_based_on_resources/1", params={"compute_node_id": node}, json=resources
         ),
@@ -136,7 +137,10 @@ def calls(workflow, node):
     }
 
 
-NAMES = ("start", "complete", "batch", "claim", "claim by resources", "action", "result", "get", "put", "heartbeat")
+NAMES = (
+    "start", "complete", "batch", "claim", "claim and start", "claim by resources", "action", "result", "get", "put",
+    "heartbeat",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -378,6 +382,18 @@ def test_a_node_that_was_given_up_and_works_again_is_active_again(make, sweep):
     workflow.client.get(f"/compute_nodes/{reads}")
     last_seen(workflow, reads)
     assert [is_active(workflow, node) for node in (beats, starts, reads, stopped)] == [True, True, False, False]
+
+
+def test_a_node_that_was_given_up_may_claim_and_start_again(make, sweep):
+    workflow = make()
+    node = workflow.node()
+    silence(workflow, node)
+    sweep()
+    job = workflow.job_in("ready")
+    assert workflow.claim(start_on=node) == [job]
+    last_seen(workflow, node)
+    assert is_active(workflow, node)
+    assert workflow.active_on(node) == [job]
 
 
 # Who does it
