@@ -457,7 +457,7 @@ class Model:
     def reset_status(self, force):
         if not force and any(job.status in ("pending", "running") for job in self.jobs.values()):
             raise Refused(422)
-        self.is_canceled = False
+        self.begin_run(self.run + 1)
 
     def cancel(self):
         self.is_canceled = True
