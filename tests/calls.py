@@ -53,6 +53,7 @@ BODIES = {
     "jobs.batch_complete_jobs": {
         "completions": [{"job_id": ..., "status": "completed", "run_id": 0, "result": ROWS["results"]}]
     },
+    "admin.admin_sql": {"sql": "DELETE FROM event WHERE id = 0", "write": True},
     "remote_workers.create_remote_workers": ["me@host"],
     "workflow_actions.claim_action": {},
     "workflow_actions.update_workflow_action": {"note": 1},

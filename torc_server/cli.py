@@ -267,6 +267,19 @@ RUN_OPTIONS = (
     ),
     name_list("admin_users", "--admin-user", metavar="NAME", help="A system administrator. Repeatable."),
     option(
+        "enable_admin_sql", "--enable-admin-sql/--disable-admin-sql", default=False,
+        help="Let system administrators run SQL statements that read, through POST /admin/sql.",
+    ),
+    option(
+        "enable_admin_sql_writes", "--enable-admin-sql-writes/--disable-admin-sql-writes", default=False,
+        help="Let them also run INSERT, UPDATE and DELETE there, which bypass the rules of all other operations.",
+    ),
+    option(
+        "admin_sql_without_access_control",
+        "--admin-sql-without-access-control/--no-admin-sql-without-access-control", default=False,
+        help="Let everybody who may call the server use admin SQL while access control is off.",
+    ),
+    option(
         "credential_cache_ttl_secs", "--credential-cache-ttl-secs", default=60, type=click.IntRange(0),
         help="How long a right password is remembered; 0: not at all, which costs a quarter of a second a request.",
     ),
@@ -304,9 +317,6 @@ RUN_OPTIONS = (
         "--shutdown-on-stdin-eof", is_flag=True, expose_value=False, hidden=True,
         callback=lambda context, option, given: given and _stop_with_stdin(),
     ),
-    # What they disable is off unless it is asked for.
-    click.option("--disable-admin-sql", is_flag=True, expose_value=False, hidden=True),
-    click.option("--disable-admin-sql-writes", is_flag=True, expose_value=False, hidden=True),
     option(
         "completion_check_interval_secs", "-c", "--completion-check-interval-secs", default=30.0, type=float,
         help="Accepted for compatibility; has no effect: jobs are released at once when what they wait for completes.",
@@ -454,6 +464,7 @@ def _serve(settings, wanted, before, folder, on_ready):
         with _presence(session):
             _bring_up_to_date(settings, session, alone=True)
             _synchronize_admins(settings, conninfo)
+            _set_up_admin_sql(settings, session)
             _check_connections(settings, conninfo)
             state = master.current_state(settings, before["passed"] if before else passed)
             state["runtime"] = str(folder)
@@ -934,6 +945,14 @@ def _synchronize_admins(settings, conninfo):
     with psycopg.connect(conninfo, autocommit=True) as connection:
         names = {"user_names": list(settings.admin_users)}
         connection.execute(sql.authentication.synchronize_admins.sql, names)
+
+
+def _set_up_admin_sql(settings, conninfo):
+    from torc_server import admin_sql  # not needed to migrate
+
+    if settings.enable_admin_sql:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            admin_sql.set_up(connection)
 
 
 def _check_connections(settings, conninfo):

@@ -24,6 +24,7 @@ NO_TCP = "none"  # as host: listen on the unix socket only
 MAX_SOCKET_PATH = 107  # bytes
 _LOGGING = ("log_dir", "json_logs")  # may also be in a section [logging], as torc's server has them
 _ALIASES = {"url": "host", "database": "database_url"}
+_OPPOSITES = {"disable_admin_sql": "enable_admin_sql", "disable_admin_sql_writes": "enable_admin_sql_writes"}
 
 
 class SettingsError(ValueError):
@@ -92,6 +93,9 @@ class Settings:
     require_auth: bool = False
     enforce_access_control: bool = False
     admin_users: tuple[str, ...] = ()
+    enable_admin_sql: bool = False  # POST /admin/sql
+    enable_admin_sql_writes: bool = False
+    admin_sql_without_access_control: bool = False  # for everybody who may call the server
     credential_cache_ttl_secs: int = 60  # 0: each request verifies its password
     max_login_failures: int = 10  # different wrong passwords for a user from an address; 0: no limit
     login_failure_window_secs: int = 60
@@ -128,12 +132,22 @@ class Settings:
                 htpasswd.parse("".join(htpasswd.read_lines(self.auth_file)))
             except htpasswd.HtpasswdError as error:
                 raise SettingsError(f"cannot use the password file {self.auth_file}: {error}") from error
+        self._check_admin_sql()
         self._check_names()
         self._check_socket()
         if "anonymous" in self.admin_users:
             raise SettingsError("anonymous is nobody and cannot be an administrator")
         if self.https:
             self._check_tls()
+
+    def _check_admin_sql(self):
+        if self.enable_admin_sql_writes and not self.enable_admin_sql:
+            raise SettingsError("--enable-admin-sql-writes needs --enable-admin-sql")
+        if self.enable_admin_sql and not (self.enforce_access_control or self.admin_sql_without_access_control):
+            raise SettingsError(
+                "--enable-admin-sql needs --enforce-access-control, or else everybody may read all data; if that is "
+                "meant, add --admin-sql-without-access-control"
+            )
 
     def _check_names(self):
         for text in self.trusted_proxies:
@@ -187,7 +201,13 @@ def read_config_files():
         path = Path(file).expanduser()
         if not path.exists():
             continue
-        for key, value in _read_section(path).items():
+        section = _read_section(path)
+        for key, name in _OPPOSITES.items():  # keys of torc's server; false there is no reason to enable it here
+            if key in section:
+                _check_type(path, key, section[key], bool)
+            if section.pop(key, False):
+                section[name] = False
+        for key, value in section.items():
             name = _ALIASES.get(key, key)
             if name not in types:
                 found.unknown.append(f"{key} in {path}")

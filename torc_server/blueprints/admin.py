@@ -2,12 +2,21 @@
 
 from flask import Blueprint, current_app
 
+from torc_server import admin_sql as statements
 from torc_server import wire
+from torc_server.auth import caller
 from torc_server.errors import ApiError
 from torc_server.htpasswd import HtpasswdError
+from torc_server.lanes import lane
 from torc_server.observer import audited
 from torc_server.repository import sql, value
-from torc_server.schemas.admin import ListAdminAuditLogResponse, ListAuditLog, ReloadAuthResponse
+from torc_server.schemas.admin import (
+    AdminSqlRequest,
+    AdminSqlResponse,
+    ListAdminAuditLogResponse,
+    ListAuditLog,
+    ReloadAuthResponse,
+)
 from torc_server.schemas.common import MAX_LIMIT
 
 blueprint = Blueprint("admin", __name__)
@@ -57,3 +66,42 @@ def list_admin_audit_log(query):
     """
     query |= {"offset": max(0, query["offset"]), "limit": min(max(0, query["limit"]), MAX_LIMIT)}
     return wire.page(sql.admin.list_audit_log, ListAuditLog, query)
+
+
+@blueprint.post("/admin/sql")
+@wire.body(AdminSqlRequest)
+@wire.answers(
+    AdminSqlResponse,
+    {
+        403: "Admin SQL, or writing with it, is off on this server; access control is off, and the server does not allow "
+        "everybody to use admin SQL; or the caller is not a system administrator.",
+        422: "The statement is not allowed (the kind of the error is InvalidStatement), or it failed (QueryFailed of "
+        "reads, ExecutionFailed of writes).",
+    },
+)
+@lane("walks")
+@audited
+def admin_sql(body):
+    """Run one SQL statement on the server's database.
+
+    A read runs in a transaction that is read only, as a database role that may only read; a write needs `write` and
+    runs as a role that may change rows but no schema. Both may take 30 seconds. Tables are those of this server
+    (torc.job, torc.workflow, …; the name of the schema may be left out). Writes bypass the rules of the other
+    operations. Each call is on record in the audit log, a write in its own transaction.
+    """
+    value(sql.authentication.authorize_admin)
+    _check_admin_sql(body["write"])
+    return statements.answer(
+        body["sql"], body["write"], body["allow_full_table"], body["dry_run"], body.get("limit")
+    )
+
+
+def _check_admin_sql(is_write):
+    """Raises ApiError 403 unless the settings allow it for this request."""
+    settings = current_app.settings
+    if not settings.enable_admin_sql:
+        raise ApiError(403, "admin SQL is disabled on this server (setting enable_admin_sql)")
+    if not caller().enforced and not settings.admin_sql_without_access_control:
+        raise ApiError(403, "admin SQL is disabled while access control is off (setting admin_sql_without_access_control)")
+    if is_write and not settings.enable_admin_sql_writes:
+        raise ApiError(403, "admin SQL writes are disabled on this server (setting enable_admin_sql_writes)")

@@ -1,7 +1,7 @@
 """What administrators of the server get."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import MAX_LIMIT, Answer, PageAnswer, Query
+from torc_server.schemas.common import MAX_LIMIT, Answer, Model, PageAnswer, Query
 
 
 class ReloadAuthResponse(Answer):
@@ -51,3 +51,39 @@ class ListAdminAuditLogResponse(PageAnswer):
     """One page of the audit log, newest first."""
 
     items = fields.Objects(AdminAuditLogEntry, "The entries of this page.", required=True)
+
+
+class AdminSqlRequest(Model):
+    """One SQL statement, and what it may do."""
+
+    sql = fields.String(
+        "One statement: SELECT, WITH or VALUES; with `write` also INSERT, UPDATE or DELETE. At most 100,000 characters.",
+        example="SELECT id, name FROM workflow WHERE is_archived",
+        required=True,
+    )
+    write = fields.Boolean("Whether the statement changes data.", example=False, load_default=False)
+    allow_full_table = fields.Boolean(
+        "Whether an UPDATE or DELETE without WHERE is meant.", example=False, load_default=False
+    )
+    dry_run = fields.Boolean(
+        "Run a write, say how many rows it changes, and roll it back.", example=False, load_default=False
+    )
+    limit = fields.Integer(
+        "How many rows to return at most; 0, less, or more than 100,000 means 100,000.",
+        example=100,
+        default=MAX_LIMIT,
+        allow_none=True,
+    )
+
+
+class AdminSqlResponse(Answer):
+    """What a SQL statement returned. The rows of an answer have at most 32 MiB."""
+
+    columns = fields.Strings(
+        "Names of the columns; a name that is there already gets _2, _3, …. Empty if there are no rows.",
+        example=["id", "name"],
+        required=True,
+    )
+    items = fields.JsonObjects("The rows: objects with a key for each column.", example=[{"id": 7}], required=True)
+    rows_affected = fields.Integer("How many rows a write changed or returned; not of reads.", example=12)
+    committed = fields.Boolean("Whether it was a write that has been committed.", example=False, required=True)
