@@ -104,7 +104,7 @@ def _check(text, is_write, allow_full_table):
         hint = "" if is_write else "; set write for a statement that changes data"
         raise _invalid(f"{first} statements are not allowed: only {allowed} are{hint}")
     if is_write and not allow_full_table and "WHERE" not in words and _verbs(first, bare) & {"UPDATE", "DELETE"}:
-        raise _invalid("An UPDATE or DELETE without WHERE changes the whole table: set allow_full_table if that is meant")
+        raise _invalid("An UPDATE or DELETE without WHERE changes the whole table: set allow_full_table to do that")
 
 
 def _verbs(first, bare):

@@ -13,6 +13,7 @@ from torc_server.lanes import Lanes
 from torc_server.metrics import Metrics
 from torc_server.node_watch import NodeWatch
 from torc_server.presence import Presence
+from torc_server.revision import git_hash
 from torc_server.streams import Streams
 from torc_server.tasks import Tasks
 from torc_server.throttle import Throttle
@@ -28,6 +29,7 @@ def create_app(settings, conninfo, restart=None):
     """
     app = Flask("torc_server", static_folder=None)
     app.settings = settings
+    git_hash()  # asks git, if need be, before the workers are forked
     app.ensure_sync = lambda function: function  # no view is a coroutine; Flask looks four times a request
 
     # What every request passes through

@@ -59,6 +59,7 @@ from torc_server.settings import (
     default_data_dir,
     default_workers,
     read_config_files,
+    sqlite_file,
 )
 
 log = logging.getLogger("torc_server")
@@ -131,6 +132,11 @@ def _each_once(ctx, param, value):
 
 
 def _database_url(ctx, param, value):
+    if value and (file := sqlite_file(value)):
+        raise click.UsageError(
+            f"the database must be a PostgreSQL URL, not {value}: this server keeps nothing in SQLite. Without a URL "
+            f"it brings its own PostgreSQL; to take over a database of torc's server, type: torc-server import {file}"
+        )
     return value and check_database_url(value)
 
 

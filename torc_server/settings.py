@@ -247,8 +247,20 @@ def _read_section(path):
     return {**logging, **found.get("server", {})}
 
 
+def sqlite_file(text):
+    """What launchers of torc's server give as its database: the path of a SQLite file; None for a URL of another kind.
+
+    For a database in memory it is FILE, which stands for any.
+    """
+    path = re.sub(r"^sqlite:(//)?", "", text)
+    if ":memory:" in path or "mode=memory" in path:
+        return "FILE"
+    is_path = "://" not in text and ("=" not in text or "/" in text.partition("=")[0])
+    return path.partition("?")[0] if text.startswith("sqlite:") or is_path else None
+
+
 def check_database_url(text):
-    """Return `text` if it is a PostgreSQL URL or conninfo, else raise SettingsError (a sqlite path, say)."""
+    """Return `text` if it is a PostgreSQL URL or conninfo, else raise SettingsError."""
     try:
         if text.startswith(("postgresql://", "postgres://")) or ("=" in text and "://" not in text):
             psycopg.conninfo.conninfo_to_dict(text)
@@ -256,6 +268,6 @@ def check_database_url(text):
     except psycopg.ProgrammingError as error:
         raise SettingsError(f"not a PostgreSQL URL: {str(error).strip()}") from error
     raise SettingsError(
-        "the database must be a PostgreSQL URL such as postgresql://user@host/name (this server keeps nothing in "
-        "SQLite; `torc-server import` reads a SQLite database of torc); without one it brings its own PostgreSQL"
+        "the database must be a PostgreSQL URL such as postgresql://user@host/name; without one the server brings its "
+        "own PostgreSQL"
     )

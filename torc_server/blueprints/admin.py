@@ -73,8 +73,8 @@ def list_admin_audit_log(query):
 @wire.answers(
     AdminSqlResponse,
     {
-        403: "Admin SQL, or writing with it, is off on this server; access control is off, and the server does not allow "
-        "everybody to use admin SQL; or the caller is not a system administrator.",
+        403: "Admin SQL, or writing with it, is off on this server, or is off while access control is off; or the caller "
+        "is not a system administrator.",
         422: "The statement is not allowed (the kind of the error is InvalidStatement), or it failed (QueryFailed of "
         "reads, ExecutionFailed of writes).",
     },
@@ -102,6 +102,7 @@ def _check_admin_sql(is_write):
     if not settings.enable_admin_sql:
         raise ApiError(403, "admin SQL is disabled on this server (setting enable_admin_sql)")
     if not caller().enforced and not settings.admin_sql_without_access_control:
-        raise ApiError(403, "admin SQL is disabled while access control is off (setting admin_sql_without_access_control)")
+        message = "admin SQL is disabled while access control is off (setting admin_sql_without_access_control)"
+        raise ApiError(403, message)
     if is_write and not settings.enable_admin_sql_writes:
         raise ApiError(403, "admin SQL writes are disabled on this server (setting enable_admin_sql_writes)")

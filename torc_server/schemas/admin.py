@@ -57,7 +57,7 @@ class AdminSqlRequest(Model):
     """One SQL statement, and what it may do."""
 
     sql = fields.String(
-        "One statement: SELECT, WITH or VALUES; with `write` also INSERT, UPDATE or DELETE. At most 100,000 characters.",
+        "One statement: SELECT, WITH or VALUES; with `write` also INSERT, UPDATE or DELETE. Up to 100,000 characters.",
         example="SELECT id, name FROM workflow WHERE is_archived",
         required=True,
     )
