@@ -23,6 +23,9 @@ class Access:
         self.app.extensions["callers"].identify = _take_headers_word
         streams = self.app.extensions["streams"]
         streams.subscribe = _ended(streams.subscribe)
+        traffic = self.app.extensions["api_traffic"]
+        traffic.subscribe = _ended(traffic.subscribe)
+        traffic._start = lambda: None  # its thread would change rows between two looks at them
         self.client = MemoryClient(self.app)
         self.database = psycopg.connect(conninfo, autocommit=True, row_factory=tuple_row)
 

@@ -124,7 +124,8 @@ def test_words_in_texts_and_comments_are_no_words_of_the_statement(run, text):
     ("SELECT nothing FROM job", "QueryFailed", False), ("SELECT 1/0", "QueryFailed", False),
     ("SELECT $1", "QueryFailed", False), ("SELECT 'x", "QueryFailed", False),
     ("WITH x AS (DELETE FROM job RETURNING id) SELECT * FROM x", "QueryFailed", False),
-    ("INSERT INTO job (id) VALUES (1)", "ExecutionFailed", True), ("DELETE FROM no WHERE true", "ExecutionFailed", True),
+    ("INSERT INTO job (id) VALUES (1)", "ExecutionFailed", True),
+    ("DELETE FROM nothing WHERE true", "ExecutionFailed", True),
 ])  # fmt: skip
 def test_a_statement_that_fails_is_422_with_postgresqls_words(run, text, kind, write):
     assert refusal(run(text, 422, write=write))[0] == kind

@@ -6,6 +6,7 @@ from flask import Flask
 
 from torc_server import auth, browsers, direct, errors, observer, proxies, wire
 from torc_server.accounts import Accounts
+from torc_server.api_traffic import ApiTraffic
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.database import Database
 from torc_server.database_metrics import DatabaseMetrics
@@ -54,6 +55,9 @@ def create_app(settings, conninfo, restart=None):
     app.extensions["streams"] = Streams(database, settings.max_streams, partial(auth.has_user, app))
     app.extensions["tasks"] = Tasks(database)
     app.extensions["node_watch"] = NodeWatch(database, settings.node_timeout)
+    app.extensions["api_traffic"] = ApiTraffic(
+        database, settings.api_event_body_max_bytes, partial(auth.has_user, app)
+    )
     app.extensions["throttle"] = Throttle(database, settings.max_login_failures, settings.login_failure_window_secs)
 
     # Routes

@@ -262,6 +262,10 @@ RUN_OPTIONS = (
     ),
     option("max_streams", "--max-streams", default=200, type=click.IntRange(0), help="Open event streams per process."),
     option(
+        "api_event_body_max_bytes", "--api-event-body-max-bytes", default=8192, type=click.IntRange(0, 65536),
+        help="So much of each body is shown to administrators who follow the requests with their bodies.",
+    ),
+    option(
         "auth_file", "--auth-file", type=click.Path(path_type=Path), metavar="FILE",
         help="Users and passwords, made by `torc-server htpasswd add` or Apache's `htpasswd -B`. It is read again when "
         "it changes. Without it everybody is anonymous.",

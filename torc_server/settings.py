@@ -89,6 +89,7 @@ class Settings:
     max_small_body_mb: int = 16  # of every other operation, and of one row within a bulk
     node_timeout: int = 0  # silent compute nodes are given up after so many seconds; 0: never
     max_streams: int = 200  # open event streams of one process
+    api_event_body_max_bytes: int = 8192  # of each body in the stream of requests
     auth_file: Path | None = None  # htpasswd; without one everybody is anonymous
     require_auth: bool = False
     enforce_access_control: bool = False

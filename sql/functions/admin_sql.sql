@@ -27,7 +27,8 @@ BEGIN
     REVOKE ALL ON torc.login_attempt FROM torc_admin_reader, torc_admin_writer;
     -- Records, the version of the schema, who may do what, and what the server's processes tell each other.
     REVOKE INSERT, UPDATE, DELETE
-    ON torc.admin_audit_log, torc.schema_migration, torc.access_group, torc.user_group_membership, torc.event_stream
+    ON torc.admin_audit_log, torc.schema_migration, torc.access_group, torc.user_group_membership, torc.event_stream,
+        torc.api_traffic, torc.api_listener, torc.api_event
     FROM torc_admin_writer;
 
     GRANT CREATE ON SCHEMA torc TO torc_admin_reader, torc_admin_writer;  -- what the owner of a function needs

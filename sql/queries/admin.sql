@@ -50,3 +50,17 @@ SELECT torc.audit_admin_sql(
     (:caller, :enforced, :dialect)::torc.caller, :text, :is_write, :allow_full_table, :dry_run,
     :rows_affected::bigint, :error::text
 );
+
+-- name: exchange_api_traffic(process, counts, numbers, events, streams, wants_bodies, seen)
+SELECT torc.exchange_api_traffic(
+    :process, :counts::jsonb, :numbers::bigint[], :events::text[], :streams::boolean, :wants_bodies, :seen::jsonb
+)::text;
+
+-- name: api_stats(interval, count, caller, enforced, dialect)
+SELECT torc.api_stats(:interval, :count)::text
+FROM (SELECT torc.authorize_admin((:caller, :enforced, :dialect)::torc.caller) OFFSET 0) AS allowed;
+
+-- name: may_administer(names, enforced)
+-- For each caller, in order, whether he may administer.
+SELECT array_agg(NOT enforced OR torc.is_system_admin(name) ORDER BY position)
+FROM unnest(:names::text[], :enforced::boolean[]) WITH ORDINALITY AS asked (name, enforced, position);
