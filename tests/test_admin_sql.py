@@ -2,8 +2,6 @@
 """POST /admin/sql: what system administrators may run, what it answers, that all of it is on record, and that
 PostgreSQL itself keeps a statement from doing anything else, whatever its words are."""
 
-import dataclasses
-
 import psycopg
 import pytest
 from callers import with_admin_sql
@@ -59,6 +57,10 @@ def test_values_are_json(run):
     answer = run("""SELECT 1.5 AS n, true AS b, 'x"y' AS t, '{"a": [1]}'::jsonb AS j, NULL AS z, 9007199254740993 AS i
     """)
     assert answer["items"] == [{"n": 1.5, "b": True, "t": 'x"y', "j": {"a": [1]}, "z": None, "i": 9007199254740993}]
+
+
+def test_the_invariants_of_a_workflow_can_be_checked(run, workflow):
+    assert run(f"SELECT * FROM torc.check_invariants({workflow.id})")["items"] == []
 
 
 @pytest.mark.parametrize("limit, count", [(3, 3), (0, 5), (-1, 5), (10**9, 5), (None, 5)])
@@ -313,12 +315,11 @@ def test_reads_need_no_setting_for_writes_and_the_audit_log_needs_none(make_clie
     make_client().get("/admin/audit-log")
 
 
-@pytest.mark.parametrize("settings", [
-    {"enable_admin_sql": True}, {"enable_admin_sql_writes": True, "enforce_access_control": True},
-])  # fmt: skip
-def test_settings_that_are_not_safe_together_are_refused_at_the_start(settings):
-    with pytest.raises(SettingsError, match="needs"):
-        dataclasses.replace(Settings(), **settings).check()
+def test_admin_sql_without_access_control_is_refused_at_the_start_unless_a_setting_allows_it():
+    with pytest.raises(SettingsError, match="needs --enforce-access-control"):
+        Settings(enable_admin_sql=True).check()
+    Settings(enable_admin_sql=True, admin_sql_without_access_control=True).check()
+    Settings(enable_admin_sql=True, enforce_access_control=True).check()
 
 
 def test_a_member_of_no_admin_group_is_refused_before_the_settings_are(access):
@@ -342,9 +343,9 @@ def test_a_server_whose_role_is_no_superuser_sets_it_up_and_serves_it(empty_data
 
     name = f"owner_{psycopg.conninfo.conninfo_to_dict(empty_database_url)['dbname']}"
     with psycopg.connect(empty_database_url, autocommit=True) as superuser:
-        superuser.execute(f"CREATE ROLE {name} LOGIN CREATEROLE")
+        superuser.execute(f"CREATE ROLE {name} LOGIN")
         superuser.execute(f"GRANT CREATE ON DATABASE {superuser.info.dbname} TO {name}")
-        for role in ("torc_admin_reader", "torc_admin_writer"):  # made by the superuser of other tests
+        for role in ("torc_admin_reader", "torc_admin_writer"):  # that a superuser has made
             superuser.execute(f"GRANT {role} TO {name}")
         try:
             conninfo = make_conninfo(empty_database_url, user=name)

@@ -229,7 +229,12 @@ class ApiTraffic:
                 "seen": self._seen and json.dumps(self._seen),
             }
             statement = sql.admin.exchange_api_traffic.sql
-            heard = json.loads(self._database.run(lambda connection: connection.first(statement, params)))
+            try:
+                heard = json.loads(self._database.run(lambda connection: connection.first(statement, params)))
+            except BaseException:
+                with self._changes:
+                    self._dropped += len(events)
+                raise
             self._counts = {}
             self._was_open = bool(streams)
             self.is_watched, self.wants_bodies = heard["watched"], heard["bodies"]

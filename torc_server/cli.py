@@ -453,6 +453,8 @@ def serve(settings):
     _warn_of_foreign_variable()
     if settings.enforce_access_control and not settings.auth_file:
         warn("access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
+    if settings.enable_admin_sql_writes and not settings.enable_admin_sql:
+        warn("--enable-admin-sql-writes has no effect without --enable-admin-sql")
     if settings.daemon and not settings.log_dir:
         warn("--daemon without --log-dir: once the server listens, nothing is logged")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # until it can be served; the default would end us

@@ -142,8 +142,6 @@ class Settings:
             self._check_tls()
 
     def _check_admin_sql(self):
-        if self.enable_admin_sql_writes and not self.enable_admin_sql:
-            raise SettingsError("--enable-admin-sql-writes needs --enable-admin-sql")
         if self.enable_admin_sql and not (self.enforce_access_control or self.admin_sql_without_access_control):
             raise SettingsError(
                 "--enable-admin-sql needs --enforce-access-control, or else everybody may read all data; if that is "

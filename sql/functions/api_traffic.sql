@@ -116,27 +116,29 @@ BEGIN
         'interval_seconds', p_interval,
         'window_seconds', p_interval * p_count,
         'buckets', (
-            SELECT json_agg(json_build_object(
-                'start_ms', start * 1000,
-                'request_count', coalesce(request_count, 0),
-                'bytes_in', coalesce(bytes_in, 0),
-                'bytes_out', coalesce(bytes_out, 0),
-                'status_2xx', coalesce(status_2xx, 0),
-                'status_4xx', coalesce(status_4xx, 0),
-                'status_5xx', coalesce(status_5xx, 0),
-                'status_other', coalesce(status_other, 0)
-            ) ORDER BY start DESC)
-            FROM generate_series(v_oldest, v_newest, p_interval) AS bucket (start)
-            LEFT JOIN (
+            SELECT json_agg(row_to_json(one) ORDER BY one.start_ms DESC)
+            FROM (
                 SELECT
-                    second / p_interval * p_interval AS start,
-                    sum(request_count) AS request_count, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
-                    sum(status_2xx) AS status_2xx, sum(status_4xx) AS status_4xx, sum(status_5xx) AS status_5xx,
-                    sum(status_other) AS status_other
-                FROM torc.api_traffic
-                WHERE second >= v_oldest
-                GROUP BY 1
-            ) AS counted USING (start)
+                    start * 1000 AS start_ms,
+                    coalesce(request_count, 0) AS request_count,
+                    coalesce(bytes_in, 0) AS bytes_in,
+                    coalesce(bytes_out, 0) AS bytes_out,
+                    coalesce(status_2xx, 0) AS status_2xx,
+                    coalesce(status_4xx, 0) AS status_4xx,
+                    coalesce(status_5xx, 0) AS status_5xx,
+                    coalesce(status_other, 0) AS status_other
+                FROM generate_series(v_oldest, v_newest, p_interval) AS bucket (start)
+                LEFT JOIN (
+                    SELECT
+                        second / p_interval * p_interval AS start,
+                        sum(request_count) AS request_count, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+                        sum(status_2xx) AS status_2xx, sum(status_4xx) AS status_4xx, sum(status_5xx) AS status_5xx,
+                        sum(status_other) AS status_other
+                    FROM torc.api_traffic
+                    WHERE second >= v_oldest
+                    GROUP BY 1
+                ) AS counted USING (start)
+            ) AS one
         )
     );
 END
