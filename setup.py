@@ -1,10 +1,24 @@
-"""Puts the folder sql/ into wheels as torc_server/sql; everything else is declared in setup.cfg."""
+"""Puts the folder sql/ into wheels as torc_server/sql, and the hash of the commit into wheels and source archives as
+torc_server/git_hash; everything else is declared in setup.cfg."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
+
+ROOT = Path(__file__).resolve().parent
+
+
+def write_git_hash(package):
+    """Write the hash into the folder of the package, if it is known."""
+    spec = importlib.util.spec_from_file_location("revision", ROOT / "torc_server" / "revision.py")
+    revision = importlib.util.module_from_spec(spec)  # without the package: what it needs may not be installed
+    spec.loader.exec_module(revision)
+    if found := revision.git_hash():
+        Path(package, revision.FILE).write_text(f"{found}\n")
 
 
 class BuildWithSql(build_py):
@@ -14,6 +28,13 @@ class BuildWithSql(build_py):
             target = Path(self.build_lib, "torc_server", "sql")
             shutil.rmtree(target, ignore_errors=True)  # a build/ folder of yesterday may hold deleted files
             shutil.copytree("sql", target)
+            write_git_hash(Path(self.build_lib, "torc_server"))
 
 
-setup(cmdclass={"build_py": BuildWithSql})
+class ArchiveWithHash(sdist):
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, files)
+        write_git_hash(Path(base_dir, "torc_server"))
+
+
+setup(cmdclass={"build_py": BuildWithSql, "sdist": ArchiveWithHash})

@@ -1,5 +1,6 @@
 """Clients that call as somebody, with or without access control. Only here does a header say who is calling."""
 
+import dataclasses
 import functools
 
 import psycopg
@@ -7,6 +8,7 @@ from psycopg.rows import tuple_row
 from support import MemoryClient
 from workflow import Workflow
 
+from torc_server import admin_sql
 from torc_server.app import create_app
 from torc_server.auth import ANONYMOUS, Caller
 from torc_server.settings import Settings
@@ -17,16 +19,20 @@ class Access:
     connection. There is a system administrator, root."""
 
     def __init__(self, conninfo):
-        self.app = create_app(Settings(), conninfo)
+        self.app = create_app(with_admin_sql(Settings()), conninfo)
         self.app.extensions["callers"].identify = _take_headers_word
         streams = self.app.extensions["streams"]
         streams.subscribe = _ended(streams.subscribe)
+        traffic = self.app.extensions["api_traffic"]
+        traffic.subscribe = _ended(traffic.subscribe)
+        traffic._start = lambda: None  # its thread would change rows between two looks at them
         self.client = MemoryClient(self.app)
         self.database = psycopg.connect(conninfo, autocommit=True, row_factory=tuple_row)
 
     def __enter__(self):
         self.app.extensions["database"].open()
         group = "INSERT INTO torc.access_group (name, is_system) VALUES ('admin', true) RETURNING id"
+        admin_sql.set_up(self.database)
         self.system_group = self.database.execute(group).fetchone()[0]
         member = "INSERT INTO torc.user_group_membership (user_name, group_id, role) VALUES ('root', %s, 'admin')"
         self.database.execute(member, [self.system_group])
@@ -64,6 +70,13 @@ class CallingAs(MemoryClient):
 
     def _send(self, method, target, body, headers):
         return super()._send(method, target, body, headers | self._headers)
+
+
+def with_admin_sql(settings):
+    """The settings, with admin SQL for everybody where access control is off."""
+    return dataclasses.replace(
+        settings, enable_admin_sql=True, enable_admin_sql_writes=True, admin_sql_without_access_control=True
+    )
 
 
 def _ended(subscribe):

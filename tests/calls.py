@@ -53,6 +53,7 @@ BODIES = {
     "jobs.batch_complete_jobs": {
         "completions": [{"job_id": ..., "status": "completed", "run_id": 0, "result": ROWS["results"]}]
     },
+    "admin.admin_sql": {"sql": "DELETE FROM event WHERE id = 0", "write": True},
     "remote_workers.create_remote_workers": ["me@host"],
     "workflow_actions.claim_action": {},
     "workflow_actions.update_workflow_action": {"note": 1},
@@ -72,7 +73,8 @@ ALL_ROUTES = [
     if rule.endpoint not in ELSEWHERE and rule.endpoint.split(".")[0] not in ELSEWHERE
     for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
 ]
-ROUTES = [route for route in ALL_ROUTES if route.values[0].endpoint != "event_stream.stream_events"]  # has no end
+STREAMS = ("event_stream.stream_events", "admin.admin_api_events_stream")  # have no end
+ROUTES = [route for route in ALL_ROUTES if route.values[0].endpoint not in STREAMS]
 
 
 def prepared_call(workflow, rule, method, **given):

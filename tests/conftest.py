@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from callers import Access
+from callers import Access, with_admin_sql
 from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
 from workflow import Workflow
 
-from torc_server import embedded, htpasswd, migrations
+from torc_server import admin_sql, embedded, htpasswd, migrations
 from torc_server.settings import Settings
 
 # For tests only: what a crash of the machine would lose is lost anyhow.
@@ -160,7 +160,9 @@ def app(database_url):
     """The application in memory, its connections open."""
     from torc_server.app import create_app
 
-    settings = replace(Settings(), threads=8, workers=1, database_url=database_url)
+    settings = with_admin_sql(replace(Settings(), threads=8, workers=1, database_url=database_url))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        admin_sql.set_up(connection)
     app = create_app(settings, database_url)
     app.extensions["database"].open()
     yield app

@@ -84,6 +84,7 @@ RULES = {
     "admin": """
         access_groups.create_access_group access_groups.list_access_groups access_groups.get_access_group
         access_groups.delete_access_group access_groups.list_group_members admin.list_admin_audit_log
+        admin.admin_sql admin.admin_api_stats admin.admin_api_events_stream
     """,
 }
 RULE_OF = {endpoint: rule for rule, endpoints in RULES.items() for endpoint in endpoints.split()}

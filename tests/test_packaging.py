@@ -81,6 +81,25 @@ def test_a_wheel_holds_all_python_and_sql_and_serves_from_outside_the_source(
     serves(environment, folder, empty_database_url)
 
 
+def git(folder, *arguments):
+    person = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    return subprocess.check_output(["git", "-C", folder, *person, *arguments], text=True).strip()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_a_wheel_knows_its_commit_also_when_it_is_made_from_a_source_archive(source, folder):
+    git(folder, "init", "-q", source)
+    git(source, "add", ".")
+    git(source, "commit", "-qm", "all")
+    build = [BINARIES / "python", "setup.py", "-q", "sdist", "--dist-dir", folder]
+    subprocess.run(build, cwd=source, check=True, capture_output=True)
+    archive = next(folder.glob("torc_server-*.tar.gz"))
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, archive)
+    with zipfile.ZipFile(next(folder.glob("torc_server-*.whl"))) as wheel:
+        assert wheel.read("torc_server/git_hash").decode() == git(source, "rev-parse", "--short", "HEAD") + "\n"
+    assert not (source / "torc_server" / "git_hash").exists()
+
+
 def test_an_editable_install_finds_the_sql_beside_the_package(source, environment, folder, empty_database_url):
     pip("--python", environment / "bin" / "python", "install", "--no-deps", "--no-build-isolation", "-e", source)
     assert place_of_package(environment, folder).startswith(str(source))

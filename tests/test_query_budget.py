@@ -72,6 +72,8 @@ BUDGET = {
         access_groups.list_access_groups access_groups.list_group_members access_groups.list_user_groups
         access_groups.list_workflow_groups admin.list_admin_audit_log
     """,
+    3: "admin.admin_api_stats",
+    5: "admin.admin_sql",
 }
 STATEMENTS = {endpoint: count for count, endpoints in BUDGET.items() for endpoint in endpoints.split()}
 

@@ -7,7 +7,7 @@ import pytest
 from support import clean_environment
 
 from torc_server import cli, settings
-from torc_server.settings import Settings
+from torc_server.settings import Settings, sqlite_file
 
 
 @pytest.fixture
@@ -85,6 +85,21 @@ def test_the_flags_of_existing_launchers_work(started, arguments):
     found, _, _ = started("run", *arguments)
     assert (found.host, found.port, found.threads, found.log_level) == ("0.0.0.0", 0, 4, "debug")
     assert (found.completion_check_interval_secs, found.database_url) == (2.5, "postgresql:///torc")
+
+
+@pytest.mark.parametrize("given, file", [
+    ("torc.db", "torc.db"), ("/var/lib/a=b.db", "/var/lib/a=b.db"), ("sqlite:torc.db", "torc.db"),
+    ("sqlite:///var/lib/torc.db?mode=rwc", "/var/lib/torc.db"), (":memory:", "FILE"), ("sqlite::memory:", "FILE"),
+])
+def test_a_sqlite_database_is_refused_with_the_command_that_imports_it(started, given, file):
+    found, code, err = started("run", "-d", given)
+    assert (found, code) == (None, 2)
+    assert len(err.splitlines()) == 1 and f"type: torc-server import {file}\n" in err
+
+
+@pytest.mark.parametrize("given", ["host=/tmp dbname=torc", "dbname=torc", "postgresql:///torc"])
+def test_other_databases_are_no_sqlite_files(given):
+    assert sqlite_file(given) is None
 
 
 @pytest.mark.parametrize("arguments, files, told", [

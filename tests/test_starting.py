@@ -76,6 +76,25 @@ def test_stdout_has_the_port_and_nothing_else_and_stderr_a_line_to_try(own_serve
     assert own_server.client.get("/ping").json
 
 
+def test_with_shutdown_on_stdin_eof_it_stops_when_stdin_is_closed(folder, fresh_database_url):
+    flags = ["--port=0", "--workers=1", f"--database={fresh_database_url}", "--shutdown-on-stdin-eof"]
+    launcher = subprocess.Popen(
+        [BINARIES / "torc-server", "run", *flags, "--disable-admin-sql", "--disable-admin-sql-writes"],
+        cwd=folder, env=clean_environment(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        port = int(launcher.stdout.readline().removeprefix("TORC_SERVER_PORT="))
+        time.sleep(0.5)
+        assert launcher.poll() is None and listens(port)
+        launcher.stdin.close()
+        assert launcher.wait(30) == 0
+        assert not listens(port)
+    finally:
+        launcher.kill()
+        launcher.wait()
+        launcher.stdout.close()
+
+
 def test_a_second_run_on_the_same_folder_is_refused_and_the_first_goes_on(own_server, folder):
     said = refused(run(folder, "--port=0", f"--data-dir={own_server.data_dir}"))
     assert f"another torc-server runs on the data folder {own_server.data_dir}" in said

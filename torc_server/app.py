@@ -6,6 +6,7 @@ from flask import Flask
 
 from torc_server import auth, browsers, direct, errors, observer, proxies, wire
 from torc_server.accounts import Accounts
+from torc_server.api_traffic import ApiTraffic
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.database import Database
 from torc_server.database_metrics import DatabaseMetrics
@@ -13,6 +14,7 @@ from torc_server.lanes import Lanes
 from torc_server.metrics import Metrics
 from torc_server.node_watch import NodeWatch
 from torc_server.presence import Presence
+from torc_server.revision import git_hash
 from torc_server.streams import Streams
 from torc_server.tasks import Tasks
 from torc_server.throttle import Throttle
@@ -28,6 +30,7 @@ def create_app(settings, conninfo, restart=None):
     """
     app = Flask("torc_server", static_folder=None)
     app.settings = settings
+    git_hash()  # asks git, if need be, before the workers are forked
     app.ensure_sync = lambda function: function  # no view is a coroutine; Flask looks four times a request
 
     # What every request passes through
@@ -52,6 +55,9 @@ def create_app(settings, conninfo, restart=None):
     app.extensions["streams"] = Streams(database, settings.max_streams, partial(auth.has_user, app))
     app.extensions["tasks"] = Tasks(database)
     app.extensions["node_watch"] = NodeWatch(database, settings.node_timeout)
+    app.extensions["api_traffic"] = ApiTraffic(
+        database, settings.api_event_body_max_bytes, partial(auth.has_user, app)
+    )
     app.extensions["throttle"] = Throttle(database, settings.max_login_failures, settings.login_failure_window_secs)
 
     # Routes

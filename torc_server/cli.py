@@ -59,6 +59,7 @@ from torc_server.settings import (
     default_data_dir,
     default_workers,
     read_config_files,
+    sqlite_file,
 )
 
 log = logging.getLogger("torc_server")
@@ -131,6 +132,11 @@ def _each_once(ctx, param, value):
 
 
 def _database_url(ctx, param, value):
+    if value and (file := sqlite_file(value)):
+        raise click.UsageError(
+            f"the database must be a PostgreSQL URL, not {value}: this server keeps nothing in SQLite. Without a URL "
+            f"it brings its own PostgreSQL; to take over a database of torc's server, type: torc-server import {file}"
+        )
     return value and check_database_url(value)
 
 
@@ -256,6 +262,10 @@ RUN_OPTIONS = (
     ),
     option("max_streams", "--max-streams", default=200, type=click.IntRange(0), help="Open event streams per process."),
     option(
+        "api_event_body_max_bytes", "--api-event-body-max-bytes", default=8192, type=click.IntRange(0, 65536),
+        help="So much of each body is shown to administrators who follow the requests with their bodies.",
+    ),
+    option(
         "auth_file", "--auth-file", type=click.Path(path_type=Path), metavar="FILE",
         help="Users and passwords, made by `torc-server htpasswd add` or Apache's `htpasswd -B`. It is read again when "
         "it changes. Without it everybody is anonymous.",
@@ -266,6 +276,19 @@ RUN_OPTIONS = (
         help="Let users see and change only what is theirs, or shared with a group of theirs.",
     ),
     name_list("admin_users", "--admin-user", metavar="NAME", help="A system administrator. Repeatable."),
+    option(
+        "enable_admin_sql", "--enable-admin-sql/--disable-admin-sql", default=False,
+        help="Let system administrators run SQL statements that read, through POST /admin/sql.",
+    ),
+    option(
+        "enable_admin_sql_writes", "--enable-admin-sql-writes/--disable-admin-sql-writes", default=False,
+        help="Let them also run INSERT, UPDATE and DELETE there, which bypass the rules of all other operations.",
+    ),
+    option(
+        "admin_sql_without_access_control",
+        "--admin-sql-without-access-control/--no-admin-sql-without-access-control", default=False,
+        help="Let everybody who may call the server use admin SQL while access control is off.",
+    ),
     option(
         "credential_cache_ttl_secs", "--credential-cache-ttl-secs", default=60, type=click.IntRange(0),
         help="How long a right password is remembered; 0: not at all, which costs a quarter of a second a request.",
@@ -304,9 +327,6 @@ RUN_OPTIONS = (
         "--shutdown-on-stdin-eof", is_flag=True, expose_value=False, hidden=True,
         callback=lambda context, option, given: given and _stop_with_stdin(),
     ),
-    # What they disable is off unless it is asked for.
-    click.option("--disable-admin-sql", is_flag=True, expose_value=False, hidden=True),
-    click.option("--disable-admin-sql-writes", is_flag=True, expose_value=False, hidden=True),
     option(
         "completion_check_interval_secs", "-c", "--completion-check-interval-secs", default=30.0, type=float,
         help="Accepted for compatibility; has no effect: jobs are released at once when what they wait for completes.",
@@ -433,6 +453,8 @@ def serve(settings):
     _warn_of_foreign_variable()
     if settings.enforce_access_control and not settings.auth_file:
         warn("access control is enforced without --auth-file: everybody is anonymous and may do nearly nothing")
+    if settings.enable_admin_sql_writes and not settings.enable_admin_sql:
+        warn("--enable-admin-sql-writes has no effect without --enable-admin-sql")
     if settings.daemon and not settings.log_dir:
         warn("--daemon without --log-dir: once the server listens, nothing is logged")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # until it can be served; the default would end us
@@ -454,6 +476,7 @@ def _serve(settings, wanted, before, folder, on_ready):
         with _presence(session):
             _bring_up_to_date(settings, session, alone=True)
             _synchronize_admins(settings, conninfo)
+            _set_up_admin_sql(settings, session)
             _check_connections(settings, conninfo)
             state = master.current_state(settings, before["passed"] if before else passed)
             state["runtime"] = str(folder)
@@ -934,6 +957,14 @@ def _synchronize_admins(settings, conninfo):
     with psycopg.connect(conninfo, autocommit=True) as connection:
         names = {"user_names": list(settings.admin_users)}
         connection.execute(sql.authentication.synchronize_admins.sql, names)
+
+
+def _set_up_admin_sql(settings, conninfo):
+    from torc_server import admin_sql  # not needed to migrate
+
+    if settings.enable_admin_sql:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            admin_sql.set_up(connection)
 
 
 def _check_connections(settings, conninfo):

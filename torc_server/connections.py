@@ -24,6 +24,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from torc_server import __version__
 from torc_server.migrations import sql_folder
 from torc_server.polling import readable
+from torc_server.revision import git_hash
 
 SESSION = aiosql.from_path(sql_folder() / "queries" / "session.sql", "psycopg")
 
@@ -116,7 +117,8 @@ class Connection(psycopg.Connection):
 
     def apply_settings(self, local=False):
         """Set what our statements run under, for the session or (local) for the transaction."""
-        self.execute(SESSION.apply_settings.sql, {"settings": json.dumps(SETTINGS), "local": local})
+        settings = SETTINGS | {"torc.git_hash": git_hash() or ""}
+        self.execute(SESSION.apply_settings.sql, {"settings": json.dumps(settings), "local": local})
 
     def is_alive(self):
         """Whether the server has not hung up, as far as is known here: no round trip.

@@ -107,6 +107,7 @@ def post_fork(server, worker):
     extensions["presence"].open()
     extensions["tasks"].open()
     extensions["node_watch"].open()
+    extensions["api_traffic"].open()
     if extensions["accounts"]:
         extensions["accounts"].open()
 
@@ -115,5 +116,6 @@ def worker_exit(server, worker):
     extensions = server.app.wsgi().extensions
     extensions["tasks"].close()
     extensions["node_watch"].close()
+    extensions["api_traffic"].close()
     extensions["presence"].close()
     extensions["database"].close()

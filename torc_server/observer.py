@@ -57,6 +57,7 @@ class Observer:
         self._wsgi_app = app.wsgi_app
         self._audited = {name for name, view in app.view_functions.items() if getattr(view, "is_audited", False)}
         self._metrics = app.extensions["metrics"]
+        self._traffic = app.extensions["api_traffic"]
         self._proxies = networks(app.settings.trusted_proxies)
         self._least_status = _LEAST_STATUS[app.settings.access_log]
 
@@ -70,9 +71,13 @@ class Observer:
             return start_response(status, headers, exc_info)
 
         token = current.begin(environ, self._app)
+        if self._traffic.wants_bodies:
+            self._traffic.listen_to_body(environ)
         try:
             answer = self._wsgi_app(environ, start)
             self._note(environ, told, since)
+            if self._traffic.is_watched:
+                answer = self._traffic.keep(environ, _path(environ), told, since, answer)
             return answer
         except Later:  # it is run again
             raise
@@ -86,6 +91,7 @@ class Observer:
         """Count and log an answer that the server gave without the application, because it could not read a request or
         has no room for it."""
         self._metrics.observe(NO_ROUTE, "", status, 0.0)
+        self._traffic.count(status, {}, ())
         if status >= self._least_status:
             peer = address[0] if isinstance(address, tuple) and address else "unix"
             fields = {"status": status, "client": peer, "reason": reason}
@@ -94,6 +100,7 @@ class Observer:
     def _note(self, environ, told, since):
         seconds = time.monotonic() - since
         status = int(told[0][:3])
+        self._traffic.count(status, environ, told[1])
         rule = environ.get("torc.rule")
         if rule:
             self._metrics.observe(rule.rule, environ["REQUEST_METHOD"], status, seconds)

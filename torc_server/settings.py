@@ -24,6 +24,7 @@ NO_TCP = "none"  # as host: listen on the unix socket only
 MAX_SOCKET_PATH = 107  # bytes
 _LOGGING = ("log_dir", "json_logs")  # may also be in a section [logging], as torc's server has them
 _ALIASES = {"url": "host", "database": "database_url"}
+_OPPOSITES = {"disable_admin_sql": "enable_admin_sql", "disable_admin_sql_writes": "enable_admin_sql_writes"}
 
 
 class SettingsError(ValueError):
@@ -88,10 +89,14 @@ class Settings:
     max_small_body_mb: int = 16  # of every other operation, and of one row within a bulk
     node_timeout: int = 0  # silent compute nodes are given up after so many seconds; 0: never
     max_streams: int = 200  # open event streams of one process
+    api_event_body_max_bytes: int = 8192  # of each body in the stream of requests
     auth_file: Path | None = None  # htpasswd; without one everybody is anonymous
     require_auth: bool = False
     enforce_access_control: bool = False
     admin_users: tuple[str, ...] = ()
+    enable_admin_sql: bool = False  # POST /admin/sql
+    enable_admin_sql_writes: bool = False
+    admin_sql_without_access_control: bool = False  # for everybody who may call the server
     credential_cache_ttl_secs: int = 60  # 0: each request verifies its password
     max_login_failures: int = 10  # different wrong passwords for a user from an address; 0: no limit
     login_failure_window_secs: int = 60
@@ -128,12 +133,20 @@ class Settings:
                 htpasswd.parse("".join(htpasswd.read_lines(self.auth_file)))
             except htpasswd.HtpasswdError as error:
                 raise SettingsError(f"cannot use the password file {self.auth_file}: {error}") from error
+        self._check_admin_sql()
         self._check_names()
         self._check_socket()
         if "anonymous" in self.admin_users:
             raise SettingsError("anonymous is nobody and cannot be an administrator")
         if self.https:
             self._check_tls()
+
+    def _check_admin_sql(self):
+        if self.enable_admin_sql and not (self.enforce_access_control or self.admin_sql_without_access_control):
+            raise SettingsError(
+                "--enable-admin-sql needs --enforce-access-control, or else everybody may read all data; if that is "
+                "meant, add --admin-sql-without-access-control"
+            )
 
     def _check_names(self):
         for text in self.trusted_proxies:
@@ -187,7 +200,13 @@ def read_config_files():
         path = Path(file).expanduser()
         if not path.exists():
             continue
-        for key, value in _read_section(path).items():
+        section = _read_section(path)
+        for key, name in _OPPOSITES.items():  # keys of torc's server; false there is no reason to enable it here
+            if key in section:
+                _check_type(path, key, section[key], bool)
+            if section.pop(key, False):
+                section[name] = False
+        for key, value in section.items():
             name = _ALIASES.get(key, key)
             if name not in types:
                 found.unknown.append(f"{key} in {path}")
@@ -227,8 +246,20 @@ def _read_section(path):
     return {**logging, **found.get("server", {})}
 
 
+def sqlite_file(text):
+    """What launchers of torc's server give as its database: the path of a SQLite file; None for a URL of another kind.
+
+    For a database in memory it is FILE, which stands for any.
+    """
+    path = re.sub(r"^sqlite:(//)?", "", text)
+    if ":memory:" in path or "mode=memory" in path:
+        return "FILE"
+    is_path = "://" not in text and ("=" not in text or "/" in text.partition("=")[0])
+    return path.partition("?")[0] if text.startswith("sqlite:") or is_path else None
+
+
 def check_database_url(text):
-    """Return `text` if it is a PostgreSQL URL or conninfo, else raise SettingsError (a sqlite path, say)."""
+    """Return `text` if it is a PostgreSQL URL or conninfo, else raise SettingsError."""
     try:
         if text.startswith(("postgresql://", "postgres://")) or ("=" in text and "://" not in text):
             psycopg.conninfo.conninfo_to_dict(text)
@@ -236,6 +267,6 @@ def check_database_url(text):
     except psycopg.ProgrammingError as error:
         raise SettingsError(f"not a PostgreSQL URL: {str(error).strip()}") from error
     raise SettingsError(
-        "the database must be a PostgreSQL URL such as postgresql://user@host/name (this server keeps nothing in "
-        "SQLite; `torc-server import` reads a SQLite database of torc); without one it brings its own PostgreSQL"
+        "the database must be a PostgreSQL URL such as postgresql://user@host/name; without one the server brings its "
+        "own PostgreSQL"
     )

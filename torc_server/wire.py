@@ -294,7 +294,7 @@ def page(statement, schema, query, alias=None, **params):
     order = repository.order_by(schema, query.get("sort_by"), query.get("reverse_sort", False))
     filters = {name: query.get(name) for name in schema._declared_fields}
     write = functools.partial(_write_page, offset=query["offset"], alias=alias)
-    return _send(repository.spool(statement, write, order_by=order, **filters | params))
+    return send_spool(repository.spool(statement, write, order_by=order, **filters | params))
 
 
 def _write_page(rows, file, offset, alias):
@@ -318,7 +318,7 @@ def _write_page(rows, file, offset, alias):
 def access_page(statement, query, **params):
     """Answer one page of a list of access control: the contract has another envelope for those, and no sort_by."""
     write = functools.partial(_write_access_page, **query)
-    return _send(repository.spool(statement, write, **query | params))
+    return send_spool(repository.spool(statement, write, **query | params))
 
 
 def _write_access_page(rows, file, offset, limit):
@@ -355,13 +355,13 @@ def _copy_range(file, start, end):
 
 def spooled_list(statement, key, **params):
     """Answer {key: [rows]} of a statement whose rows are JSON texts."""
-    return _send(repository.spool(statement, _list_writer(key), **params))
+    return send_spool(repository.spool(statement, _list_writer(key), **params))
 
 
 def spooled_pieces(statement, pieces, key, **params):
     """Answer {key: [rows]} of a statement that is sent for each of `pieces` (see repository.spool_pieces) and answers
     its rows as one text, with commas between them."""
-    return _send(repository.spool_pieces(statement, pieces, _list_writer(key), **params))
+    return send_spool(repository.spool_pieces(statement, pieces, _list_writer(key), **params))
 
 
 def _list_writer(key):
@@ -373,7 +373,8 @@ def _list_writer(key):
     return write
 
 
-def _send(file):
+def send_spool(file):
+    """Answer the JSON in a Spool."""
     size = file.rewind()
     if size <= SPOOL_MEMORY:
         with file:

@@ -112,7 +112,7 @@ AS $$
             'version', coalesce(nullif(current_setting('torc.version', true), ''), 'unknown'),
             'url', coalesce(nullif(current_setting('torc.program', true), ''), 'unknown'),
             'torc:run_id', p_run_id,
-            'torc:git_hash', 'unknown'
+            'torc:git_hash', coalesce(nullif(current_setting('torc.git_hash', true), ''), 'unknown')
         )::text,
         p_as_object
     FROM (SELECT '#software-torc-server-run-id-' || p_run_id AS entity_id) AS software

@@ -46,11 +46,12 @@ def stream_events(id, query):
     """
     value(sql.workflows.get_workflow, workflow_id=id)
     if request.method == "HEAD":
-        return _event_stream(())
+        return event_stream(())
     reconnected = "Last-Event-ID" in request.headers
-    return _event_stream(current_app.extensions["streams"].subscribe(id, query["level"], caller(), reconnected))
+    return event_stream(current_app.extensions["streams"].subscribe(id, query["level"], caller(), reconnected))
 
 
-def _event_stream(frames):
+def event_stream(frames):
+    """Answer with frames: bytes, or a Subscription."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Content-Type": "text/event-stream"}
     return Response(frames, headers=headers, direct_passthrough=True)

@@ -8,6 +8,7 @@ from torc_server import wire
 from torc_server.auth import caller
 from torc_server.dialect import api_version
 from torc_server.lanes import AT_ONCE, lane
+from torc_server.revision import git_hash
 from torc_server.schemas.system import PingResponse, VersionResponse
 
 blueprint = Blueprint("system", __name__)
@@ -31,5 +32,10 @@ def get_version():
 
     Clients compare api_version with the version that they were made for, and refuse another major version.
     """
-    version = importlib.metadata.version("torc_server")
-    return wire.json_value({"version": version, "api_version": api_version(caller().dialect)})
+    asking = caller()
+    versions = {
+        "version": importlib.metadata.version("torc_server"),
+        "api_version": api_version(asking.dialect),
+        "git_hash": None if asking.enforced else git_hash(),
+    }
+    return wire.json_value({name: value for name, value in versions.items() if value is not None})

@@ -1,7 +1,7 @@
 """What administrators of the server get."""
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import MAX_LIMIT, Answer, PageAnswer, Query
+from torc_server.schemas.common import MAX_LIMIT, Answer, Model, PageAnswer, Query
 
 
 class ReloadAuthResponse(Answer):
@@ -51,3 +51,80 @@ class ListAdminAuditLogResponse(PageAnswer):
     """One page of the audit log, newest first."""
 
     items = fields.Objects(AdminAuditLogEntry, "The entries of this page.", required=True)
+
+
+class AdminSqlRequest(Model):
+    """One SQL statement, and what it may do."""
+
+    sql = fields.String(
+        "One statement: SELECT, WITH or VALUES; with `write` also INSERT, UPDATE or DELETE. Up to 100,000 characters.",
+        example="SELECT id, name FROM workflow WHERE is_archived",
+        required=True,
+    )
+    write = fields.Boolean("Whether the statement changes data.", example=False, load_default=False)
+    allow_full_table = fields.Boolean(
+        "Whether an UPDATE or DELETE without WHERE is meant.", example=False, load_default=False
+    )
+    dry_run = fields.Boolean(
+        "Run a write, say how many rows it changes, and roll it back.", example=False, load_default=False
+    )
+    limit = fields.Integer(
+        "How many rows to return at most; 0, less, or more than 100,000 means 100,000.",
+        example=100,
+        default=MAX_LIMIT,
+        allow_none=True,
+    )
+
+
+class AdminSqlResponse(Answer):
+    """What a SQL statement returned. The rows of an answer have at most 32 MiB."""
+
+    columns = fields.Strings(
+        "Names of the columns; a name that is there already gets _2, _3, …. Empty if there are no rows.",
+        example=["id", "name"],
+        required=True,
+    )
+    items = fields.JsonObjects("The rows: objects with a key for each column.", example=[{"id": 7}], required=True)
+    rows_affected = fields.Integer("How many rows a write changed or returned; not of reads.", example=12)
+    committed = fields.Boolean("Whether it was a write that has been committed.", example=False, required=True)
+
+
+class ApiStatsQuery(Query):
+    """Which requests are counted together. What is out of bounds is moved to the nearest bound."""
+
+    window_seconds = fields.QueryInteger(
+        "How far back to count, up to 3600.", example=600, minimum=0, load_default=3600
+    )
+    interval_seconds = fields.QueryInteger(
+        "Length of the intervals that are counted by themselves.", example=60, minimum=0, load_default=60
+    )
+
+
+class ApiStatsBucket(Answer):
+    """The requests that were answered in one interval."""
+
+    start_ms = fields.Integer("When it began, in ms since 1970.", example=1764234720000, required=True)
+    request_count = fields.Integer("Number of requests.", example=120, required=True)
+    bytes_in = fields.Integer("Bytes of their bodies, as they were sent.", example=4096, required=True)
+    bytes_out = fields.Integer("Bytes of the answers' bodies, without event streams.", example=9000, required=True)
+    status_2xx = fields.Integer("Answers with status 200 to 299.", example=118, required=True)
+    status_4xx = fields.Integer("Answers with status 400 to 499.", example=2, required=True)
+    status_5xx = fields.Integer("Answers with status 500 to 599.", example=0, required=True)
+    status_other = fields.Integer("All other answers.", example=0, required=True)
+
+
+class ApiStats(Answer):
+    """How many requests were answered, by all processes of all servers that share the database."""
+
+    now_ms = fields.Integer("The time, in ms since 1970.", example=1764234765123, required=True)
+    interval_seconds = fields.Integer("Length of an interval.", example=60, required=True)
+    window_seconds = fields.Integer("Length of all intervals together.", example=3600, required=True)
+    buckets = fields.Objects(ApiStatsBucket, "The intervals, newest first.", required=True)
+
+
+class StreamRequests(Query):
+    """What a stream of requests carries."""
+
+    include_bodies = fields.QueryBoolean(
+        "Whether it carries the beginning of bodies.", example=True, load_default=False
+    )

@@ -325,6 +325,12 @@ class JsonObject(Documented, fields.Field):
         return value
 
 
+class JsonObjects(Documented, fields.Field):
+    """A list of JSON objects with any keys, to describe one in answers."""
+
+    openapi = {"type": "array", "items": JsonObject.openapi}
+
+
 class Environment(Documented, fields.Field):
     """Environment variables: an object of strings. owner, as in "workflow env key", is for the message."""
 

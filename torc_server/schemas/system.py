@@ -20,4 +20,8 @@ class VersionResponse(Answer):
         example="0.23.0",
         required=True,
     )
-    git_hash = fields.String("Not given by this server.", example="1a2b3c4", allow_none=True)
+    git_hash = fields.String(
+        "The commit that the server was made from; absent where that is not known or access control is enforced.",
+        example="1a2b3c4",
+        allow_none=True,
+    )
