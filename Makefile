@@ -6,7 +6,7 @@ FAST := not clients and not long and not slow
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest lint openapi openapi-check deploy-files clients clients-test bench clean
+.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest lint openapi openapi-check deploy-files doc-files clients clients-test bench clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ openapi-check: .venv/installed ## check that openapi/openapi.yaml is what the co
 
 deploy-files: .venv/installed ## write the files of deploy/ that are made from the settings
 	@.venv/bin/python tests/deploy_files.py
+
+doc-files: .venv/installed ## write the table of docs/settings.md, which is made from the settings
+	@.venv/bin/python tests/doc_files.py
 
 clients: .venv/clients ## make the Python, Rust and Julia clients in build/clients from openapi/openapi.yaml
 	@bash openapi/sync_openapi.sh clients
