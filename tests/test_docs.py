@@ -168,9 +168,11 @@ FOLLOW = "settle_dependents"
 
 
 def worlds():
-    """Models of one to three jobs in a row in all statuses that can be, the canceled ones marked and not."""
+    """Models of one to three jobs in a row: the middle one in all statuses, canceled ones marked and not; what the first
+    one may be to it, and what the last one may be that follows it."""
     states = [(status, False) for status in JOB_STATUSES] + [("canceled", True)]
-    for first, (status, marked), last in product([None, *JOB_STATUSES], states, [None, *states]):
+    lasts = [(word, False) for word in ("blocked", "ready", "completed", "failed")] + [("canceled", True)]
+    for first, (status, marked), last in product([None, "ready", "completed", "failed"], states, [None, *lasts]):
         model = Model()
         model.active_nodes = {1}
         if first:
