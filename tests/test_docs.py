@@ -14,6 +14,7 @@ from support import PREFIX
 from test_access import ADMIN, ANONYMOUS, CALLERS, GROUP_ADMIN, MAY, MEMBER, OWNER, RULE_OF, STRANGER
 
 from torc_server.dialect import dialect
+from torc_server.errors import KINDS
 from torc_server.schemas.fields import JOB_STATUSES
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +146,17 @@ def test_the_table_of_clients_is_what_the_server_makes_of_their_headers():
         assert tuple(cells) == MEANS[dialect(environ)], headers
 
 
+# Errors
+
+
+def test_the_table_of_errors_has_each_status_that_the_server_answers():
+    told = {int(word) for row in rows("docs/http-api.md", ERRORS) for word in re.findall(r"\d{3}", row[0])}
+    assert told == KINDS.keys() | {431, 502, 504}  # 431 comes before there is a request; 502 and 504 are nginx's
+
+
+ERRORS = "Errors, and what may be repeated"
+
+
 # Transitions of a job
 
 # What can be asked of a model of three jobs, 1 before 2 before 3: {function: calls}.
@@ -168,8 +180,8 @@ FOLLOW = "settle_dependents"
 
 
 def worlds():
-    """Models of one to three jobs in a row: the middle one in all statuses, canceled ones marked and not; what the first
-    one may be to it, and what the last one may be that follows it."""
+    """Models of one to three jobs in a row: the middle one in all statuses, canceled ones marked and not; the first one
+    is what the middle one may wait for, the last one what may follow it."""
     states = [(status, False) for status in JOB_STATUSES] + [("canceled", True)]
     lasts = [(word, False) for word in ("blocked", "ready", "completed", "failed")] + [("canceled", True)]
     for first, (status, marked), last in product([None, "ready", "completed", "failed"], states, [None, *lasts]):

@@ -1,6 +1,7 @@
 """docs/: their commands, typed as printed, with other folders and another address.
 
-docs/operations.md has tests/test_deploy_guide.py, the README's first workflow tests/test_starting.py.
+docs/operations.md has tests/test_deploy_guide.py, the README's first workflow tests/test_starting.py. What takes seconds
+and is tried elsewhere too, without the page, is marked long.
 """
 
 import contextlib
@@ -192,6 +193,7 @@ def test_the_commands_of_the_page_on_settings_work(folder):
 
 
 @needs_curl
+@pytest.mark.long
 def test_the_commands_of_the_page_on_access_work(fresh_database_url, folder):
     users, run, curl = blocks("access.md")
     shell = Shell(folder)
@@ -234,6 +236,7 @@ def serving_with_nginx(folder, location):
 DATABASE_URL = "postgresql://torc@localhost/torc"
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_on_databases_work(folder):
     create, migrate, *urls = blocks(DATABASE_GUIDE)
     shell = Shell(folder)
@@ -257,6 +260,7 @@ def test_the_commands_of_the_page_on_databases_work(folder):
 
 
 @needs_curl
+@pytest.mark.long
 def test_the_commands_of_the_page_on_monitoring_work(start_server, fresh_database_url, folder):
     server = start_server(database_url=fresh_database_url, log_dir=folder, access_log="all", json_logs=True)
     server.client.get("/ping", headers={"X-Span-ID": "1764234765123456789"})
@@ -267,6 +271,7 @@ def test_the_commands_of_the_page_on_monitoring_work(start_server, fresh_databas
 
 
 @needs_curl
+@pytest.mark.long
 def test_the_commands_of_the_page_on_clients_work(server, folder):
     make_venv, create, fail, again = blocks("clients.md")
     assert "torc-client==0.22.2" in make_venv and "torc-client==0.22.2" in (ROOT / "setup.cfg").read_text()
