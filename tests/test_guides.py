@@ -1,8 +1,7 @@
 """docs/: their commands, typed as printed, with other folders and another address.
 
 docs/operations.md has tests/test_deploy_guide.py, the README's first workflow tests/test_starting.py. What takes
-seconds
-and is tried elsewhere too, without the page, is marked long.
+seconds and is tried elsewhere too, without the page, is marked long.
 """
 
 import contextlib
