@@ -177,6 +177,11 @@ ONE = {
 }
 ALIKE = {"claim_jobs_based_on_resources": "claim_next_jobs", "batch_complete_jobs": "complete_job"}
 FOLLOW = "settle_dependents"
+# What becomes of the jobs of a silent node; see test_node_timeout.py.
+NOT_MODELED = {
+    "fail_jobs_of_node": {("running", "failed"), ("running", "pending_failed")},
+    "release_claimed_jobs": {("pending", "ready")},
+}
 
 
 def worlds():
@@ -249,6 +254,8 @@ def test_the_table_of_transitions_is_what_the_model_allows():
     assert table.pop("hand_out_jobs") == {  # a claim and a start at once
         (old, new) for old, _ in table["claim_next_jobs"] for _, new in table["start_job"]
     }
+    for name, moves in NOT_MODELED.items():
+        assert table.pop(name) == moves, name
     for name, twin in ALIKE.items():
         assert table.pop(name) == table[twin], name
     follow = table[FOLLOW]

@@ -61,8 +61,8 @@ class Shell:
     def here(self, text):
         """A text of a guide, with the folders and the address of this test."""
         text = re.sub(r"(?<![\w/])/tmp/", f"{self.folder}/", text)
-        # 1: some server on this machine, maybe of another test, does not answer.
-        text = re.sub(r"^(torc-server status[ a-z-]*)", r"\1 || [ $? = 1 ] ", text, flags=re.M)
+        # 1: some server on this machine, maybe of another test, does not answer, or the doctor has found something.
+        text = re.sub(r"^(torc-server (?:status|doctor)[ a-z-]*)", r"\1 || [ $? = 1 ] ", text, flags=re.M)
         text = text.replace("/var/lib/torc", str(self.data_dir)).replace("/var/backups/torc", str(self.backups))
         return text.replace("http://127.0.0.1:8080", self.url)
 
@@ -266,6 +266,11 @@ def test_the_commands_of_the_page_on_monitoring_work(start_server, fresh_databas
     server.client.get("/ping", headers={"X-Span-ID": "1764234765123456789"})
     wait_for(lambda: "1764234765123456789" in (folder / "torc-server.log").read_text(), 10, "the line")
     shell = Shell(folder, server=server)
+    with psycopg.connect(fresh_database_url, autocommit=True) as database:
+        node = Workflow(server.client, database).node()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    shell.environment |= {"NODE": str(node), "PID": str(ended.pid), "TORC_API_URL": f"{server.url}{PREFIX}"}
     for block in blocks("monitoring.md"):
         shell.type(block)
 
