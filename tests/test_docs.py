@@ -10,7 +10,6 @@ from pathlib import Path
 import doc_files
 import pytest
 from model import Job, Model, Refused, Requirements
-from support import PREFIX
 from test_access import ADMIN, ANONYMOUS, CALLERS, GROUP_ADMIN, MAY, MEMBER, OWNER, RULE_OF, STRANGER
 
 from torc_server.dialect import dialect
@@ -114,16 +113,6 @@ def test_the_table_of_access_is_what_the_tests_of_access_prove():
 
 
 # Differences
-
-
-def test_what_is_said_to_be_missing_of_torc_1_0_0_is_missing(client):
-    line = re.search(r"Not here, answered 404: (.*)", (DOCS / "differences.md").read_text())[1]
-    for call in names(line):
-        method, path = call.split()
-        client.request(method, path.replace("{id}", "1"), json={}, status=404)
-        known = client.app.url_map.iter_rules()
-        shape = re.sub(r"\{\w+\}", "<>", PREFIX + path)
-        assert shape not in {re.sub(r"<[^>]*>", "<>", rule.rule) for rule in known}
 
 
 REQUESTS = [

@@ -29,7 +29,7 @@ DOCS = ROOT / "docs"
 BACKUP, DATABASE_GUIDE, MOVING_IN, OPERATIONS = "backup.md", "database.md", "moving-in.md", "operations.md"
 ELSEWHERE = {OPERATIONS}
 TYPED = {
-    "access.md", "clients.md", "http-api.md", "install.md", "monitoring.md", "proxies.md", "settings.md",
+    "access.md", "administration.md", "clients.md", "http-api.md", "install.md", "monitoring.md", "proxies.md", "settings.md",
     "troubleshooting.md", BACKUP, DATABASE_GUIDE, MOVING_IN,
 }  # fmt: skip
 needs_curl = pytest.mark.skipif(not all(map(shutil.which, ("curl", "jq"))), reason="needs curl and jq")
@@ -204,6 +204,21 @@ def test_the_commands_of_the_page_on_access_work(fresh_database_url, folder):
         assert shell.type(curl, password=("-u alice", "-sSf -u alice:'long enough'")) == '{"status":"ok"}'
         client.get("/access_groups", user=("alice", "long enough"))
         client.get("/workflows", status=401)
+
+
+@needs_curl
+@pytest.mark.long
+def test_the_commands_of_the_page_on_administration_work(start_server, fresh_database_url, folder):
+    sql, stream = blocks("administration.md")
+    (folder / "people").write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
+    server = start_server(
+        database_url=fresh_database_url, auth_file=folder / "people", enforce_access_control=True, admin_user="alice",
+        enable_admin_sql=True,
+    )  # fmt: skip
+    shell = Shell(folder, server=server)
+    password = ("-u alice", "-sS -u alice:'long enough'")
+    assert '"committed":false' in shell.type(sql, password=password).replace(" ", "")
+    shell.type(stream.rstrip() + " --max-time 1 || [ $? = 28 ]", password=password)  # 28: its time is over
 
 
 def test_the_commands_of_the_page_on_proxies_work(fresh_database_url, folder):
