@@ -29,8 +29,8 @@ DOCS = ROOT / "docs"
 BACKUP, DATABASE_GUIDE, MOVING_IN, OPERATIONS = "backup.md", "database.md", "moving-in.md", "operations.md"
 ELSEWHERE = {OPERATIONS}
 TYPED = {
-    "access.md", "administration.md", "clients.md", "http-api.md", "install.md", "monitoring.md", "proxies.md", "settings.md",
-    "troubleshooting.md", BACKUP, DATABASE_GUIDE, MOVING_IN,
+    "access.md", "administration.md", "clients.md", "http-api.md", "install.md", "monitoring.md", "proxies.md",
+    "settings.md", "troubleshooting.md", BACKUP, DATABASE_GUIDE, MOVING_IN,
 }  # fmt: skip
 needs_curl = pytest.mark.skipif(not all(map(shutil.which, ("curl", "jq"))), reason="needs curl and jq")
 
