@@ -128,7 +128,7 @@ class RandomCaller:
 
     WEIGHTS = {
         "create": 6, "create_many": 2, "edit_edges": 5, "update": 3, "disable": 1, "delete": 2, "delete_all": 0.05,
-        "claim": 10, "claim_by_resources": 10, "start": 8, "complete": 25, "complete_batch": 8, "spawn": 6, "retry": 5,
+        "claim": 10, "claim_by_resources": 10, "start": 8, "complete": 25, "complete_batch": 8, "spawn": 3, "retry": 5,
         "manage": 8, "initialize": 4, "process_changed": 1, "reset_jobs": 0.5, "reset_status": 1, "cancel": 0.5,
         "set_run": 2, "read": 5,
     }  # fmt: skip
@@ -208,7 +208,8 @@ class RandomCaller:
         return self.post(f"{self.path}/claim_next_jobs", params=params)
 
     def start_on(self):
-        return self.one_of({}, {"start_on": self.one_of(*self.nodes)})
+        """Seldom: after a cancellation no node is active any more."""
+        return self.one_of({}, {}, {}, {"start_on": self.one_of(*self.nodes)})
 
     def claim_by_resources(self):
         worker = {"num_cpus": self.random.randint(0, 4), "memory_gb": 4.0, "num_gpus": 0, "num_nodes": 1}

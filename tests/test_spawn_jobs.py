@@ -6,8 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from client_versions import NEW, environment_with
 from support import PREFIX
-from test_client_generations import new_client  # noqa: F401 (a fixture)
 from workflow import Workflow
 
 NAMED = "__torc_lineage__{}__{}"
@@ -401,12 +401,11 @@ print(json.dumps([before, spawned.to_dict(), after, again.to_dict(), final.to_di
 """
 
 
-def test_the_orchestrator_of_torc_client_0_35_0_spawns_jobs_and_counts_generations(server, new_client):  # noqa: F811
+def test_the_orchestrator_of_torc_client_0_35_0_spawns_jobs_and_counts_generations(server):
     workflow = Workflow(server.client, None)
     spawner = workflow.job_in("running", name="seed")
-    environment = {
-        "PYTHONPATH": str(new_client), "TORC_API_URL": server.url + PREFIX, "TORC_WORKFLOW_ID": str(workflow.id),
-        "TORC_JOB_ID": str(spawner),
+    environment = environment_with(NEW) | {
+        "TORC_API_URL": server.url + PREFIX, "TORC_WORKFLOW_ID": str(workflow.id), "TORC_JOB_ID": str(spawner)
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=120
