@@ -31,28 +31,24 @@ from torc_server import (
     connections,
     daemon,
     embedded,
-    gunicorn_conf,
     listening,
     logs,
-    master,
-    metrics,
     migrations,
-    observer,
     postgres_programs,
     runtime,
 )
-from torc_server import status as servers
 from torc_server.backup import backup as write_backup
 from torc_server.backup import held
 from torc_server.backup import restore as restore_backup
 from torc_server.htpasswd import HtpasswdError
 from torc_server.htpasswd_commands import htpasswd_group
-from torc_server.master import RESTART_ONLY
 from torc_server.nginx_config import nginx_config_command
 from torc_server.presence import Presence
 from torc_server.service import install_command, service_group
 from torc_server.settings import (
+    ACCESS_LOGS,
     LOG_LEVELS,
+    METRICS,
     Settings,
     SettingsError,
     check_database_url,
@@ -234,7 +230,7 @@ RUN_OPTIONS = (
     ),
     option("json_logs", "--json-logs/--no-json-logs", default=False, help="Write the file as JSON, stderr as it is."),
     option(
-        "access_log", "--access-log", default="errors", type=click.Choice(observer.ACCESS_LOGS),
+        "access_log", "--access-log", default="errors", type=click.Choice(ACCESS_LOGS),
         help="Which answers are a line in the log: none, those of status 400 and more, all.",
     ),
     option(
@@ -242,7 +238,7 @@ RUN_OPTIONS = (
         help="Log the names of statements that take so many milliseconds; 0: of none.",
     ),
     option(
-        "metrics", "--metrics", default="local", type=click.Choice(metrics.ALLOWED),
+        "metrics", "--metrics", default="local", type=click.Choice(METRICS),
         help="Who may read GET /metrics: nobody; programs on this machine, without a password, that come through no "
         "proxy; or everybody who may call the server.",
     ),
@@ -448,6 +444,8 @@ def _origin(context, name):
 
 def serve(settings):
     """Listen, have the database, bring it up to date, and run gunicorn until it is stopped."""
+    from torc_server import master, metrics  # gunicorn, Flask and all statements: what no other command waits for
+
     _set_up_logging(settings)
     warn_of_unknown_settings()
     _warn_of_foreign_variable()
@@ -470,6 +468,8 @@ def serve(settings):
 
 
 def _serve(settings, wanted, before, folder, on_ready):
+    from torc_server import master
+
     with _listeners(settings) as (listeners, passed), _database(settings) as (conninfo, restart):
         session = connections.complete(settings.listen_database_url or conninfo)
         _check_database(conninfo, session)
@@ -488,6 +488,8 @@ def _serve(settings, wanted, before, folder, on_ready):
 
 def _as_before(settings, former):
     """The settings, but for those that a reload cannot change."""
+    from torc_server.master import RESTART_ONLY
+
     paths = {"socket", "data_dir", "pid_file"}
     kept = {name: Path(former[name]) if name in paths and former[name] else former[name] for name in RESTART_ONLY}
     return dataclasses.replace(settings, **kept)
@@ -742,6 +744,8 @@ def status(database_url, listen_database_url, data_dir, as_json):
 
     Exit code 0: one runs, and all that run answer; 1: one does not answer; 3: none runs.
     """
+    from torc_server import status as servers
+
     found = servers.servers()
     about = _about_database(listen_database_url or database_url, data_dir)
     if as_json:
@@ -757,6 +761,8 @@ def status(database_url, listen_database_url, data_dir, as_json):
 
 def _about_database(database_url, data_dir):
     """What the database says, {"error": why not}; None for an embedded one that does not run."""
+    from torc_server import status as servers
+
     state = embedded.reachable_folder(data_dir)
     if not database_url and not embedded.is_running(state):
         return None
@@ -980,7 +986,8 @@ def _check_connections(settings, conninfo):
 
 
 def _run_gunicorn(settings, listeners, conninfo, restart, former, state, on_ready):
-    from torc_server.app import create_app  # not needed to migrate
+    from torc_server import gunicorn_conf, master
+    from torc_server.app import create_app
 
     port = listening.port(listeners)
     where = [] if port is None else [_url(settings, port)]

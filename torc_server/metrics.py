@@ -11,7 +11,6 @@ import os
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own variable
-ALLOWED = ("off", "local", "all")
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)  # 15: the timeout of small calls
 READY_SECONDS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 1800, 7200, 28800, 86400)
 

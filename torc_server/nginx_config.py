@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import click
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from torc_server.settings import SettingsError
 
@@ -26,6 +25,8 @@ ERRORS = {
 
 def render(template, **values):
     """Return the text of a template for operations."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # not needed by other commands
+
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True, autoescape=False,  # none of it is HTML

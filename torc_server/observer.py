@@ -21,7 +21,6 @@ audit_log = logging.getLogger("torc_server.audit")
 access_log.setLevel(logging.INFO)  # the setting access_log decides, not log_level
 audit_log.setLevel(logging.INFO)
 
-ACCESS_LOGS = ("off", "errors", "all")
 NO_ROUTE = "none"  # instead of the path of an answer that no route has given: labels of metrics must be few
 _LEAST_STATUS = {"off": 1000, "errors": 400, "all": 0}
 _WORKFLOW = "/workflows/<"

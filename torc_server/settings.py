@@ -19,6 +19,8 @@ from torc_server.names import host_name, parse_origin
 # The first file that has a key wins; section [server]. The same files may hold the sections of other programs.
 CONFIG_FILES = ("torc.toml", "~/.config/torc/config.toml", "/etc/torc/config.toml")
 CHECKOUT = Path(__file__).resolve().parent.parent  # of an editable install, as `make` makes it
+ACCESS_LOGS = ("off", "errors", "all")
+METRICS = ("off", "local", "all")
 LOG_LEVELS = ("error", "warn", "warning", "info", "debug", "trace")
 NO_TCP = "none"  # as host: listen on the unix socket only
 MAX_SOCKET_PATH = 107  # bytes
