@@ -229,6 +229,19 @@ def test_entries_of_a_watched_workflow_are_events_in_their_order(workflow):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("status", ["ready", "running"])
+def test_a_result_that_is_stored_for_a_run_to_which_the_workflow_goes_back_is_an_error_of_its_entry(workflow, status):
+    job, other = workflow.job_in("completed"), workflow.job()
+    workflow.set_run(1)
+    workflow.manage(job, "uninitialized", run_id=1)
+    workflow.initialize()
+    workflow.set_run(0)
+    workflow.manage(job, status)
+    completed, errors = complete(workflow, entry(workflow, job, return_code=7), entry(workflow, other))
+    assert (completed, [*errors]) == ([other], [job])
+    assert workflow.status(job) == status
+
+
 # Many
 
 

@@ -60,7 +60,9 @@ BEGIN
             AND sent.run_id = run.id
             AND (sent.row).run_id = run.id
             AND coalesce((sent.row).attempt_id, job.attempt_id) = job.attempt_id
-            AND (sent.row).compute_node_id = ANY (v_node_ids) AS is_plain,
+            AND (sent.row).compute_node_id = ANY (v_node_ids)
+            -- There may be one if the workflow has gone back to an earlier run.
+            AND NOT EXISTS (SELECT 1 FROM torc.result WHERE job_id = sent.job_id AND run_id = run.id OFFSET 0) AS is_plain,
             job.attempt_id
         FROM (
             SELECT
@@ -229,6 +231,12 @@ EXCEPTION
         GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
         IF v_constraint = 'result_compute_node_id_fkey' THEN
             RETURN 'compute_node_id: there is no such row';
+        END IF;
+        RAISE;
+    WHEN unique_violation THEN
+        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
+        IF v_constraint = 'result_job_id_run_id_attempt_id_key' THEN
+            RETURN format('Another result of this attempt of job %s is stored for run %s', p_job_id, p_run_id);
         END IF;
         RAISE;
 END
