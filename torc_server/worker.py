@@ -243,6 +243,7 @@ class Worker(BaseWorker):
             self._waiting.unwatch(descriptor)
             listener.close()
         self.wsgi.extensions["streams"].end_all()
+        self.wsgi.extensions["pulses"].end_all()
         linger = time.monotonic() + STOP_LINGER
         end = time.monotonic() + self.cfg.graceful_timeout
         while self._connections and time.monotonic() < end:
