@@ -1,0 +1,138 @@
+// Keeps a page as the server would make it now: parts with data-live are fetched again and changed in place. Without
+// this script every page works, and shows what was so when it was opened.
+"use strict";
+
+const page = document.body;
+const shown = document.getElementById("live");
+const LEAST_MS = 500; // between two refreshes
+const SHARE = 20; // a page takes at most this part of the server's time: 1/20 …
+let pages = 1; // … shared with the other pages that show the same workflow
+
+function showConnection(state, text) {
+  if (shown.dataset.state === state) return;
+  shown.dataset.state = state;
+  shown.textContent = text;
+}
+
+// Make `now` like `wanted`, touching only what differs: focus, selection, scroll and what is unfolded stay.
+function morph(now, wanted) {
+  if (now.nodeType !== wanted.nodeType || now.nodeName !== wanted.nodeName || now.id !== wanted.id) {
+    now.replaceWith(document.importNode(wanted, true));
+    return;
+  }
+  if (now.nodeType !== Node.ELEMENT_NODE) {
+    if (now.nodeValue !== wanted.nodeValue) now.nodeValue = wanted.nodeValue;
+    return;
+  }
+  for (const { name, value } of wanted.attributes) {
+    if (name === "class" && now.dataset.node) continue; // what is marked or found
+    if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+  }
+  for (const { name } of [...now.attributes]) {
+    if (!wanted.hasAttribute(name) && !(name === "open" && now.nodeName === "DETAILS") && name !== "data-whole") now.removeAttribute(name);
+  }
+  const children = [...now.childNodes];
+  const others = [...wanted.childNodes];
+  others.forEach((other, i) => (i < children.length ? morph(children[i], other) : now.append(document.importNode(other, true))));
+  children.slice(others.length).forEach((child) => child.remove());
+}
+
+async function fetchPage(address) {
+  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+// A part of another page, with the links that it has there.
+async function include(place) {
+  const address = new URL(place.dataset.include, location.href);
+  const part = (await fetchPage(address)).getElementById(place.dataset.part);
+  if (!part) return;
+  part.removeAttribute("data-live");
+  part.querySelectorAll("[href]").forEach((link) => link.setAttribute("href", new URL(link.getAttribute("href"), address)));
+  if (place.firstElementChild) morph(place.firstElementChild, part);
+  else place.replaceChildren(document.importNode(part, true));
+}
+
+const includeAll = () => Promise.all([...document.querySelectorAll("[data-include]")].map(include));
+
+let timer = null;
+let fetching = false;
+let missed = false;
+let tookMs = 0;
+
+function refreshSoon() {
+  if (fetching || document.hidden) missed = true;
+  else timer ??= setTimeout(refresh, Math.max(LEAST_MS, tookMs * SHARE * pages));
+}
+
+async function refresh() {
+  timer = null;
+  fetching = true;
+  missed = false;
+  const started = performance.now();
+  try {
+    const wanted = await fetchPage(location.href);
+    await includeAll();
+    tookMs = performance.now() - started;
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const other = wanted.getElementById(part.id);
+      if (other) morph(part, other);
+    }
+    document.dispatchEvent(new Event("refreshed"));
+    if (page.dataset.poll) showConnection("live", "live");
+  } catch {
+    showConnection("lost", "connection lost, trying again");
+    if (!page.dataset.poll) missed = true;
+  }
+  fetching = false;
+  if (missed) refreshSoon();
+}
+
+// Bars and legends show the numbers of a frame at once; the rest of the page follows when it is due.
+function showCounts(counts) {
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  for (const bar of document.querySelectorAll("[data-counts] .bar")) {
+    let x = 0;
+    for (const part of bar.children) {
+      const width = (1000 * (counts[part.dataset.status] ?? 0)) / total;
+      part.setAttribute("x", x);
+      part.setAttribute("width", width);
+      x += width;
+    }
+  }
+  for (const number of document.querySelectorAll("[data-counts] [data-count]")) {
+    number.textContent = (counts[number.dataset.count] ?? 0).toLocaleString("en");
+  }
+}
+
+function follow(address) {
+  const stream = new EventSource(address);
+  let wasLost = false;
+  stream.onopen = () => {
+    showConnection("live", "live");
+    if (wasLost) refreshSoon();
+    wasLost = false;
+  };
+  stream.onerror = () => {
+    wasLost = true;
+    showConnection("lost", "connection lost, trying again");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(address), 5000);
+  };
+  stream.addEventListener("changed", (event) => {
+    const told = JSON.parse(event.data);
+    pages = told.pages;
+    showCounts(told.counts);
+    refreshSoon();
+  });
+}
+
+includeAll().catch(() => showConnection("lost", "connection lost, trying again"));
+if (page.dataset.stream) follow(page.dataset.stream);
+if (page.dataset.poll) {
+  showConnection("live", "live");
+  setInterval(refreshSoon, page.dataset.poll * 1000);
+}
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && missed) refreshSoon();
+});
