@@ -65,7 +65,7 @@ OWN_ID = {"workflows": "workflow_id", "jobs": "job_id", "compute_nodes": "comput
 PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@host", "user_name": "someone"}
 
 # Have tests of their own: these need a password file or are outside the base path. Endpoints and whole blueprints.
-ELSEWHERE = ("admin.reload_auth", "health", "metrics", "api_docs")
+ELSEWHERE = ("admin.reload_auth", "health", "metrics", "api_docs", "dashboard")
 URLS = create_app(Settings(), "").url_map
 ALL_ROUTES = [
     pytest.param(rule, method, id=f"{method} {rule.rule.removeprefix(BASE_PATH)}")

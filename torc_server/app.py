@@ -8,6 +8,7 @@ from torc_server import auth, browsers, direct, errors, observer, proxies, wire
 from torc_server.accounts import Accounts
 from torc_server.api_traffic import ApiTraffic
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
+from torc_server.dashboard import blueprint as dashboard
 from torc_server.database import Database
 from torc_server.database_metrics import DatabaseMetrics
 from torc_server.lanes import Lanes
@@ -63,7 +64,7 @@ def create_app(settings, conninfo, restart=None):
     # Routes
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint, url_prefix=wire.BASE_PATH)
-    for blueprint in OUTSIDE_BASE_PATH:
+    for blueprint in (*OUTSIDE_BASE_PATH, dashboard):
         app.register_blueprint(blueprint)
     app.extensions["lanes"] = Lanes(app)
 

@@ -1,0 +1,30 @@
+-- name: workflows(filter, caller, enforced, dialect)
+-- The pages of the dashboard: each statement answers all that its page says as one JSON text.
+SELECT torc.dashboard_workflows(:filter::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: workflow(workflow_id, caller, enforced, dialect)
+SELECT torc.dashboard_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: resource_use(workflow_id, caller, enforced, dialect)
+SELECT torc.dashboard_use(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: jobs(workflow_id, filter, caller, enforced, dialect)
+SELECT torc.dashboard_jobs(:workflow_id, :filter::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: jobs_csv(workflow_id, filter, caller, enforced, dialect)
+SELECT line
+FROM torc.dashboard_jobs_csv(:workflow_id, :filter::jsonb, (:caller, :enforced, :dialect)::torc.caller) AS line;
+
+-- name: job(job_id, caller, enforced, dialect)
+SELECT torc.dashboard_job(:job_id, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: preview(workflow_id, job_id, action, caller, enforced, dialect)
+SELECT torc.dashboard_preview(
+    :workflow_id, :job_id, :action, (:caller, :enforced, :dialect)::torc.caller
+)::text;
+
+-- name: act(workflow_id, action, caller, enforced, dialect)
+SELECT torc.dashboard_act(:workflow_id, :action, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: act_on_job(job_id, action, caller, enforced, dialect)
+SELECT torc.dashboard_act_on_job(:job_id, :action, (:caller, :enforced, :dialect)::torc.caller)::text;

@@ -1,0 +1,97 @@
+// Keeps a page as the server would make it now: parts with data-live are fetched again and changed in place. Without
+// this script every page works, and shows what was so when it was opened.
+"use strict";
+
+const page = document.body;
+const shown = document.getElementById("live");
+const LEAST_MS = 500; // between two refreshes
+const SHARE = 20; // a page takes at most this part of the server's time: 1/20 …
+let pages = 1; // … shared with the other pages that show the same workflow
+
+function showConnection(state, text) {
+  if (shown.dataset.state === state) return;
+  shown.dataset.state = state;
+  shown.textContent = text;
+}
+
+// Make `now` like `wanted`, touching only what differs: focus, selection, scroll and what is unfolded stay.
+function morph(now, wanted) {
+  if (now.nodeType !== wanted.nodeType || now.nodeName !== wanted.nodeName || now.id !== wanted.id) {
+    now.replaceWith(document.importNode(wanted, true));
+    return;
+  }
+  if (now.nodeType !== Node.ELEMENT_NODE) {
+    if (now.nodeValue !== wanted.nodeValue) now.nodeValue = wanted.nodeValue;
+    return;
+  }
+  for (const { name, value } of wanted.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+  for (const { name } of [...now.attributes]) {
+    if (!wanted.hasAttribute(name) && !(name === "open" && now.nodeName === "DETAILS")) now.removeAttribute(name);
+  }
+  const children = [...now.childNodes];
+  const others = [...wanted.childNodes];
+  others.forEach((other, i) => (i < children.length ? morph(children[i], other) : now.append(document.importNode(other, true))));
+  children.slice(others.length).forEach((child) => child.remove());
+}
+
+let timer = null;
+let fetching = false;
+let missed = false;
+let tookMs = 0;
+
+function refreshSoon() {
+  if (fetching || document.hidden) missed = true;
+  else timer ??= setTimeout(refresh, Math.max(LEAST_MS, tookMs * SHARE * pages));
+}
+
+async function refresh() {
+  timer = null;
+  fetching = true;
+  missed = false;
+  const started = performance.now();
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const wanted = new DOMParser().parseFromString(await answer.text(), "text/html");
+    tookMs = performance.now() - started;
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const other = wanted.getElementById(part.id);
+      if (other) morph(part, other);
+    }
+    if (page.dataset.poll) showConnection("live", "live");
+  } catch {
+    showConnection("lost", "connection lost, trying again");
+    if (!page.dataset.poll) missed = true;
+  }
+  fetching = false;
+  if (missed) refreshSoon();
+}
+
+// The numbers of the newest frame go into the bar at once; the rest of the page follows when it is due.
+function follow(address) {
+  const stream = new EventSource(address);
+  let wasLost = false;
+  stream.onopen = () => {
+    showConnection("live", "live");
+    if (wasLost) refreshSoon();
+    wasLost = false;
+  };
+  stream.onerror = () => {
+    wasLost = true;
+    showConnection("lost", "connection lost, trying again");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(address), 5000);
+  };
+  stream.addEventListener("changed", (event) => {
+    pages = JSON.parse(event.data).pages;
+    refreshSoon();
+  });
+}
+
+if (page.dataset.stream) follow(page.dataset.stream);
+if (page.dataset.poll) {
+  showConnection("live", "live");
+  setInterval(refreshSoon, page.dataset.poll * 1000);
+}
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && missed) refreshSoon();
+});
