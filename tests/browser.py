@@ -108,6 +108,24 @@ class Browser:
             field.dispatchEvent(new Event("input", {{bubbles: true}}));
         }}""")
 
+    def look_like(self, theme, width, height, scale=1):
+        """Use the theme (light or dark) and a window of that size in CSS pixels; in Chromium only."""
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+        self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=scale > 1
+        )
+
+    def picture(self):
+        """The whole page as a PNG, in base64; in Chromium only."""
+        return self._call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+
+    def press(self, key):
+        """Press a key such as Tab or Enter; in Chromium only."""
+        text = {"Enter": "\r"}.get(key, "")
+        code = {"Tab": 9, "Enter": 13, "Escape": 27}[key]
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, text=text, windowsVirtualKeyCode=code)
+
     def _call(self, method, **params):
         self._calls += 1
         self._socket.send(json.dumps({"id": self._calls, "method": method, "params": params, **self._session}))

@@ -9,6 +9,7 @@ from torc_server.accounts import Accounts
 from torc_server.api_traffic import ApiTraffic
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.dashboard import blueprint as dashboard
+from torc_server.dashboard.pulses import Pulses
 from torc_server.database import Database
 from torc_server.database_metrics import DatabaseMetrics
 from torc_server.lanes import Lanes
@@ -54,6 +55,7 @@ def create_app(settings, conninfo, restart=None):
         else None
     )
     app.extensions["streams"] = Streams(database, settings.max_streams, partial(auth.has_user, app))
+    app.extensions["pulses"] = Pulses(database, settings.max_streams, partial(auth.has_user, app))
     app.extensions["tasks"] = Tasks(database)
     app.extensions["node_watch"] = NodeWatch(database, settings.node_timeout)
     app.extensions["api_traffic"] = ApiTraffic(

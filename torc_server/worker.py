@@ -244,6 +244,7 @@ class Worker(BaseWorker):
             listener.close()
         self.wsgi.extensions["streams"].end_all()
         self.wsgi.extensions["api_traffic"].end_all()
+        self.wsgi.extensions["pulses"].end_all()
         linger = time.monotonic() + STOP_LINGER
         end = time.monotonic() + self.cfg.graceful_timeout
         while self._connections and time.monotonic() < end:

@@ -48,62 +48,64 @@ SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
+    v_limit bigint := p_filter ->> 'limit';
+    v_offset bigint := p_filter ->> 'offset';
     v_sort text := p_filter ->> 'sort';
     v_sign integer := CASE WHEN (p_filter ->> 'descending')::boolean THEN -1 ELSE 1 END;
+    v_filter jsonb := p_filter - '{sort,descending,limit,offset}'::text[];
+    v_counts jsonb;
+    v_ids bigint[];
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
-    RETURN (
-        WITH matching AS MATERIALIZED (
-            SELECT
-                id,
-                CASE v_sort
+    v_counts := torc.dashboard_counts(p_workflow_id);
+    IF v_sort = 'id' AND v_sign = 1 THEN  -- in the order of an index: nothing is sorted, and the rest is not read
+        v_ids := ARRAY(
+            SELECT id
+            FROM torc.dashboard_matching_jobs(p_workflow_id, v_filter)
+            ORDER BY workflow_id, id
+            LIMIT v_limit OFFSET v_offset
+        );
+    ELSE
+        v_ids := ARRAY(
+            SELECT id
+            FROM torc.dashboard_matching_jobs(p_workflow_id, v_filter)
+            ORDER BY
+                v_sign * CASE v_sort
                     WHEN 'priority' THEN priority
                     WHEN 'attempt' THEN attempt_id
                     WHEN 'status' THEN array_position(enum_range(NULL::torc.job_status), status)
-                    ELSE 0
-                END AS number,
-                CASE WHEN v_sort = 'name' THEN name END AS name
-            FROM torc.dashboard_matching_jobs(p_workflow_id, p_filter)
+                END,
+                CASE WHEN v_sort = 'name' AND v_sign = 1 THEN name END,
+                CASE WHEN v_sort = 'name' AND v_sign = -1 THEN name END DESC,
+                v_sign * id
+            LIMIT v_limit OFFSET v_offset
+        );
+    END IF;
+    RETURN jsonb_build_object(
+        'workflow', (
+            SELECT jsonb_build_object('id', id, 'name', name) FROM torc.workflow WHERE id = p_workflow_id
         ),
-
-        shown AS (
-            SELECT id, row_number() OVER () AS place
+        'counts', v_counts,
+        'total', CASE
+            WHEN v_filter = '{}' THEN (SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(v_counts))
+            ELSE (SELECT count(*) FROM torc.dashboard_matching_jobs(p_workflow_id, v_filter))
+        END,
+        'jobs', coalesce((
+            SELECT jsonb_agg(torc.dashboard_job_row(id) ORDER BY place)
+            FROM unnest(v_ids) WITH ORDINALITY AS shown (id, place)
+        ), '[]'),
+        'requirements', coalesce((
+            SELECT jsonb_agg(jsonb_build_object('id', id, 'name', name) ORDER BY id)
             FROM (
-                SELECT id
-                FROM matching
-                ORDER BY
-                    v_sign * number,
-                    CASE WHEN v_sign = 1 THEN name END,
-                    CASE WHEN v_sign = -1 THEN name END DESC,
-                    v_sign * id
-                LIMIT (p_filter ->> 'limit')::bigint OFFSET (p_filter ->> 'offset')::bigint
-            ) AS chosen
-        )
-
-        SELECT jsonb_build_object(
-            'workflow', (
-                SELECT jsonb_build_object('id', id, 'name', name) FROM torc.workflow WHERE id = p_workflow_id
-            ),
-            'counts', torc.dashboard_counts(p_workflow_id),
-            'total', (SELECT count(*) FROM matching),
-            'jobs', coalesce((SELECT jsonb_agg(torc.dashboard_job_row(id) ORDER BY place) FROM shown), '[]'),
-            'requirements', coalesce((
-                SELECT jsonb_agg(jsonb_build_object('id', id, 'name', name) ORDER BY id)
-                FROM (
-                    SELECT id, name FROM torc.resource_requirements WHERE workflow_id = p_workflow_id ORDER BY id LIMIT 200
-                ) AS requirement
-            ), '[]'),
-            'nodes', coalesce((
-                SELECT jsonb_agg(jsonb_build_object('id', id, 'host', hostname) ORDER BY id DESC)
-                FROM (
-                    SELECT id, hostname
-                    FROM torc.compute_node
-                    WHERE workflow_id = p_workflow_id
-                    ORDER BY id DESC
-                    LIMIT 200
-                ) AS node
-            ), '[]')
-        )
+                SELECT id, name FROM torc.resource_requirements WHERE workflow_id = p_workflow_id ORDER BY id LIMIT 200
+            ) AS requirement
+        ), '[]'),
+        'nodes', coalesce((
+            SELECT jsonb_agg(jsonb_build_object('id', id, 'host', hostname) ORDER BY id DESC)
+            FROM (
+                SELECT id, hostname FROM torc.compute_node WHERE workflow_id = p_workflow_id ORDER BY id DESC LIMIT 200
+            ) AS node
+        ), '[]')
     );
 END
 $$;

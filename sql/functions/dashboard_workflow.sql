@@ -280,3 +280,21 @@ BEGIN
     );
 END
 $$;
+
+-- What a page shows of a workflow has changed when this has: numbers of jobs by status, run state, newest result and
+-- event, active nodes. Raises TC404, TC403.
+CREATE OR REPLACE FUNCTION torc.dashboard_pulse(p_workflow_id bigint, p_caller torc.caller)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    RETURN jsonb_build_object(
+        'counts', torc.dashboard_counts(p_workflow_id),
+        'state', torc.workflow_status_json(p_workflow_id),
+        'result', (SELECT id FROM torc.result WHERE workflow_id = p_workflow_id ORDER BY id DESC LIMIT 1),
+        'event', (SELECT id FROM torc.event WHERE workflow_id = p_workflow_id ORDER BY id DESC LIMIT 1),
+        'nodes', torc.dashboard_active_nodes(p_workflow_id)
+    );
+END
+$$;

@@ -28,3 +28,6 @@ SELECT torc.dashboard_act(:workflow_id, :action, (:caller, :enforced, :dialect):
 
 -- name: act_on_job(job_id, action, caller, enforced, dialect)
 SELECT torc.dashboard_act_on_job(:job_id, :action, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: pulse(workflow_id, caller, enforced, dialect)
+SELECT torc.dashboard_pulse(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;

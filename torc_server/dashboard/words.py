@@ -58,7 +58,7 @@ def percent(part, whole):
 
 
 def duration(seconds):
-    """3 d 4 h, 1 h 34 min, 12 s, 0.4 s."""
+    """3 d 4 h, 1 h 34 min, 27 min, 12 s, 0.4 s."""
     if seconds is None:
         return ""
     if seconds < 10 and seconds != int(seconds):
@@ -71,7 +71,7 @@ def duration(seconds):
     for large, small, names in ((days, hours, "d h"), (hours, minutes, "h min"), (minutes, rest, "min s")):
         if large:
             name, small_name = names.split()
-            return f"{large} {name} {small} {small_name}" if small else f"{large} {name}"
+            return f"{large} {name} {small} {small_name}" if small and large < 10 else f"{large} {name}"
     return f"{rest} s"
 
 

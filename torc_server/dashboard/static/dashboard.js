@@ -67,7 +67,23 @@ async function refresh() {
   if (missed) refreshSoon();
 }
 
-// The numbers of the newest frame go into the bar at once; the rest of the page follows when it is due.
+// Bars and legends show the numbers of a frame at once; the rest of the page follows when it is due.
+function showCounts(counts) {
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  for (const bar of document.querySelectorAll("[data-counts] .bar")) {
+    let x = 0;
+    for (const part of bar.children) {
+      const width = (1000 * (counts[part.dataset.status] ?? 0)) / total;
+      part.setAttribute("x", x);
+      part.setAttribute("width", width);
+      x += width;
+    }
+  }
+  for (const number of document.querySelectorAll("[data-counts] [data-count]")) {
+    number.textContent = (counts[number.dataset.count] ?? 0).toLocaleString("en");
+  }
+}
+
 function follow(address) {
   const stream = new EventSource(address);
   let wasLost = false;
@@ -82,7 +98,9 @@ function follow(address) {
     if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(address), 5000);
   };
   stream.addEventListener("changed", (event) => {
-    pages = JSON.parse(event.data).pages;
+    const told = JSON.parse(event.data);
+    pages = told.pages;
+    showCounts(told.counts);
     refreshSoon();
   });
 }

@@ -1,0 +1,16 @@
+"""The stream that tells an open page that its workflow has changed."""
+
+from flask import Response, current_app, request
+
+from torc_server.auth import caller
+from torc_server.dashboard.frame import blueprint
+from torc_server.repository import sql, value
+
+
+@blueprint.get("/ui/workflows/<int64:id>/live")
+def follow_workflow(id):
+    """Frames of server-sent events: changed, with the numbers of jobs by status and of the pages that are open here."""
+    value(sql.dashboard.pulse, workflow_id=id)  # may the caller?
+    frames = () if request.method == "HEAD" else current_app.extensions["pulses"].subscribe(id, caller())
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Content-Type": "text/event-stream"}
+    return Response(frames, headers=headers, direct_passthrough=True)
