@@ -112,9 +112,9 @@ BEGIN
             'nodes', v_nodes - torc.dashboard_active_nodes(v_workflow_id),
             'changes', torc.dashboard_changes(v_ids, v_before)
         );
-        RAISE SQLSTATE 'TC000';
+        RAISE SQLSTATE 'TC001';
     EXCEPTION
-        WHEN SQLSTATE 'TC000' THEN
+        WHEN SQLSTATE 'TC001' THEN  -- not TC000, which stands for the whole class
             RETURN v_answer;
     END;
 END

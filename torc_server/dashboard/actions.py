@@ -68,7 +68,7 @@ def act():
         try:
             repository.long_value(sql.dashboard.act, workflow_id=id, action=action)
         except ApiError as error:
-            if error.status >= 500:
+            if error.status >= 500 or len(ids) == 1:
                 raise
             refused[id] = error.message
     if refused:

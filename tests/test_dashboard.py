@@ -1,0 +1,432 @@
+"""The pages of the dashboard without a browser: what they say, who sees them, what their forms do, what they cost."""
+
+import csv
+import html
+import io
+import json
+import re
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+from calls import URLS
+from showcase import Showcase
+
+from torc_server.connections import Connection
+from torc_server.dashboard.frame import CONTENT_SECURITY_POLICY
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Language": "en", "Sec-Fetch-Site": "none"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+ROUTES = [rule for rule in URLS.iter_rules() if rule.endpoint.startswith("dashboard.")]
+# Endpoints that say nothing of a workflow.
+OPEN = {"dashboard.static", "dashboard.get_login", "dashboard.get_nothing", "dashboard.get_start"}
+STATEMENTS = {  # a second and third one: the transaction and its timeout of what may take long
+    "get_start": 1, "get_workflow": 1, "get_use": 1, "list_jobs": 1, "get_job": 1, "download_jobs": 2,
+    "follow_workflow": 1, "preview_act": 2, "preview_act_on_job": 2, "act": 2, "act_on_job": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def showcase(database_url):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield Showcase(connection, user="u")
+
+
+def get(client, path, status=200, **arguments):
+    """The text of a page, without tags and entities."""
+    return text_of(client.get(path, prefix="", headers=BROWSER, status=status, **arguments).text)
+
+
+def text_of(page):
+    body = re.sub(r"<(script|style|title).*?</\1>", "", page, flags=re.S)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", body)))
+
+
+def post(client, path, status=303, headers=None, **values):
+    body = urlencode(values, doseq=True)
+    return client.post(path, prefix="", body=body, headers=FORM | (headers or {}), status=status)
+
+
+# The start page
+
+
+def test_the_start_page_is_the_dashboard_for_browsers_and_says_what_is_here_to_other_clients(client):
+    page = client.get("/", prefix="", headers=BROWSER)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<h1>Workflows</h1>" in page.text
+    for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+        said = client.get("/", prefix="", headers=headers)
+        assert said.headers["content-type"] == "text/plain; charset=utf-8"
+        assert "/torc-service/v1/ping" in said.text
+        assert said.headers["vary"] == "Accept"
+
+
+def test_no_page_may_run_or_load_what_is_not_of_this_server(client, workflow):
+    for path in ("/", f"/ui{workflow.path}", "/ui/nothing", "/ui/static/dashboard.js", "/ui/workflows/999999999"):
+        got = client.get(path, prefix="", headers=BROWSER, status=None)
+        assert got.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+        assert got.headers["referrer-policy"] == got.headers["cross-origin-resource-policy"] == "same-origin"
+        assert not re.search(r"<script(?! src=)|\son\w+=|\sstyle=|javascript:|https?://", got.text)
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+
+
+# Lists
+
+
+def test_the_list_finds_workflows_by_name_user_project_and_id(client):
+    made = [
+        client.post("/workflows", json={"name": f"Zebra {i}", "user": "zoo", "project": f"stripes{i}"}).json["id"]
+        for i in range(3)
+    ]
+    for search, found in (("zebra", made), ("ZOO", made), ("stripes1", [made[1]]), (f"#{made[2]}", [made[2]])):
+        page = client.get("/", prefix="", headers=BROWSER, params={"search": search}).text
+        assert {int(id) for id in re.findall(r'<tr id="w(\d+)"', page)} == set(found)
+    assert "No workflow fits" in get(client, "/", params={"search": "unicorn"})
+
+
+def test_the_list_hides_the_archive_and_tells_states_apart(client, workflow):
+    def listed(**params):
+        page = client.get("/", prefix="", headers=BROWSER, params={"search": f"#{workflow.id}", **params}).text
+        return f'<tr id="w{workflow.id}"' in page
+
+    assert listed(state="new")
+    job = workflow.job_in("ready")
+    assert listed(state="active")
+    assert not listed(state="new")
+    workflow.complete(job, "failed")
+    assert listed(state="failed")
+    client.post(f"{workflow.path}/archive", json={"is_archived": True})
+    assert not listed()
+    assert listed(archived=True)
+
+
+def test_the_table_of_jobs_filters_sorts_and_pages(client, workflow):
+    jobs = [workflow.job(name=f"part {i:03}", priority=i) for i in range(120)]
+    workflow.complete(jobs[7], "failed", return_code=9)
+
+    def ids(**params):
+        page = client.get(f"/ui{workflow.path}/jobs", prefix="", headers=BROWSER, params=params).text
+        return [int(id) for id in re.findall(r'<tr><td class="soft">(\d+)</td>', page)]
+
+    assert ids() == jobs[:100]
+    assert ids(offset=100) == jobs[100:]
+    assert ids(sort="priority", descending=True) == jobs[:19:-1]
+    assert ids(sort="name", descending=True, offset=100) == jobs[19::-1]
+    assert ids(status="failed") == ids(return_code=9) == ids(node=workflow.default_node) == [jobs[7]]
+    assert ids(name="PART 11") == jobs[110:]
+    assert ids(name="part 1", status="") == jobs[100:]
+    assert ids(attempt=2) == ids(label="gpu") == []
+    assert "Jobs" in get(client, f"/ui{workflow.path}/jobs", params={"column": ["cpu", "no such column"]})
+    for params, status in (({"status": "odd"}, 400), ({"offset": "-1"}, 422), ({"sort": "x; DROP"}, 400)):
+        client.get(f"/ui{workflow.path}/jobs", prefix="", headers=BROWSER, params=params, status=status)
+
+
+def test_the_jobs_come_as_csv_that_no_spreadsheet_runs(client, workflow):
+    names = ['quoted "twice", and more', "=SUM(A1)", "two\nlines", "plain"]
+    jobs = [workflow.job(name=name, command=f"-{name}") for name in names]
+    workflow.complete(jobs[3], "failed", return_code=-9)
+    got = client.get(f"/ui{workflow.path}/jobs.csv", prefix="")
+    assert got.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "attachment" in got.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(got.text, newline="")))
+    assert [row["name"] for row in rows] == [names[0], "'=SUM(A1)", names[2], "plain"]
+    assert [row["command"] for row in rows] == [f"'-{name}" for name in names]
+    assert [row["return_code"] for row in rows] == ["", "", "", "-9"]
+    assert len(client.get(f"/ui{workflow.path}/jobs.csv?status=failed", prefix="").text.splitlines()) == 2
+
+
+# One workflow, one job
+
+
+def test_a_workflow_shows_its_failures_by_return_code_and_what_runs_where(client, workflow):
+    small = workflow.requirements(memory="1g")
+    jobs = [workflow.job(name=f"job {i}", resource_requirements_id=small) for i in range(5)]
+    for i in range(3):
+        text = f"at step {i}\nKilled {i}\n"
+        workflow.complete(jobs[i], "failed", return_code=137, stderr=text, peak_memory_bytes=2 << 30)
+    workflow.complete(jobs[3], "failed", return_code=2)
+    workflow.manage(jobs[4], "pending")
+    workflow.start(jobs[4], workflow.default_node)
+    page = get(client, f"/ui{workflow.path}")
+    assert "4 failed" in page
+    assert "job 0, job 1, job 2 ended with return code 137 on h: 2.0 GiB of 1.0 GiB used" in page
+    assert "asked for too little memory" in page
+    assert "job 3 ended with return code 2" in page
+    assert "Killed 0" in page
+    assert "h 1 running on 4 CPUs ▶job 4" in page
+    assert "Retry 4 failed" in page
+
+
+def test_a_job_says_what_it_waits_for(client, workflow):
+    first, second = workflow.job(name="first"), workflow.job(name="second")
+    last = workflow.job(first, second, name="last")
+    workflow.initialize()
+    workflow.complete(first)
+    page = get(client, f"/ui/jobs/{last}")
+    assert "Waits for 1 job: ●second ready" in page
+    assert "Depends on 2" in page
+
+
+def test_a_canceled_job_names_the_chain_to_the_cause(client, workflow):
+    chain = [workflow.job(name="root cause")]
+    for name in ("between", "victim"):
+        chain.append(workflow.job(chain[-1], name=name))
+    workflow.initialize()
+    workflow.complete(chain[0], "failed", return_code=42)
+    page = get(client, f"/ui/jobs/{chain[2]}")
+    assert "⊘between canceled, because of✕root cause failed with return code 42" in page
+
+
+def test_a_job_shows_its_attempts_with_output_and_use(client, workflow):
+    job = workflow.job_in("ready", name="j")
+    workflow.complete(job, "failed", return_code=3, stderr="first try", peak_memory_bytes=5 << 20)
+    workflow.retry(job)
+    workflow.complete(job, "completed", stdout="x" * 30_000, attempt_id=2)
+    page = get(client, f"/ui/jobs/{job}")
+    assert "failed return code 3 run 0, attempt 1" in page
+    assert "completed return code 0 run 0, attempt 2" in page
+    assert "first try" in page
+    assert "stdout, the last 20,000 of 30,000 characters" in page
+    assert "memory 5.0 MiB of 1.0 MiB" in page
+    assert "retried: attempt 1 -> 2" in page
+
+
+def test_use_of_resources_is_put_beside_the_request(client, workflow):
+    small = workflow.requirements(memory="1g", runtime="PT1M")
+    job = workflow.job(resource_requirements_id=small)
+    workflow.complete(job, peak_memory_bytes=2 << 30, exec_time_minutes=10)
+    page = get(client, f"/ui{workflow.path}/use")
+    assert "1.0 GiB2.0 GiB too little asked" in page
+    assert '"memory": "2561m", "runtime": "PT16M"' in page
+
+
+def test_what_users_write_is_shown_as_text(client, showcase):
+    workflow, jobs = showcase.hostile()
+    paths = [
+        f"/?search=%23{workflow}", f"/ui/workflows/{workflow}", f"/ui/workflows/{workflow}/jobs?column=command",
+        f"/ui/workflows/{workflow}/use", f"/ui/workflows/act?action=reset&id={workflow}",
+        *(f"/ui/jobs/{job}" for job in jobs), f"/ui/jobs/{jobs[0]}/act?action=retry",
+        f"/ui/workflows/{workflow}/jobs?name=<script>alert(1)</script>&label=\"><script>",
+    ]  # fmt: skip
+    for path in paths:
+        page = client.get(path, prefix="", headers=BROWSER).text
+        assert not re.search(r"<script(?! src=\"[./]+ui/static/dashboard.js\")|<img|onerror=[^&]", page), path
+
+
+# Actions
+
+
+def test_a_preview_says_what_would_change_and_changes_nothing(client, workflow):
+    job = workflow.job_in("running", name="the job")
+    after = workflow.job(job, name="dependent")
+    workflow.initialize(keep_running=True)
+    workflow.manage(job, "running")
+    before = workflow.events(), workflow.statuses(job, after)
+    page = get(client, f"/ui/workflows/act?action=cancel&id={workflow.id}")
+    assert "1 job: ▶running → ⊘canceled the job" in page
+    assert "1 job: ◌blocked → ⊘canceled dependent" in page
+    assert (workflow.events(), workflow.statuses(job, after)) == before
+    got = post(client, "/ui/workflows/act", action="cancel", id=workflow.id)
+    assert got.headers["location"] == f"../../ui/workflows/{workflow.id}"
+    assert workflow.statuses(job, after) == ["canceled", "canceled"]
+
+
+@pytest.mark.parametrize(
+    "action, status, becomes",
+    [
+        ("initialize", "uninitialized", "ready"), ("cancel", "pending", "canceled"), ("retry", "failed", "ready"),
+        ("reset", "completed", "uninitialized"),
+    ],
+)  # fmt: skip
+def test_each_action_on_a_workflow_does_what_its_preview_says(client, workflow, action, status, becomes):
+    job = workflow.job_in(status)
+    changes = preview(workflow, action=action)["changes"]
+    assert [(change["from"], change["to"], change["jobs"]) for change in changes] == [(status, becomes, 1)]
+    assert workflow.status(job) == status
+    post(client, "/ui/workflows/act", action=action, id=workflow.id)
+    assert workflow.status(job) == becomes
+
+
+@pytest.mark.parametrize(
+    "action, status, becomes",
+    [
+        ("retry", "terminated", "ready"), ("give-back", "running", "ready"), ("disable", "ready", "disabled"),
+        ("enable", "disabled", "uninitialized"),
+    ],
+)  # fmt: skip
+def test_each_action_on_a_job_does_what_its_preview_says(client, workflow, action, status, becomes):
+    job = workflow.job_in(status)
+    changes = preview(workflow, job, action)["changes"]
+    assert [(change["from"], change["to"]) for change in changes] == [(status, becomes)]
+    assert "Leave it" in get(client, f"/ui/jobs/{job}/act?action={action}")
+    assert workflow.status(job) == status
+    post(client, f"/ui/jobs/{job}/act", action=action)
+    assert workflow.status(job) == becomes
+
+
+def preview(workflow, job=None, action=None):
+    statement = "SELECT torc.dashboard_preview(%s, %s, %s, NULL)"
+    return workflow.sql(statement, None if job else workflow.id, job, action)[0]
+
+
+def test_archive_and_delete_act_on_several_workflows(client):
+    ids = [client.post("/workflows", json={"name": "several", "user": "u"}).json["id"] for _ in range(3)]
+    client.post("/jobs", json={"workflow_id": ids[0], "name": "j", "command": "c"})
+    post(client, "/ui/workflows/act", action="archive", id=ids)
+    assert all(client.get(f"/workflows/{id}/status").json["is_archived"] for id in ids)
+    post(client, "/ui/workflows/act", action="unarchive", id=ids[:1])
+    assert not client.get(f"/workflows/{ids[0]}/status").json["is_archived"]
+    query = urlencode({"action": "delete", "id": ids}, doseq=True)
+    assert "1 jobs" in get(client, f"/ui/workflows/act?{query}")
+    assert post(client, "/ui/workflows/act", action="delete", id=ids).headers["location"] == "../../"
+    for id in ids:
+        client.get(f"/workflows/{id}", status=404)
+
+
+def test_an_action_that_is_refused_says_why_and_the_others_are_done(client, workflow):
+    workflow.job_in("running")
+    other = client.post("/workflows", json={"name": "other", "user": "u"}).json["id"]
+    assert "Not possible now: Cannot reset workflow status" in get(
+        client, f"/ui/workflows/act?action=reset&id={workflow.id}"
+    )
+    page = post(client, "/ui/workflows/act", action="reset", id=[workflow.id, other], status=409).text
+    assert f"Workflow #{workflow.id} was left as it is: Cannot reset" in page
+    assert client.get(f"/workflows/{other}/status").json["run_id"] == 1
+
+
+def test_bad_actions_are_refused_and_change_nothing(client, workflow):
+    job = workflow.job_in("failed")
+    for path, values, status in (
+        ("/ui/workflows/act", {"action": "explode", "id": workflow.id}, 422),
+        ("/ui/workflows/act", {"action": "cancel"}, 422),
+        ("/ui/workflows/act", {"action": "cancel", "id": "x"}, 422),
+        ("/ui/workflows/act", {"action": "cancel", "id": list(range(1, 99))}, 422),
+        ("/ui/workflows/act", {"action": "cancel", "id": 999999999}, 404),
+        (f"/ui/jobs/{job}/act", {"action": "cancel"}, 422),
+        (f"/ui/jobs/{job}/act", {"action": "enable", "x": 1}, 303),
+        ("/ui/jobs/999999999/act", {"action": "retry"}, 404),
+    ):
+        post(client, path, status=status, **values)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:81"},
+    ],
+)  # fmt: skip
+def test_a_form_that_another_site_sends_is_refused(client, workflow, headers):
+    job = workflow.job_in("running")
+    given = {"Host": "localhost:80"} | headers
+    post(client, "/ui/workflows/act", status=403, headers=given, action="cancel", id=workflow.id)
+    post(client, f"/ui/jobs/{job}/act", status=403, headers=given, action="give-back")
+    assert workflow.status(job) == "running"
+
+
+# Who may see it
+
+
+def calls_of(rule, workflow, job):
+    """(method, path, body) of a route that belongs to a workflow."""
+    values = {"id": job if "/jobs/<" in rule.rule else workflow}
+    path = rule.rule.replace("<int64:id>", str(values["id"]))
+    action = {"action": "retry" if "/jobs/<" in rule.rule else "cancel"} | ({} if rule.arguments else {"id": workflow})
+    for method in rule.methods & {"GET", "POST"}:
+        if method == "GET" and rule.rule.endswith("/act"):
+            yield method, f"{path}?{urlencode(action)}", b""
+        else:
+            yield method, path, urlencode(action) if method == "POST" else b""
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ROUTES if rule.endpoint not in OPEN], ids=lambda rule: rule.endpoint)
+def test_under_access_control_a_page_is_for_those_who_may_use_the_workflow(access, rule):
+    workflow = access.workflow(user="olga", name="only for olga")
+    job = workflow.job_in("failed", name="secret job")
+    for method, path, body in calls_of(rule, workflow.id, job):
+        for user in ("eve", "anonymous"):
+            stored = access.rows()
+            got = access.user(user).request(method, path, body=body, headers=FORM, prefix="", status=403)
+            assert "only for olga" not in got.text
+            assert "secret job" not in got.text
+            assert access.rows() == stored
+        for user in ("olga", "root"):
+            if method == "GET" and not path.endswith("/live"):
+                access.user(user).request(method, path, prefix="", status=200)
+
+
+def test_under_access_control_the_list_holds_what_the_caller_may_see(access):
+    access.workflow(user="olga", name="only for olga")
+    for user, params, sees in (
+        ("olga", {}, True), ("root", {}, True), ("eve", {}, False), ("anonymous", {}, False),
+        ("olga", {"whose": "mine"}, True), ("root", {"whose": "mine"}, False), ("olga", {"whose": "shared"}, False),
+        ("eve", {"search": "only"}, False),
+    ):  # fmt: skip
+        page = access.user(user).get("/", prefix="", headers=BROWSER, params=params).text
+        assert ("only for olga" in page) == sees
+
+
+def test_login_asks_for_a_password_and_leads_to_the_list(make_client, folder):
+    from torc_server import htpasswd
+
+    auth_file = folder / "htpasswd"
+    auth_file.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
+    client = make_client(auth_file=str(auth_file))
+    got = client.get("/login", prefix="", headers=BROWSER, status=401)
+    assert got.headers["www-authenticate"] == 'Basic realm="Torc"'
+    assert got.headers["content-type"].startswith("text/html")
+    got = client.get("/login", prefix="", user=("alice", "long enough"), status=303)
+    assert got.headers["location"] == "./"
+    page = client.get("/", prefix="", headers=BROWSER, user=("alice", "long enough")).text
+    assert "alice</span>" in page
+    strict = make_client(auth_file=str(auth_file), require_auth=True)
+    for path in ("/", "/ui/workflows/1", "/ui/static/style.css"):
+        strict.get(path, prefix="", headers=BROWSER, status=401)
+
+
+def test_without_a_password_file_there_is_nobody_to_log_in_as(client):
+    assert "no password file" in get(client, "/login", status=404)
+
+
+# What pages cost
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ROUTES if rule.endpoint not in OPEN], ids=lambda rule: rule.endpoint)
+def test_a_page_sends_as_many_statements_as_its_budget_says(access, monkeypatch, rule):
+    workflow = access.workflow(user="olga")
+    job = workflow.job_in("failed")
+    sent = []
+
+    def counting(call):
+        def counted(self, query, *args, **kwargs):
+            sent.append(query)
+            return call(self, query, *args, **kwargs)
+
+        return counted
+
+    monkeypatch.setattr(Connection, "first", counting(Connection.first))
+    for name in ("execute", "stream"):
+        monkeypatch.setattr(psycopg.Cursor, name, counting(getattr(psycopg.Cursor, name)))
+    for method, path, body in calls_of(rule, workflow.id, job):
+        if path.endswith("/live"):
+            continue  # has no end
+        del sent[:]
+        access.client.request(method, path, body=body, headers=FORM, prefix="", status=None)
+        assert len(sent) == STATEMENTS[rule.endpoint.removeprefix("dashboard.")], sent
+
+
+def test_frames_tell_the_numbers_and_end_when_the_page_is_closed(app, workflow):
+    pulses = app.extensions["pulses"]
+    from torc_server.auth import Caller
+
+    page = pulses.subscribe(workflow.id, Caller("u", False))
+    frames = iter(page)
+    assert next(frames) == b": listening\n\n"
+    try:
+        assert json.loads(next(frames).split(b"data: ")[1]) == {"counts": {}, "pages": 1}
+        workflow.job_in("ready")
+        while b'"ready": 1' not in (frame := next(frames)):
+            assert b"changed" in frame
+    finally:
+        page.close()
+    assert pulses._watched == {}
