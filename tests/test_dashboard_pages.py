@@ -180,43 +180,43 @@ def test_a_page_changes_within_a_second_and_keeps_what_the_reader_does(browser, 
     assert browser.evaluate("window.kept === document.querySelector('h1')")
 
 
-def test_a_lost_connection_is_shown_and_mended(browser, start_server, fresh_database_url):
+def test_a_lost_connection_is_shown_and_mended(chrome, start_server, fresh_database_url):
     server = start_server(database_url=fresh_database_url)
     workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
-    visit(browser, server, f"/ui/workflows/{workflow}")
-    browser.wait_for("document.getElementById('live').dataset.state == 'live'")
+    visit(chrome, server, f"/ui/workflows/{workflow}")
+    chrome.wait_for("document.getElementById('live').dataset.state == 'live'")
     port = server.port
     server.stop()
-    browser.wait_for("document.getElementById('live').textContent.includes('connection lost')")
-    del browser.problems[:]
+    chrome.wait_for("document.getElementById('live').textContent.includes('connection lost')")
+    del chrome.problems[:]
     again = start_server(database_url=fresh_database_url, port=port)
     again.client.post("/jobs", json={"workflow_id": workflow, "name": "later", "command": "c"})
-    browser.wait_for("document.getElementById('live').dataset.state == 'live'")
-    browser.wait_for("document.querySelector('.legend').textContent.includes('1 not initialized')")
-    del browser.problems[:]
-    browser.requests[:] = []
+    chrome.wait_for("document.getElementById('live').dataset.state == 'live'")
+    chrome.wait_for("document.querySelector('.legend').textContent.includes('1 not initialized')")
+    del chrome.problems[:]
+    chrome.requests[:] = []
 
 
-def test_buttons_lead_over_a_preview_to_what_they_say(browser, server):
+def test_buttons_lead_over_a_preview_to_what_they_say(chrome, server):
     client = server.client
     workflow = client.post("/workflows", json={"name": "by hand", "user": "u"}).json["id"]
     job = client.post("/jobs", json={"workflow_id": workflow, "name": "j", "command": "c"}).json["id"]
-    visit(browser, server, f"/ui/workflows/{workflow}")
-    browser.click("a.primary[href*='action=initialize']")
-    browser.wait_for("document.querySelector('form button.primary')")
-    assert "not initialized → ●ready" in browser.evaluate("document.querySelector('main').textContent").replace("\n", "")
+    visit(chrome, server, f"/ui/workflows/{workflow}")
+    chrome.click("a.primary[href*='action=initialize']")
+    chrome.wait_for("document.querySelector('form button.primary')")
+    assert "not initialized → ●ready" in chrome.evaluate("document.querySelector('main').textContent").replace("\n", "")
     assert client.get(f"/jobs/{job}").json["status"] == "uninitialized"
-    browser.click("form button.primary")
-    browser.wait_for(f"location.pathname == '/ui/workflows/{workflow}'")
+    chrome.click("form button.primary")
+    chrome.wait_for(f"location.pathname == '/ui/workflows/{workflow}'")
     assert client.get(f"/jobs/{job}").json["status"] == "ready"
 
 
-def test_filters_are_part_of_the_address(browser, server, made):
-    visit(browser, server, f"/ui/workflows/{made['study']}/jobs")
-    browser.evaluate("document.querySelector('select[name=status]').value = 'failed'")
-    browser.evaluate("document.querySelector('form[role=search]').requestSubmit()")
-    browser.wait_for("location.search.includes('status=failed') && document.readyState == 'complete'")
-    names = browser.evaluate("Array.from(document.querySelectorAll('tbody td:nth-child(2)'), cell => cell.innerText)")
+def test_filters_are_part_of_the_address(chrome, server, made):
+    visit(chrome, server, f"/ui/workflows/{made['study']}/jobs")
+    chrome.evaluate("document.querySelector('select[name=status]').value = 'failed'")
+    chrome.evaluate("document.querySelector('form[role=search]').requestSubmit()")
+    chrome.wait_for("location.search.includes('status=failed') && document.readyState == 'complete'")
+    names = chrome.evaluate("Array.from(document.querySelectorAll('tbody td:nth-child(2)'), cell => cell.innerText)")
     assert names == ["simulate_040", "simulate_043", "simulate_047", "simulate_061"]
 
 

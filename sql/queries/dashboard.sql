@@ -31,3 +31,17 @@ SELECT torc.dashboard_act_on_job(:job_id, :action, (:caller, :enforced, :dialect
 
 -- name: pulse(workflow_id, caller, enforced, dialect)
 SELECT torc.dashboard_pulse(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: graph(workflow_id, open, fold_above, most, caller, enforced, dialect)
+SELECT torc.dashboard_graph(
+    :workflow_id, :open::text[], :fold_above::integer, :most::integer, (:caller, :enforced, :dialect)::torc.caller
+)::text;
+
+-- name: progress(workflow_id, steps, caller, enforced, dialect)
+SELECT torc.dashboard_progress(:workflow_id, :steps::integer, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: timeline(workflow_id, since, until, offset, steps, caller, enforced, dialect)
+SELECT torc.dashboard_timeline(
+    :workflow_id, :since::double precision, :until::double precision, :offset, :steps::integer,
+    (:caller, :enforced, :dialect)::torc.caller
+)::text;

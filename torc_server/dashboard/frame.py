@@ -81,8 +81,11 @@ def to(path):
 
 def query(**changes):
     """The query string of this page with other values; None leaves a name out."""
-    values = {name: value for name, value in (request.args | changes).items() if value not in (None, "")}
-    return "?" + urlencode(values)
+    values = request.args.to_dict(flat=False) | {
+        name: value if isinstance(value, list) else [value] for name, value in changes.items()
+    }
+    kept = {name: [v for v in given if v not in (None, "")] for name, given in values.items()}
+    return "?" + urlencode(kept, doseq=True)
 
 
 @blueprint.context_processor

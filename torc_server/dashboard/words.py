@@ -154,10 +154,15 @@ def left(counts):
     return sum(counts.values()) - done(counts) - counts.get("disabled", 0)
 
 
+def cut(text, length):
+    """A text that is no longer than that."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def total(counts):
     return sum(counts.values())
 
 
-FILTERS = (sign, word, number, duration, since, age, moment, iso, size, as_json, summary, done, failed, left, total)
+FILTERS = (sign, word, number, duration, since, age, moment, iso, size, as_json, summary, done, failed, left, total, cut)
 FUNCTIONS = (percent, parts)
 CONSTANTS = {"STATUSES": STATUSES, "STATES": STATES}

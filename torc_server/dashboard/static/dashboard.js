@@ -24,15 +24,37 @@ function morph(now, wanted) {
     if (now.nodeValue !== wanted.nodeValue) now.nodeValue = wanted.nodeValue;
     return;
   }
-  for (const { name, value } of wanted.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+  for (const { name, value } of wanted.attributes) {
+    if (name === "class" && now.dataset.node) continue; // what is marked or found
+    if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+  }
   for (const { name } of [...now.attributes]) {
-    if (!wanted.hasAttribute(name) && !(name === "open" && now.nodeName === "DETAILS")) now.removeAttribute(name);
+    if (!wanted.hasAttribute(name) && !(name === "open" && now.nodeName === "DETAILS") && name !== "data-whole") now.removeAttribute(name);
   }
   const children = [...now.childNodes];
   const others = [...wanted.childNodes];
   others.forEach((other, i) => (i < children.length ? morph(children[i], other) : now.append(document.importNode(other, true))));
   children.slice(others.length).forEach((child) => child.remove());
 }
+
+async function fetchPage(address) {
+  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+// A part of another page, with the links that it has there.
+async function include(place) {
+  const address = new URL(place.dataset.include, location.href);
+  const part = (await fetchPage(address)).getElementById(place.dataset.part);
+  if (!part) return;
+  part.removeAttribute("data-live");
+  part.querySelectorAll("[href]").forEach((link) => link.setAttribute("href", new URL(link.getAttribute("href"), address)));
+  if (place.firstElementChild) morph(place.firstElementChild, part);
+  else place.replaceChildren(document.importNode(part, true));
+}
+
+const includeAll = () => Promise.all([...document.querySelectorAll("[data-include]")].map(include));
 
 let timer = null;
 let fetching = false;
@@ -50,14 +72,14 @@ async function refresh() {
   missed = false;
   const started = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) throw new Error(String(answer.status));
-    const wanted = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const wanted = await fetchPage(location.href);
+    await includeAll();
     tookMs = performance.now() - started;
     for (const part of document.querySelectorAll("[data-live]")) {
       const other = wanted.getElementById(part.id);
       if (other) morph(part, other);
     }
+    document.dispatchEvent(new Event("refreshed"));
     if (page.dataset.poll) showConnection("live", "live");
   } catch {
     showConnection("lost", "connection lost, trying again");
@@ -105,6 +127,7 @@ function follow(address) {
   });
 }
 
+includeAll().catch(() => showConnection("lost", "connection lost, trying again"));
 if (page.dataset.stream) follow(page.dataset.stream);
 if (page.dataset.poll) {
   showConnection("live", "live");
