@@ -1,4 +1,4 @@
-"""Writes pictures of the dashboard's pages into build/screenshots/: both themes, wide and as on a phone (make screenshots).
+"""Writes pictures of the dashboard's pages into build/screenshots/: both themes, wide and as on a phone.
 
 A server of its own, on a database of its own, shows the workflows of showcase.py in the Chromium of this machine.
 """

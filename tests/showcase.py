@@ -115,7 +115,11 @@ class Showcase:
         jobs += simulations + reductions
         jobs.append({"name": "merge", "after": list(range(last, last + 12)), "resource_requirements_id": large})
         jobs += [
-            {"name": f"plots_{i}", "after": list(range(last + 2 * i, last + 2 * i + 2)), "resource_requirements_id": large}
+            {
+                "name": f"plots_{i}",
+                "after": list(range(last + 2 * i, last + 2 * i + 2)),
+                "resource_requirements_id": large,
+            }
             for i in range(6)
         ]
         jobs.append({"name": "report", "after": list(range(109, 116)), "resource_requirements_id": large})
@@ -241,7 +245,9 @@ class Showcase:
 
     def hostile(self):
         """Every text that a user can give is an attack on the page that shows it."""
-        text = f"<script>window.attacked = 1</script>\"'><img src=x onerror='window.attacked = 1'>{uuid.uuid4().hex[:6]}"
+        text = (
+            f"<script>window.attacked = 1</script>\"'><img src=x onerror='window.attacked = 1'>{uuid.uuid4().hex[:6]}"
+        )
         workflow = self.workflow(text, description=text, project=text, metadata=text, env={text[:40]: text})
         requirement = self.requirements(workflow, text)
         file = self.value(

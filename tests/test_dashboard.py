@@ -5,7 +5,9 @@ import html
 import io
 import json
 import re
+from datetime import UTC, datetime
 from urllib.parse import urlencode
+from xml.etree import ElementTree
 
 import psycopg
 import pytest
@@ -19,10 +21,14 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Langua
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ROUTES = [rule for rule in URLS.iter_rules() if rule.endpoint.startswith("dashboard.")]
 # Endpoints that say nothing of a workflow.
-OPEN = {"dashboard.static", "dashboard.get_login", "dashboard.get_nothing", "dashboard.get_start"}
-STATEMENTS = {  # a second and third one: the transaction and its timeout of what may take long
-    "get_start": 1, "get_workflow": 1, "get_use": 1, "list_jobs": 1, "get_job": 1, "download_jobs": 2,
-    "follow_workflow": 1, "preview_act": 2, "preview_act_on_job": 2, "act": 2, "act_on_job": 2,
+OPEN = {
+    f"dashboard.{name}" for name in ("static", "get_login", "get_nothing", "get_start", "list_nodes", "get_server")
+}  # fmt: skip
+STATEMENTS = {  # a second one: the timeout of what may take long, or the transaction
+    "get_start": 1, "get_workflow": 1, "get_use": 1, "list_jobs": 1, "get_job": 1, "download_jobs": 2, "get_graph": 1,
+    "download_svg": 1, "download_dot": 1, "get_progress": 1, "get_timeline": 1, "follow_workflow": 1, "list_nodes": 1,
+    "get_server": 1, "preview_act": 2, "preview_act_on_job": 2, "preview_act_on_node": 2, "act": 2, "act_on_job": 2,
+    "act_on_node": 2,
 }  # fmt: skip
 
 
@@ -213,6 +219,102 @@ def test_what_users_write_is_shown_as_text(client, showcase):
         assert not re.search(r"<script(?! src=\"[./]+ui/static/dashboard.js\")|<img|onerror=[^&]", page), path
 
 
+# The graph and the charts
+
+
+def nodes_of(page):
+    return re.findall(r'data-label="([^"]*)"', page)
+
+
+def test_the_graph_has_a_node_for_each_job_with_edges_by_kind(client, workflow):
+    file = workflow.file()
+    writer = workflow.job(name="writer", output_file_ids=[file])
+    workflow.job(name="reader", input_file_ids=[file])
+    workflow.job(writer, name="after")
+    page = client.get(f"/ui{workflow.path}/graph", prefix="").text
+    assert nodes_of(page) == ["writer", "reader", "after"]
+    edges = re.findall(r'class="e-(\w+)" data-source="(\d)" data-target="(\d)"', page)
+    assert edges == [("file", "0", "1"), ("explicit", "0", "2")]
+    workflow.initialize()
+    page = client.get(f"/ui{workflow.path}/graph", prefix="").text
+    assert re.findall(r'class="e-(\w+)" data-source="(\d)" data-target="(\d)"', page) == edges
+    assert "writer → reader" in text_of(page)
+
+
+def test_many_jobs_are_folded_by_name_and_unfold(client, showcase):
+    path = f"/ui/workflows/{showcase.study()}/graph"
+    groups = ["split", "simulate_*", "reduce_*", "merge", "plots_*", "report"]
+    assert nodes_of(client.get(path, prefix="").text) == groups
+    assert len(nodes_of(client.get(path, prefix="", params={"fold": "no"}).text)) == 117
+    opened = nodes_of(client.get(path, prefix="", params={"open": "plots_*"}).text)
+    assert opened == [*groups[:4], *(f"plots_{i}" for i in range(6)), "report"]
+
+
+def test_what_unfolds_into_too_many_jobs_unfolds_by_status(client, showcase):
+    path = f"/ui/workflows/{showcase.large(1500, 'for the graph')}/graph"
+    assert nodes_of(client.get(path, prefix="").text) == ["prepare", "simulate_*", "reduce_*", "report"]
+    opened = nodes_of(client.get(path, prefix="", params={"open": ["simulate_*", "simulate_* failed"]}).text)
+    assert {"simulate_* completed", "simulate_* ready", "simulate_000003"} <= set(opened)
+    page = client.get(path, prefix="", params={"open": "simulate_*"}).text
+    assert "jobs?name=simulate_&amp;status=completed" in page
+
+
+def test_the_graph_comes_as_svg_and_as_dot(client, workflow):
+    workflow.job(workflow.job(name='a "quoted" \\ <name>'), name="b")
+    dot = client.get(f"/ui{workflow.path}/graph.dot", prefix="")
+    assert dot.headers["content-type"].startswith("text/vnd.graphviz")
+    assert 'n0 [label="a \\"quoted\\" \\\\ <name>"];' in dot.text
+    assert "n0 -> n1;" in dot.text
+    svg = client.get(f"/ui{workflow.path}/graph.svg", prefix="")
+    assert svg.headers["content-type"].startswith("image/svg+xml")
+    root = ElementTree.fromstring(svg.text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "<name>" in "".join(root.itertext())
+
+
+def test_a_graph_that_is_a_circle_has_a_picture(client, workflow):
+    first, second = workflow.job(name="one"), workflow.job(name="two")
+    client.put(f"/jobs/{first}", json={"workflow_id": workflow.id, "name": "one", "command": "c",
+                                       "depends_on_job_ids": [second]})  # fmt: skip
+    client.put(f"/jobs/{second}", json={"workflow_id": workflow.id, "name": "two", "command": "c",
+                                        "depends_on_job_ids": [first]})  # fmt: skip
+    assert nodes_of(client.get(f"/ui{workflow.path}/graph", prefix="").text) == ["one", "two"]
+    client.put(f"/jobs/{first}", json={"workflow_id": workflow.id, "name": "one", "command": "c",
+                                       "depends_on_job_ids": []})  # fmt: skip
+
+
+def test_jobs_over_time_add_up(workflow):
+    jobs = [workflow.job(name=f"j{i}") for i in range(4)]
+    last = workflow.job(*jobs, name="last")
+    workflow.initialize()
+    for i, job in enumerate(jobs):
+        time = f"2026-01-01T00:{10 * (i + 1):02}:00Z"
+        workflow.complete(job, "failed" if i == 3 else "completed", completion_time=time, exec_time_minutes=10)
+    found = workflow.sql("SELECT torc.dashboard_progress(%s, 8, NULL)", workflow.id)[0]
+    assert found["to"] - found["from"] == 40 * 60
+    assert found["done"][-1] == 3
+    assert found["failed"][-1] == 1
+    assert found["running"] == [1, 1, 1, 1, 1, 1, 1, 0]
+    assert found["ready"][0] == 3
+    assert found["ready"][-1] == 0
+    assert workflow.status(last) == "canceled"
+
+
+def test_the_timeline_has_a_lane_for_each_node_and_zooms(client, workflow):
+    nodes = [workflow.node(), workflow.node()]
+    for i in range(4):
+        time = f"2026-01-01T00:{10 * (i + 1):02}:00Z"
+        workflow.complete(workflow.job(name=f"j{i}"), completion_time=time, exec_time_minutes=10,
+                          compute_node_id=nodes[i % 2])  # fmt: skip
+    page = client.get(f"/ui{workflow.path}/timeline", prefix="").text
+    assert "4 executions on 3 nodes" in text_of(page)
+    assert len(re.findall("<title>j[0-3]: completed, 10 min", page)) == 4
+    since = int(datetime(2026, 1, 1, 0, 12, tzinfo=UTC).timestamp())
+    page = client.get(f"/ui{workflow.path}/timeline", prefix="", params={"since": since, "until": since + 60}).text
+    assert re.findall("<title>(j[0-3]):", page) == ["j1"]
+    client.get(f"/ui{workflow.path}/timeline", prefix="", params={"since": 9, "until": 9}, status=422)
+
+
 # Actions
 
 
@@ -265,8 +367,26 @@ def test_each_action_on_a_job_does_what_its_preview_says(client, workflow, actio
 
 
 def preview(workflow, job=None, action=None):
-    statement = "SELECT torc.dashboard_preview(%s, %s, %s, NULL)"
+    statement = "SELECT torc.dashboard_preview(%s, %s, NULL, %s, NULL)"
     return workflow.sql(statement, None if job else workflow.id, job, action)[0]
+
+
+def test_the_jobs_of_a_node_that_is_gone_are_given_back(client, workflow):
+    jobs = [workflow.job_in("pending", name=f"j{i}") for i in range(3)]
+    node = workflow.node()
+    for job in jobs[:2]:
+        workflow.start(job, node)
+    assert "h #" in get(client, "/ui/nodes")
+    path = f"/ui/nodes/{node}/act"
+    page = get(client, f"{path}?action=give-back")
+    assert "2 jobs: ▶running → ●ready j0, j1" in page
+    assert "1 compute node is no longer active" in page
+    assert workflow.statuses(*jobs) == ["running", "running", "pending"]
+    post(client, path, action="give-back")
+    assert workflow.statuses(*jobs) == ["ready", "ready", "pending"]
+    assert not client.get(f"/compute_nodes/{node}").json["is_active"]
+    post(client, "/ui/nodes/999999999/act", action="give-back", status=404)
+    post(client, path, action="explode", status=422)
 
 
 def test_archive_and_delete_act_on_several_workflows(client):
@@ -328,10 +448,13 @@ def test_a_form_that_another_site_sends_is_refused(client, workflow, headers):
 
 
 def calls_of(rule, workflow, job):
-    """(method, path, body) of a route that belongs to a workflow."""
-    values = {"id": job if "/jobs/<" in rule.rule else workflow}
-    path = rule.rule.replace("<int64:id>", str(values["id"]))
-    action = {"action": "retry" if "/jobs/<" in rule.rule else "cancel"} | ({} if rule.arguments else {"id": workflow})
+    """(method, path, body) of a route; workflow is a Workflow, job one of its jobs."""
+    kind = rule.rule.split("/")[2] if rule.rule.startswith("/ui/") else ""
+    id = {"jobs": job, "nodes": workflow.default_node, "workflows": workflow.id}.get(kind)
+    path = rule.rule.replace("<int64:id>", str(id))
+    action = {"action": {"jobs": "retry", "nodes": "give-back"}.get(kind, "cancel")}
+    if not rule.arguments:
+        action["id"] = workflow.id
     for method in rule.methods & {"GET", "POST"}:
         if method == "GET" and rule.rule.endswith("/act"):
             yield method, f"{path}?{urlencode(action)}", b""
@@ -343,7 +466,7 @@ def calls_of(rule, workflow, job):
 def test_under_access_control_a_page_is_for_those_who_may_use_the_workflow(access, rule):
     workflow = access.workflow(user="olga", name="only for olga")
     job = workflow.job_in("failed", name="secret job")
-    for method, path, body in calls_of(rule, workflow.id, job):
+    for method, path, body in calls_of(rule, workflow, job):
         for user in ("eve", "anonymous"):
             stored = access.rows()
             got = access.user(user).request(method, path, body=body, headers=FORM, prefix="", status=403)
@@ -364,6 +487,17 @@ def test_under_access_control_the_list_holds_what_the_caller_may_see(access):
     ):  # fmt: skip
         page = access.user(user).get("/", prefix="", headers=BROWSER, params=params).text
         assert ("only for olga" in page) == sees
+
+
+def test_under_access_control_nodes_and_the_server_say_what_the_caller_may_know(access):
+    workflow = access.workflow(user="olga", name="only for olga")
+    workflow.node()
+    access.user("olga").put(f"{workflow.path}/cancel")
+    for user, sees in (("olga", True), ("root", True), ("eve", False), ("anonymous", False)):
+        page = access.user(user).get("/ui/nodes", prefix="", params={"show": "all"}).text
+        assert ("only for olga" in page) == sees
+        page = access.user(user).get("/ui/server", prefix="").text
+        assert ("cancel_workflow" in page) == ("PostgreSQL" in page) == (user == "root")
 
 
 def test_login_asks_for_a_password_and_leads_to_the_list(make_client, folder):
@@ -391,7 +525,15 @@ def test_without_a_password_file_there_is_nobody_to_log_in_as(client):
 # What pages cost
 
 
-@pytest.mark.parametrize("rule", [rule for rule in ROUTES if rule.endpoint not in OPEN], ids=lambda rule: rule.endpoint)
+COSTING = [rule for rule in ROUTES if rule.endpoint.removeprefix("dashboard.") in STATEMENTS]
+
+
+def test_every_page_has_a_budget():
+    without = {"dashboard.static", "dashboard.get_login", "dashboard.get_nothing"}  # they send no statement
+    assert {rule.endpoint for rule in ROUTES} - {rule.endpoint for rule in COSTING} == without
+
+
+@pytest.mark.parametrize("rule", COSTING, ids=lambda rule: rule.endpoint)
 def test_a_page_sends_as_many_statements_as_its_budget_says(access, monkeypatch, rule):
     workflow = access.workflow(user="olga")
     job = workflow.job_in("failed")
@@ -407,11 +549,11 @@ def test_a_page_sends_as_many_statements_as_its_budget_says(access, monkeypatch,
     monkeypatch.setattr(Connection, "first", counting(Connection.first))
     for name in ("execute", "stream"):
         monkeypatch.setattr(psycopg.Cursor, name, counting(getattr(psycopg.Cursor, name)))
-    for method, path, body in calls_of(rule, workflow.id, job):
+    for method, path, body in calls_of(rule, workflow, job):
         if path.endswith("/live"):
             continue  # has no end
         del sent[:]
-        access.client.request(method, path, body=body, headers=FORM, prefix="", status=None)
+        access.client.request(method, path, body=body, headers=FORM | BROWSER, prefix="", status=None)
         assert len(sent) == STATEMENTS[rule.endpoint.removeprefix("dashboard.")], sent
 
 

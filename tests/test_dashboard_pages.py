@@ -12,8 +12,10 @@ from showcase import Showcase
 # as WCAG 2 does: 4.5 for text, 3 for large text.
 FAULTS = """(() => {
   const faults = [];
-  const name = (e) => (e.getAttribute('aria-label') || e.innerText || e.title || '').trim();
-  document.querySelectorAll('a[href], button').forEach((e) => { if (!name(e)) faults.push('no name: ' + e.outerHTML); });
+  const name = (e) => (e.getAttribute('aria-label') || e.textContent || e.title || '').trim();
+  document.querySelectorAll('a[href], button').forEach((e) => {
+    if (!name(e)) faults.push('no name: ' + e.outerHTML);
+  });
   document.querySelectorAll('input:not([type=hidden]), select, textarea').forEach((e) => {
     if (!name(e) && !e.labels.length) faults.push('no label: ' + e.outerHTML.slice(0, 200));
   });
@@ -24,7 +26,8 @@ FAULTS = """(() => {
   const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
   if (new Set(ids).size !== ids.length) faults.push('an id twice');
   const parse = (text) => text.match(/[0-9.]+/g).map(Number);
-  const light = (c) => c.slice(0, 3).map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+  const light = (c) => c.slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
   const ground = (e) => {
     for (; e; e = e.parentElement) {
@@ -40,7 +43,8 @@ FAULTS = """(() => {
     const style = getComputedStyle(e);
     const [a, b] = [light(parse(style.color)), light(ground(e))].sort((x, y) => y - x);
     const least = parseFloat(style.fontSize) >= 18.6 || e.matches('.dot') ? 3 : 4.5;
-    if ((a + .05) / (b + .05) < least) faults.push(`contrast ${((a + .05) / (b + .05)).toFixed(2)}: ${node.nodeValue.trim()}`);
+    const contrast = (a + .05) / (b + .05);
+    if (contrast < least) faults.push(`contrast ${contrast.toFixed(2)}: ${node.nodeValue.trim()}`);
   }
   if (document.documentElement.scrollWidth > innerWidth + 1) faults.push('wider than the window');
   return faults;
@@ -100,10 +104,11 @@ def behaved(address, server):
 def paths_of(made):
     study = f"/ui/workflows/{made['study']}"
     return [
-        "/", "/?search=unicorn", study, f"{study}/jobs", f"{study}/use", f"/ui/jobs/{made['failed']}",
+        "/", "/?search=unicorn", study, f"{study}/jobs", f"{study}/use", f"{study}/graph", f"{study}/graph?fold=no",
+        f"{study}/progress", f"{study}/timeline", f"/ui/jobs/{made['failed']}",
         f"/ui/jobs/{made['canceled']}", f"/ui/workflows/act?action=retry&id={made['study']}",
         *(f"/ui/workflows/{made[name]}" for name in ("empty", "single", "mixed", "hostile")),
-        *(f"/ui/workflows/{made['empty']}{rest}" for rest in ("/jobs", "/use")),
+        *(f"/ui/workflows/{made['empty']}{rest}" for rest in ("/jobs", "/use", "/graph", "/progress", "/timeline")),
         *(f"/ui/jobs/{job}" for job in made["hostile_jobs"]),
     ]  # fmt: skip
 
@@ -220,12 +225,44 @@ def test_filters_are_part_of_the_address(chrome, server, made):
     assert names == ["simulate_040", "simulate_043", "simulate_047", "simulate_061"]
 
 
+def test_the_picture_of_the_graph_zooms_finds_and_highlights(chrome, server, made):
+    chrome.look_like("light", 1280, 800)
+    visit(chrome, server, f"/ui/workflows/{made['study']}/graph")
+    box = "document.getElementById('picture').getAttribute('viewBox').split(' ').map(Number)"
+    chrome.wait_for("document.getElementById('picture').dataset.whole")
+    whole = chrome.evaluate(box)
+    chrome.click("[data-zoom='1.4']")
+    assert chrome.evaluate(box) != whole
+    chrome.click("[data-zoom=fit]")
+    assert chrome.evaluate(box) == whole
+    chrome.type("#find", "MERGE")
+    found = "Array.from(document.querySelectorAll('.found'), node => node.dataset.label)"
+    assert chrome.evaluate(found) == ["merge"]
+    chrome.evaluate("document.querySelector('.found').focus()")
+    marked = "Array.from(document.querySelectorAll('[data-node].marked'), node => node.dataset.label).sort()"
+    assert chrome.evaluate(marked) == ["merge", "reduce_*", "report", "simulate_*", "split"]
+    assert chrome.evaluate("document.querySelectorAll('[data-node]').length") == 6
+    chrome.evaluate(
+        "document.querySelector('[data-label=\"reduce_*\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    chrome.wait_for("document.querySelectorAll('[data-node]').length == 17")
+    assert "open=reduce_" in chrome.evaluate("location.search")
+
+
+def test_the_page_of_a_workflow_holds_its_graph_and_its_chart_with_links_that_lead_there(browser, server, made):
+    visit(browser, server, f"/ui/workflows/{made['study']}")
+    browser.wait_for("document.querySelectorAll('.included #picture [data-node]').length == 6")
+    browser.wait_for("document.querySelectorAll('.included .chart path').length > 3")
+    link = browser.evaluate("document.querySelector('[data-label=\"reduce_*\"]').getAttribute('href')")
+    assert link.startswith(f"{server.url}/ui/workflows/{made['study']}/graph?open=reduce_")
+
+
 def test_what_goes_wrong_on_a_page_is_noticed(chromium_address, server):
     """The checks of the other tests can fail."""
     browser = Browser(chromium_address)
     try:
         visit(browser, server, "/")
-        browser.evaluate("document.body.innerHTML += '<img src=\"http://127.0.0.2:9/x\"><b style=\"color:red\">x</b>'")
+        browser.evaluate('document.body.innerHTML += \'<img src="http://127.0.0.2:9/x"><b style="color:red">x</b>\'')
         browser.evaluate("new Promise(resolve => setTimeout(resolve, 300))")
         assert "Content Security Policy" in json.dumps(browser.problems)
     finally:

@@ -1000,7 +1000,8 @@ def _run_gunicorn(settings, listeners, conninfo, restart, former, state, on_read
         say(f"torc-server {__version__} serves {' and '.join(where)} ({threads})")
         master.notify(f"STATUS=serves {' and '.join(where)}")
         if port is not None and not former:
-            say(f"Try: curl {where[0]}/torc-service/v1/ping")
+            say(f"Dashboard: {where[0]}/")
+            say(f"Interface: curl {where[0]}/torc-service/v1/ping")
         runtime.write(Path(state["runtime"]), _state(settings, where[0], conninfo))
         on_ready()
 

@@ -42,6 +42,19 @@ BEGIN
 END
 $$;
 
+-- Acts on a compute node. Locks and errors: those of the function called; TC422 for an unknown action.
+CREATE OR REPLACE FUNCTION torc.dashboard_act_on_node(p_node_id bigint, p_action text, p_caller torc.caller)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    CASE p_action
+        WHEN 'give-back' THEN PERFORM torc.give_back_jobs_of_node(p_node_id, p_caller);
+        ELSE PERFORM torc.fail('TC422', 'There is no such action on a compute node', '{"field": "action"}');
+    END CASE;
+END
+$$;
+
 -- Retries every failed and terminated job of a workflow, in its current run.
 -- Locks: workflow exclusive, then as retry_job(), job by job. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.retry_failed_jobs(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
@@ -70,11 +83,12 @@ $$;
 
 -- What an action would change, found by doing it and taking it back: {"run_id": …, "new_run_id": …, "nodes": how many
 -- nodes would be no longer active, "changes": [{"from", "to", "jobs", "names": up to three}]}. For delete: {"deletes":
--- how many rows of what}. p_job_id: the action is one on that job. Raises what the action raises.
+-- how many rows of what}. One of the three ids says on what the action is. Raises what the action raises.
 -- Locks: workflow exclusive, until the end of the statement, and what the action locks.
 CREATE OR REPLACE FUNCTION torc.dashboard_preview(
     p_workflow_id bigint,
     p_job_id bigint,
+    p_node_id bigint,
     p_action text,
     p_caller torc.caller
 )
@@ -84,14 +98,18 @@ SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
-    v_workflow_id bigint := coalesce(p_workflow_id, torc.workflow_of_job(p_job_id));
+    v_workflow_id bigint := CASE
+        WHEN p_node_id IS NOT NULL THEN torc.workflow_of_node(p_node_id)
+        WHEN p_job_id IS NOT NULL THEN torc.workflow_of_job(p_job_id)
+        ELSE p_workflow_id
+    END;
     v_ids bigint[];
     v_before torc.job_status[];
     v_nodes bigint;
     v_answer jsonb;
 BEGIN
     PERFORM torc.authorize_workflow(v_workflow_id, p_caller);
-    IF p_action = 'delete' AND p_job_id IS NULL THEN
+    IF p_action = 'delete' AND p_workflow_id IS NOT NULL THEN
         RETURN jsonb_build_object('deletes', torc.dashboard_rows_of(v_workflow_id));
     END IF;
     BEGIN
@@ -102,10 +120,12 @@ BEGIN
         v_answer := (
             SELECT jsonb_build_object('run_id', run_id) FROM torc.workflow_status WHERE workflow_id = v_workflow_id
         );
-        IF p_job_id IS NULL THEN
-            PERFORM torc.dashboard_act(v_workflow_id, p_action, p_caller);
-        ELSE
+        IF p_node_id IS NOT NULL THEN
+            PERFORM torc.dashboard_act_on_node(p_node_id, p_action, p_caller);
+        ELSIF p_job_id IS NOT NULL THEN
             PERFORM torc.dashboard_act_on_job(p_job_id, p_action, p_caller);
+        ELSE
+            PERFORM torc.dashboard_act(p_workflow_id, p_action, p_caller);
         END IF;
         v_answer := v_answer || jsonb_build_object(
             'new_run_id', (SELECT run_id FROM torc.workflow_status WHERE workflow_id = v_workflow_id),

@@ -1,19 +1,6 @@
 -- When jobs of a workflow ran: for the dashboard's charts. Times are seconds since 1970, by the clocks of the clients
 -- that sent the results.
 
--- A time that a client sent, in seconds; NULL if it cannot be read. What most clients send is read without the safety
--- net of parse_time(), which takes four times as long.
-CREATE OR REPLACE FUNCTION torc.dashboard_seconds(p_time text)
-RETURNS double precision
-LANGUAGE sql STABLE
-AS $$
-    SELECT extract(epoch FROM CASE
-        WHEN p_time ~ '^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|\+00:00)$'
-            THEN p_time::timestamptz
-        ELSE torc.parse_time(p_time)
-    END)
-$$;
-
 -- Executions of a workflow: those with a current result, and those that run. The caller has checked access.
 CREATE OR REPLACE FUNCTION torc.dashboard_executions(p_workflow_id bigint)
 RETURNS TABLE (
@@ -27,7 +14,7 @@ AS $$
             result.job_id,
             result.compute_node_id,
             result.status,
-            torc.dashboard_seconds(result.completion_time) AS ended,
+            extract(epoch FROM torc.parse_time(result.completion_time))::double precision AS ended,
             least(greatest(result.exec_time_minutes, 0), 1e6) * 60 AS took
         FROM torc.result AS result
         WHERE result.workflow_id = p_workflow_id AND result.is_current
@@ -51,42 +38,46 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_now double precision := extract(epoch FROM clock_timestamp());
-    v_from double precision;
-    v_to double precision;
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
-    SELECT min(started), CASE WHEN bool_or(ended IS NULL) THEN greatest(v_now, max(ended)) ELSE max(ended) END
-    INTO v_from, v_to
-    FROM torc.dashboard_executions(p_workflow_id);
-    IF v_from IS NULL THEN
-        RETURN jsonb_build_object('from', NULL);
-    END IF;
-    v_to := greatest(v_to, v_from + 1);
     RETURN (
-        WITH change AS (
+        WITH execution AS MATERIALIZED (
+            SELECT * FROM torc.dashboard_executions(p_workflow_id)
+        ),
+
+        span AS MATERIALIZED (
             SELECT
-                least(greatest(width_bucket(at, v_from, v_to, p_steps), 1), p_steps) AS step,
-                sum(done) AS done,
-                sum(failed) AS failed,
-                sum(running) AS running
+                min(started) AS first,
+                greatest(
+                    min(started) + 1, max(ended), CASE WHEN bool_or(ended IS NULL) THEN v_now END
+                ) AS last
+            FROM execution
+        ),
+
+        change AS (
+            SELECT
+                least(greatest(width_bucket(moment.at, span.first, span.last, p_steps), 1), p_steps) AS step,
+                sum(moment.done) AS done,
+                sum(moment.failed) AS failed,
+                sum(moment.running) AS running
             FROM (
-                SELECT started AS at, 0 AS done, 0 AS failed, 1 AS running
-                FROM torc.dashboard_executions(p_workflow_id)
+                SELECT started AS at, 0 AS done, 0 AS failed, 1 AS running FROM execution
                 UNION ALL
                 SELECT ended, (status = 'completed')::integer, (status <> 'completed')::integer, -1
-                FROM torc.dashboard_executions(p_workflow_id)
+                FROM execution
                 WHERE ended IS NOT NULL
             ) AS moment
+            CROSS JOIN span
             GROUP BY 1
         )
 
         SELECT jsonb_build_object(
-            'from', v_from,
-            'to', v_to,
-            'done', jsonb_agg(done ORDER BY step),
-            'failed', jsonb_agg(failed ORDER BY step),
-            'running', jsonb_agg(running ORDER BY step),
-            'ready', torc.dashboard_ready_jobs(p_workflow_id, p_steps, v_from, v_to)
+            'from', span.first,
+            'to', span.last,
+            'done', jsonb_agg(series.done ORDER BY series.step),
+            'failed', jsonb_agg(series.failed ORDER BY series.step),
+            'running', jsonb_agg(series.running ORDER BY series.step),
+            'ready', torc.dashboard_ready_jobs(p_workflow_id, p_steps, span.first, span.last)
         )
         FROM (
             SELECT
@@ -98,6 +89,8 @@ BEGIN
             LEFT JOIN change USING (step)
             WINDOW until_then AS (ORDER BY step)
         ) AS series
+        CROSS JOIN span
+        GROUP BY span.first, span.last
     );
 END
 $$;
@@ -117,7 +110,7 @@ SET enable_nestloop = off
 SET enable_mergejoin = off
 AS $$
 BEGIN
-    IF (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id) > 20000 THEN
+    IF p_from IS NULL OR (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id) > 20000 THEN
         RETURN NULL;
     END IF;
     RETURN (
@@ -133,7 +126,7 @@ BEGIN
                     SELECT CASE WHEN count(*) = count(result.id) THEN coalesce(max(result.ended), p_from) END
                     FROM torc.dependencies_of(job.id) AS edge
                     LEFT JOIN LATERAL (
-                        SELECT id, torc.dashboard_seconds(completion_time) AS ended
+                        SELECT id, extract(epoch FROM torc.parse_time(completion_time))::double precision AS ended
                         FROM torc.result
                         WHERE result.job_id = edge.job_id AND is_current
                         OFFSET 0
@@ -188,36 +181,46 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_now double precision := extract(epoch FROM clock_timestamp());
-    v_first double precision;
-    v_last double precision;
-    v_from double precision;
-    v_to double precision;
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
-    SELECT min(started), CASE WHEN bool_or(ended IS NULL) THEN greatest(v_now, max(ended)) ELSE max(ended) END
-    INTO v_first, v_last
-    FROM torc.dashboard_executions(p_workflow_id);
-    v_from := coalesce(p_from, v_first, v_now - 60);
-    v_to := greatest(coalesce(p_to, v_last, v_now), v_from + 1);
     RETURN (
         WITH node AS MATERIALIZED (
-            SELECT id, hostname, num_cpus, is_active, torc.dashboard_seconds(end_time) AS ends
+            SELECT
+                id, hostname, num_cpus, is_active, extract(epoch FROM torc.parse_time(end_time)) AS ends
             FROM torc.compute_node
             WHERE workflow_id = p_workflow_id
             ORDER BY id
             LIMIT 40 OFFSET p_offset
         ),
 
-        execution AS MATERIALIZED (
-            SELECT execution.*, job.name, requirement.num_cpus
+        known AS MATERIALIZED (
+            SELECT * FROM torc.dashboard_executions(p_workflow_id)
+        ),
+
+        span AS MATERIALIZED (
+            SELECT
+                *,
+                coalesce(p_from, first, v_now - 60) AS since,
+                greatest(coalesce(p_to, last, v_now), coalesce(p_from, first, v_now - 60) + 1) AS until
             FROM (
-                SELECT *
-                FROM torc.dashboard_executions(p_workflow_id)
-                WHERE started < v_to AND coalesce(ended, v_now) > v_from
-            ) AS execution
+                SELECT
+                    min(started) AS first,
+                    greatest(max(ended), CASE WHEN bool_or(ended IS NULL) THEN v_now END) AS last
+                FROM known
+            ) AS all_of_it
+        ),
+
+        execution AS MATERIALIZED (
+            SELECT shown.*, job.name, requirement.num_cpus
+            FROM (
+                SELECT known.*, span.since, span.until
+                FROM known
+                CROSS JOIN span
+                WHERE known.started < span.until AND coalesce(known.ended, v_now) > span.since
+            ) AS shown
             INNER JOIN (
                 SELECT id, name, resource_requirements_id FROM torc.job WHERE workflow_id = p_workflow_id
-            ) AS job ON job.id = execution.job_id
+            ) AS job ON job.id = shown.job_id
             INNER JOIN (
                 SELECT id, num_cpus FROM torc.resource_requirements WHERE workflow_id = p_workflow_id
             ) AS requirement ON requirement.id = job.resource_requirements_id
@@ -226,12 +229,12 @@ BEGIN
         change AS MATERIALIZED (
             SELECT
                 moment.node_id,
-                least(greatest(width_bucket(moment.at, v_from, v_to, p_steps), 1), p_steps) AS step,
+                least(greatest(width_bucket(moment.at, moment.since, moment.until, p_steps), 1), p_steps) AS step,
                 sum(moment.cpus) AS cpus
             FROM (
-                SELECT node_id, started AS at, num_cpus AS cpus FROM execution
+                SELECT node_id, started AS at, num_cpus AS cpus, since, until FROM execution
                 UNION ALL
-                SELECT node_id, ended, -num_cpus FROM execution WHERE ended < v_to
+                SELECT node_id, ended, -num_cpus, since, until FROM execution WHERE ended < until
             ) AS moment
             GROUP BY 1, 2
         ),
@@ -262,10 +265,10 @@ BEGIN
             'workflow', (
                 SELECT jsonb_build_object('id', id, 'name', name) FROM torc.workflow WHERE id = p_workflow_id
             ),
-            'from', v_from,
-            'to', v_to,
-            'first', v_first,
-            'last', v_last,
+            'from', span.since,
+            'to', span.until,
+            'first', span.first,
+            'last', span.last,
             'executions', (SELECT count(*) FROM execution),
             'total_nodes', (SELECT count(*) FROM torc.compute_node WHERE workflow_id = p_workflow_id),
             'total_cpus', (SELECT sum(num_cpus) FROM torc.compute_node WHERE workflow_id = p_workflow_id),
@@ -290,6 +293,7 @@ BEGIN
                 LEFT JOIN busy ON busy.node_id = node.id
             ), '[]')
         )
+        FROM span
     );
 END
 $$;

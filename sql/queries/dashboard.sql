@@ -18,9 +18,9 @@ FROM torc.dashboard_jobs_csv(:workflow_id, :filter::jsonb, (:caller, :enforced, 
 -- name: job(job_id, caller, enforced, dialect)
 SELECT torc.dashboard_job(:job_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: preview(workflow_id, job_id, action, caller, enforced, dialect)
+-- name: preview(workflow_id, job_id, node_id, action, caller, enforced, dialect)
 SELECT torc.dashboard_preview(
-    :workflow_id, :job_id, :action, (:caller, :enforced, :dialect)::torc.caller
+    :workflow_id, :job_id, :node_id, :action, (:caller, :enforced, :dialect)::torc.caller
 )::text;
 
 -- name: act(workflow_id, action, caller, enforced, dialect)
@@ -45,3 +45,12 @@ SELECT torc.dashboard_timeline(
     :workflow_id, :since::double precision, :until::double precision, :offset, :steps::integer,
     (:caller, :enforced, :dialect)::torc.caller
 )::text;
+
+-- name: nodes(active, limit, offset, caller, enforced, dialect)
+SELECT torc.dashboard_nodes(:active::boolean, :limit, :offset, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: act_on_node(node_id, action, caller, enforced, dialect)
+SELECT torc.dashboard_act_on_node(:node_id, :action, (:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: server(caller, enforced, dialect)
+SELECT torc.dashboard_server((:caller, :enforced, :dialect)::torc.caller)::text;

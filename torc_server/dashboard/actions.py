@@ -38,11 +38,18 @@ JOB_ACTIONS = {
     "disable": ("Disable", "The job is never run; what depends on it stays blocked."),
     "enable": ("Enable", "The job becomes uninitialized: Initialize makes it ready or blocked."),
 }
+NODE_ACTIONS = {
+    "give-back": (
+        "Give its jobs back",
+        "The node's running jobs become ready, and the node inactive: for a node whose worker is gone. A worker that "
+        "still runs them goes on beside the next one.",
+    ),
+}
 
 
 @blueprint.context_processor
 def labels():
-    return {"WORKFLOW_ACTIONS": WORKFLOW_ACTIONS, "JOB_ACTIONS": JOB_ACTIONS}
+    return {"WORKFLOW_ACTIONS": WORKFLOW_ACTIONS, "JOB_ACTIONS": JOB_ACTIONS, "NODE_ACTIONS": NODE_ACTIONS}
 
 
 # On workflows
@@ -53,7 +60,7 @@ def labels():
 def preview_act():
     """What an action would change in the chosen workflows."""
     action, ids = _chosen(request.args)
-    found = [(id, _preview(workflow_id=id, job_id=None, action=action)) for id in ids]
+    found = [(id, _preview(action, workflow_id=id)) for id in ids]
     return page("act", action=action, texts=WORKFLOW_ACTIONS[action], found=found, what="workflow")
 
 
@@ -78,9 +85,7 @@ def act():
 
 def _chosen(values):
     """The action and the workflows of a form. Raises ApiError 422."""
-    action = values.get("action", "")
-    if action not in WORKFLOW_ACTIONS:
-        raise ApiError(422, f"action: must be one of {', '.join(WORKFLOW_ACTIONS)}", field="action")
+    action = _action(values, WORKFLOW_ACTIONS)
     ids = sorted({parse_int64(text) or 0 for text in values.getlist("id")})
     if not 0 < len(ids) <= PAGE_SIZE or 0 in ids:
         raise ApiError(422, f"id: choose from 1 to {PAGE_SIZE} workflows", field="id")
@@ -94,8 +99,8 @@ def _chosen(values):
 @lane("walks")
 def preview_act_on_job(id):
     """What an action on a job would change."""
-    action = _job_action(request.args)
-    found = [(id, _preview(workflow_id=None, job_id=id, action=action))]
+    action = _action(request.args, JOB_ACTIONS)
+    found = [(id, _preview(action, job_id=id))]
     return page("act", action=action, texts=JOB_ACTIONS[action], found=found, what="job")
 
 
@@ -104,22 +109,46 @@ def preview_act_on_job(id):
 @audited
 def act_on_job(id):
     """Do it."""
-    action = _job_action(request.form)
+    action = _action(request.form, JOB_ACTIONS)
     repository.long_value(sql.dashboard.act_on_job, job_id=id, action=action)
     return redirect(to(f"ui/jobs/{id}"), 303)
 
 
-def _job_action(values):
+# On a compute node
+
+
+@blueprint.get("/ui/nodes/<int64:id>/act")
+@lane("walks")
+def preview_act_on_node(id):
+    """What an action on a compute node would change."""
+    action = _action(request.args, NODE_ACTIONS)
+    found = [(id, _preview(action, node_id=id))]
+    return page("act", action=action, texts=NODE_ACTIONS[action], found=found, what="node")
+
+
+@blueprint.post("/ui/nodes/<int64:id>/act")
+@lane("walks")
+@audited
+def act_on_node(id):
+    """Do it."""
+    action = _action(request.form, NODE_ACTIONS)
+    repository.long_value(sql.dashboard.act_on_node, node_id=id, action=action)
+    return redirect(to("ui/nodes"), 303)
+
+
+def _action(values, known):
+    """The action of a form. Raises ApiError 422."""
     action = values.get("action", "")
-    if action not in JOB_ACTIONS:
-        raise ApiError(422, f"action: must be one of {', '.join(JOB_ACTIONS)}", field="action")
+    if action not in known:
+        raise ApiError(422, f"action: must be one of {', '.join(known)}", field="action")
     return action
 
 
-def _preview(**what):
+def _preview(action, workflow_id=None, job_id=None, node_id=None):
     """What would change, or {"refused": why}."""
+    ids = {"workflow_id": workflow_id, "job_id": job_id, "node_id": node_id}
     try:
-        return data(sql.dashboard.preview, repository.long_value, **what)
+        return data(sql.dashboard.preview, repository.long_value, action=action, **ids)
     except ApiError as error:
         if error.status in (409, 422):
             return {"refused": error.message}

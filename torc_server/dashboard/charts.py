@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 AREA = (560, 150)  # width and height of the chart of jobs over time
 LANE = (880, 26)  # width and height of a lane of the timeline
+EDGE = 16  # units at both ends of an axis where no text has room
 LEAST_WIDTH = 1.0  # of a job in a lane
 STEPS_OF_AXIS = (
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000,
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800,
+    2592000,
 )  # fmt: skip
 
 
@@ -67,7 +69,8 @@ def ticks(start, end, width=LANE[0], most=8):
     found = []
     while first < end and len(found) <= most:
         x = (first - start) * width / (end - start)
-        found.append((round(x, 1), datetime.fromtimestamp(first, UTC).strftime(pattern)))
+        if EDGE < x < width - EDGE:
+            found.append((round(x, 1), datetime.fromtimestamp(first, UTC).strftime(pattern)))
         first += step
     return found
 
@@ -77,5 +80,3 @@ def place(moment, start, end, width=LANE[0]):
     if moment is None or not start <= moment <= end:
         return None
     return round((moment - start) * width / (end - start), 1)
-
-

@@ -32,6 +32,10 @@ class WorkflowFilter(Filter):
     sort = word("active", "newest", "name", "user", "project")
 
 
+class NodeFilter(Filter):
+    show = word("active", "all")
+
+
 class JobFilter(Filter):
     status = fields.QueryJobStatus(None)
     name = fields.QueryString()

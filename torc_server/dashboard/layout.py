@@ -1,12 +1,11 @@
 """Where the nodes of a graph stand in its picture, and where its edges run. Layers go from left to right.
 
-igraph's layered layout is C: 4,000 nodes and 11,700 edges take 10 ms.
+igraph's layered layout is C: 4,000 nodes and 11,700 edges take 10 ms. It is imported when the first graph is shown, since
+a process takes 14 MB for it.
 """
 
 import math
 from typing import NamedTuple
-
-import igraph
 
 WIDE = (160, 46)  # width and height of a node with a bar
 GAPS = (70, 14)  # between layers, between the nodes of a layer
@@ -45,6 +44,8 @@ def _layers(count, edges, linked):
     places = [(0.0, 0.0)] * count
     if not linked:
         return places, 0.0
+    import igraph
+
     number = {node: i for i, node in enumerate(linked)}
     pairs = {(number[source], number[target]) for source, target in edges if source != target}
     graph = igraph.Graph(len(linked), sorted(pairs), directed=True)
@@ -95,6 +96,8 @@ def _path(source, target):
 def longest_chain(work, edges):
     """The chain of nodes whose seconds of work add up to most: (seconds, nodes). Edges that close a circle are left
     out. work: seconds of each node, 0 or None for what is done."""
+    import igraph
+
     graph = igraph.Graph(len(work), [edge for edge in edges if edge[0] != edge[1]], directed=True)
     graph.delete_edges(graph.feedback_arc_set(None, "eades"))
     total, before = [0.0] * len(work), [None] * len(work)

@@ -122,9 +122,7 @@ class Pulses:
             enforced=[page.caller.enforced for page in pages],
         )
         self._end(
-            page
-            for page, may in zip(pages, may_read, strict=True)
-            if not (may and self._has_user(page.caller.name))
+            page for page, may in zip(pages, may_read, strict=True) if not (may and self._has_user(page.caller.name))
         )
 
     def _value(self, statement, **params):

@@ -24,7 +24,8 @@ class TimelineFilter(Filter):
 def get_progress(id):
     """Jobs over time."""
     found = data(sql.dashboard.progress, workflow_id=id, steps=STEPS_OF_PROGRESS)
-    series = {name: found[name] for name in SERIES if found.get(name)}
+    has_run = found["from"] is not None
+    series = {name: found[name] for name in SERIES if has_run and found[name]}
     paths, top = charts.areas(list(series.values())) if series else ([], 0)
     shapes = dict(zip(series, paths, strict=True))
     axis = charts.ticks(found["from"], found["to"], charts.AREA[0], 6) if series else ()

@@ -163,6 +163,23 @@ def total(counts):
     return sum(counts.values())
 
 
-FILTERS = (sign, word, number, duration, since, age, moment, iso, size, as_json, summary, done, failed, left, total, cut)
+FILTERS = (
+    sign,
+    word,
+    number,
+    duration,
+    since,
+    age,
+    moment,
+    iso,
+    size,
+    as_json,
+    summary,
+    done,
+    failed,
+    left,
+    total,
+    cut,
+)
 FUNCTIONS = (percent, parts)
 CONSTANTS = {"STATUSES": STATUSES, "STATES": STATES}

@@ -1,0 +1,58 @@
+"""The pages of compute nodes and of the server itself."""
+
+import os
+from collections import defaultdict
+
+from flask import current_app
+
+from torc_server import __version__, wire
+from torc_server.dashboard.filters import PAGE_SIZE, NodeFilter
+from torc_server.dashboard.frame import blueprint, data, page
+from torc_server.dialect import API_VERSION
+from torc_server.lanes import lane
+from torc_server.repository import sql
+
+ROUTES_SHOWN = 15
+
+
+@blueprint.get("/ui/nodes")
+@wire.query(NodeFilter)
+@lane("lists")
+def list_nodes(query):
+    """Compute nodes and what they run."""
+    found = data(
+        sql.dashboard.nodes, active=query["show"] == "active", limit=PAGE_SIZE, offset=query["offset"]
+    )  # fmt: skip
+    return page("nodes", found=found, filter=query, page_size=PAGE_SIZE)
+
+
+@blueprint.get("/ui/server")
+@lane("lists")
+def get_server():
+    """The server: versions, database, requests; for administrators users, groups and the audit log."""
+    found = data(sql.dashboard.server)
+    numbers, routes = _numbers() if found["is_admin"] else ({}, [])
+    accounts = current_app.extensions["accounts"]
+    users = sorted(accounts.table().users) if accounts and found["is_admin"] else []
+    return page(
+        "server", found=found, numbers=numbers, routes=routes, users=users, api_version=API_VERSION,
+        server_version=__version__, load=os.getloadavg(), settings=current_app.settings,
+    )  # fmt: skip
+
+
+def _numbers():
+    """What all processes of the server have counted: {gauge: value}, and the busiest routes, each with its number of
+    answers, of those with an error of the server, and the mean of its seconds."""
+    gauges, routes = {}, defaultdict(lambda: {"count": 0, "errors": 0, "seconds": 0.0})
+    for metric in current_app.extensions["metrics"].registry().collect():
+        for sample in metric.samples:
+            route = sample.labels.get("method", ""), sample.labels.get("route", "")
+            if metric.type == "gauge":
+                gauges[sample.name.removeprefix("torc_")] = sample.value
+            elif sample.name.endswith("_seconds_count") and route[1]:
+                routes[route]["count"] += sample.value
+                routes[route]["errors"] += sample.value if sample.labels["status"].startswith("5") else 0
+            elif sample.name.endswith("_seconds_sum") and route[1]:
+                routes[route]["seconds"] += sample.value
+    busiest = sorted(routes.items(), key=lambda item: -item[1]["count"])[:ROUTES_SHOWN]
+    return gauges, [{"method": method, "route": route, **numbers} for (method, route), numbers in busiest]
