@@ -104,7 +104,8 @@ def behaved(address, server):
 def paths_of(made):
     study = f"/ui/workflows/{made['study']}"
     return [
-        "/", "/?search=unicorn", study, f"{study}/jobs", f"{study}/use", f"{study}/graph", f"{study}/graph?fold=no",
+        "/", "/?search=unicorn", "/ui/nodes", "/ui/nodes?show=all", "/ui/server", "/ui/new", study, f"{study}/jobs",
+        f"{study}/use", f"{study}/graph", f"{study}/graph?fold=no",
         f"{study}/progress", f"{study}/timeline", f"/ui/jobs/{made['failed']}",
         f"/ui/jobs/{made['canceled']}", f"/ui/workflows/act?action=retry&id={made['study']}",
         *(f"/ui/workflows/{made[name]}" for name in ("empty", "single", "mixed", "hostile")),
@@ -119,21 +120,34 @@ def visit(browser, server, path):
 
 
 def test_pages_show_what_users_write_as_text(browser, server, made):
-    for path in paths_of(made):
-        if "search" not in path:
-            visit(browser, server, path)
-            assert browser.evaluate("window.attacked") is None
-            assert browser.evaluate("document.querySelectorAll('img, main script').length") == 0
-            assert browser.evaluate("document.title").endswith("torc")
+    workflow = f"/ui/workflows/{made['hostile']}"
+    for path in ("/", workflow, f"{workflow}/jobs", f"{workflow}/graph", f"/ui/jobs/{made['hostile_jobs'][0]}"):
+        visit(browser, server, path)
+        assert browser.evaluate("window.attacked") is None
+        assert browser.evaluate("document.querySelectorAll('img, main script').length") == 0
+        assert browser.evaluate("document.title").endswith("torc")
 
 
-def test_pages_have_labels_contrast_and_room_in_both_themes_wide_and_on_a_phone(chrome, server, made):
-    for theme in ("light", "dark"):
-        for width, height, scale in ((1280, 800, 1), (390, 844, 2)):
-            chrome.look_like(theme, width, height, scale)
-            for path in paths_of(made):
-                visit(chrome, server, path)
-                assert chrome.evaluate(FAULTS) == [], f"{path} {theme} {width}"
+LOOKS = [(theme, *size) for theme in ("light", "dark") for size in ((1280, 800, 1), (390, 844, 2))]
+
+
+def check_faults(chrome, server, paths, looks):
+    for look in looks:
+        chrome.look_like(*look)
+        for path in paths:
+            visit(chrome, server, path)
+            assert chrome.evaluate(FAULTS) == [], f"{path} {look}"
+
+
+def test_pages_have_labels_contrast_and_room(chrome, server, made):
+    study = f"/ui/workflows/{made['study']}"
+    paths = ["/", study, f"{study}/jobs", f"{study}/graph", f"/ui/jobs/{made['failed']}"]
+    check_faults(chrome, server, paths, [LOOKS[0], LOOKS[3]])
+
+
+@pytest.mark.long
+def test_every_page_has_labels_contrast_and_room_in_both_themes_wide_and_on_a_phone(chrome, server, made):
+    check_faults(chrome, server, paths_of(made), LOOKS)
 
 
 def test_the_faults_of_a_page_are_found(chrome, server, made):
@@ -178,9 +192,9 @@ def test_a_page_changes_within_a_second_and_keeps_what_the_reader_does(browser, 
     browser.evaluate("document.querySelector('details').open = true")
     browser.evaluate("window.kept = document.querySelector('h1')")
     client.post(f"/workflows/{workflow}/initialize_jobs")
-    browser.wait_for("document.querySelector('.legend').textContent.includes('ready')", timeout=10)
+    browser.wait_for("document.querySelector('.legend').textContent.includes('ready')")
     client.put(f"/jobs/{jobs[0]}/manage_status_change/running/0")
-    browser.wait_for("document.querySelector('.legend').textContent.includes('running')", timeout=10)
+    browser.wait_for("document.querySelector('.legend').textContent.includes('running')")
     assert browser.evaluate("document.querySelector('details').open")
     assert browser.evaluate("window.kept === document.querySelector('h1')")
 

@@ -54,3 +54,6 @@ SELECT torc.dashboard_act_on_node(:node_id, :action, (:caller, :enforced, :diale
 
 -- name: server(caller, enforced, dialect)
 SELECT torc.dashboard_server((:caller, :enforced, :dialect)::torc.caller)::text;
+
+-- name: create_workflow(plan, initialize, caller, enforced, dialect)
+SELECT torc.create_from_plan(:plan::jsonb, :initialize::boolean, (:caller, :enforced, :dialect)::torc.caller);

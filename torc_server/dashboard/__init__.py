@@ -5,7 +5,7 @@ and renders a template. Addresses within pages are relative: they work below any
 every page works, but does not change by itself.
 """
 
-from torc_server.dashboard import actions, graph, jobs, live, login, server, timeline, workflows
+from torc_server.dashboard import actions, create, graph, jobs, live, login, server, timeline, workflows
 from torc_server.dashboard.frame import blueprint
 
-__all__ = ["actions", "blueprint", "graph", "jobs", "live", "login", "server", "timeline", "workflows"]
+__all__ = ["actions", "blueprint", "create", "graph", "jobs", "live", "login", "server", "timeline", "workflows"]

@@ -7,8 +7,8 @@ LANE = (880, 26)  # width and height of a lane of the timeline
 EDGE = 16  # units at both ends of an axis where no text has room
 LEAST_WIDTH = 1.0  # of a job in a lane
 STEPS_OF_AXIS = (
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800,
-    2592000,
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800,
+    604800, 2592000,
 )  # fmt: skip
 
 

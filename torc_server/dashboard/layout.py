@@ -1,7 +1,7 @@
 """Where the nodes of a graph stand in its picture, and where its edges run. Layers go from left to right.
 
-igraph's layered layout is C: 4,000 nodes and 11,700 edges take 10 ms. It is imported when the first graph is shown, since
-a process takes 14 MB for it.
+igraph's layered layout is C: 4,000 nodes and 11,700 edges take 10 ms. It is imported when the first graph is shown,
+since a process takes 14 MB for it.
 """
 
 import math
@@ -68,9 +68,8 @@ def _wrapped(places, layers):
     rows = max(TALLEST, math.isqrt(2 * sum(map(len, layers))))
     middle = rows * (height + GAPS[1]) / 2
     x = 0.0
-    for layer in layers:
-        if len(layer) > rows:
-            layer = sorted(layer)  # noqa: PLW2901 (as the jobs were created)
+    for nodes in layers:
+        layer = sorted(nodes) if len(nodes) > rows else nodes  # as the jobs were created, or with few crossings
         columns = math.ceil(len(layer) / rows)
         in_column = math.ceil(len(layer) / columns)
         for i, node in enumerate(layer):
