@@ -25,6 +25,7 @@ OPEN = {
     f"dashboard.{name}"
     for name in (
         "static", "get_login", "get_nothing", "get_start", "list_nodes", "get_server", "get_new", "create",
+        "get_doctor",
     )
 }  # fmt: skip
 STATEMENTS = {  # a second one: the timeout of what may take long, or the transaction
@@ -392,6 +393,12 @@ def test_the_jobs_of_a_node_that_is_gone_are_given_back(client, workflow):
     post(client, path, action="explode", status=422)
 
 
+def test_the_doctor_is_asked_for_what_is_not_fine(client):
+    page = get(client, "/ui/server/doctor")
+    assert "✓schema: " in page
+    assert "torc-server doctor examines that too" in page
+
+
 def test_archive_and_delete_act_on_several_workflows(client):
     ids = [client.post("/workflows", json={"name": "several", "user": "u"}).json["id"] for _ in range(3)]
     client.post("/jobs", json={"workflow_id": ids[0], "name": "j", "command": "c"})
@@ -501,6 +508,7 @@ def test_under_access_control_nodes_and_the_server_say_what_the_caller_may_know(
         assert ("only for olga" in page) == sees
         page = access.user(user).get("/ui/server", prefix="").text
         assert ("cancel_workflow" in page) == ("PostgreSQL" in page) == (user == "root")
+        access.user(user).get("/ui/server/doctor", prefix="", status=200 if user == "root" else 403)
 
 
 def test_login_asks_for_a_password_and_leads_to_the_list(make_client, folder):
@@ -533,7 +541,7 @@ COSTING = [rule for rule in ROUTES if rule.endpoint.removeprefix("dashboard.") i
 
 def test_every_page_has_a_budget():
     without = {rule.endpoint for rule in ROUTES} - {rule.endpoint for rule in COSTING}
-    assert without == {f"dashboard.{name}" for name in ("static", "get_login", "get_nothing", "get_new")}
+    assert without == {f"dashboard.{name}" for name in ("static", "get_login", "get_nothing", "get_new", "get_doctor")}
 
 
 @pytest.mark.parametrize("rule", COSTING, ids=lambda rule: rule.endpoint)

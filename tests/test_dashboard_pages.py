@@ -104,7 +104,8 @@ def behaved(address, server):
 def paths_of(made):
     study = f"/ui/workflows/{made['study']}"
     return [
-        "/", "/?search=unicorn", "/ui/nodes", "/ui/nodes?show=all", "/ui/server", "/ui/new", study, f"{study}/jobs",
+        "/", "/?search=unicorn", "/ui/nodes", "/ui/nodes?show=all", "/ui/server", "/ui/server/doctor", "/ui/new", study,
+        f"{study}/jobs",
         f"{study}/use", f"{study}/graph", f"{study}/graph?fold=no",
         f"{study}/progress", f"{study}/timeline", f"/ui/jobs/{made['failed']}",
         f"/ui/jobs/{made['canceled']}", f"/ui/workflows/act?action=retry&id={made['study']}",

@@ -108,8 +108,7 @@ def test_the_filter_leaves_the_operations_whose_path_holds_the_text(browser, beh
     browser.open(f"{server.url}/docs")
     browser.type(".operation-filter-input", "claim")
     browser.wait_for("document.querySelectorAll('.opblock-tag').length == 2")
-    browser.click("#operations-tag-workflows")
-    browser.wait_for("document.querySelectorAll('.opblock').length")
+    browser.wait_for("document.querySelectorAll('.opblock').length")  # opened by itself
     paths = browser.evaluate("Array.from(document.querySelectorAll('.opblock-summary-path'), p => p.dataset.path)")
     assert all("claim" in path for path in paths)
 
@@ -191,7 +190,7 @@ def test_the_html_and_the_styles_name_no_other_host(client):
 
     loads = []
     Loads().feed(client.get("/docs", prefix="").text)
-    assert sorted(loads) == sorted(["openapi.yaml", *(f"docs/{name}" for name in ASSETS)])
+    assert sorted(loads) == sorted([".", "openapi.yaml", *(f"docs/{name}" for name in ASSETS)])
     for name in ("page.css", "swagger-ui.css"):
         text = client.get(f"/docs/{name}", prefix="").text
         assert "@import" not in text

@@ -14,7 +14,7 @@ from marshmallow import Schema, missing
 from torc_server.dialect import API_VERSION
 from torc_server.errors import KINDS
 from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
-from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, Object
+from torc_server.schemas.fields import INT64_MAX, INT64_MIN, JOB_STATUSES, JobStatus, Object
 from torc_server.schemas.tasks import STATUSES
 from torc_server.schemas.workflow_settings import (
     GRANULARITIES,
@@ -29,8 +29,25 @@ DESCRIPTION = (
     "Workflows of shell jobs: clients create jobs with their files, data and requirements; workers claim, start and "
     "complete them; the server releases what depended on them. Optional fields without a value are left out of "
     "answers; null in a request is the same as leaving the field out; unknown keys are ignored."
+    "\n\n"
+    "**First steps.** create_workflow answers an id; create_job with that workflow_id, once for each job, answers the "
+    "ids of the jobs, which later jobs name in depends_on_job_ids. initialize_jobs makes jobs ready or blocked. A "
+    "worker says what it is with create_compute_node, gets jobs from claim_next_jobs or claim_jobs_based_on_resources, "
+    "tells start_job and, with the result, complete_job. GET /workflows/{id}/status says how far the workflow is. The "
+    "run_id of a new workflow is 0."
+    "\n\n"
+    "**Examples.** The ids in them are made up: put in those that your own calls have answered. Fields that the server "
+    "gives (id, timestamp and the like) are not among them."
+    "\n\n"
+    "**Versions.** This document describes the interface, whose version it bears. get_version tells that and the "
+    "version of the server, which has a number of its own. Clients refuse another major version of the interface; "
+    "clients of torc 0.22.2 are told 0.12.0, the one that they know."
 )
 
+# The order of the work; the other tags follow by name.
+FIRST_TAGS = (
+    "workflows", "jobs", "compute_nodes", "results", "resource_requirements", "files", "user_data", "events",
+)  # fmt: skip
 # The contract keeps these under another tag than the module that they live in.
 TAGS = {"access_groups": "access_control", "admin": "access_control", "event_stream": "events"}
 JSON = "application/json"
@@ -128,7 +145,8 @@ def document(app):
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith(BASE_PATH)
     ]
-    for name in sorted({tag(blueprint) for _, blueprint in routes}):
+    names = {tag(blueprint) for _, blueprint in routes}
+    for name in (*FIRST_TAGS, *sorted(names - {*FIRST_TAGS})):
         spec.tag({"name": name, "description": tag_description(name, app)})
     for rule, blueprint in routes:
         view = app.view_functions[rule.endpoint]
@@ -158,11 +176,29 @@ def add_components(spec, converter):
     for model in (ExecutionConfig, ResourceMonitorConfig):  # of fields that may hold text instead
         converter.resolve_nested_schema(model)
     for status, text in ERRORS.items():
-        spec.components.response(KINDS[status], error_answer(converter, text))
+        spec.components.response(KINDS[status], error_answer(converter, status, text))
 
 
-def error_answer(converter, text):
-    return {"description": text, "content": {JSON: {"schema": converter.resolve_nested_schema(ErrorResponse)}}}
+def error_answer(converter, status, text):
+    example = {"error": {"error": KINDS[status], "message": text}}
+    schema = converter.resolve_nested_schema(ErrorResponse)
+    return {"description": text, "content": {JSON: {"schema": schema, "example": example}}}
+
+
+def example_of(schema):
+    """A body that can be sent: what is required, and what has a default; without what the server gives."""
+    example = {}
+    for name, field in schema.fields.items():
+        if field.dump_only or not (field.required or field.load_default is not missing):
+            continue
+        if isinstance(field, Object):
+            inner = example_of(field.schema)
+            example[name] = [inner] if field.many else inner
+        elif field.metadata["example"] is not None:
+            example[name] = field.metadata["example"]
+        elif isinstance(field, JobStatus):
+            example[name] = "completed"
+    return example
 
 
 def tag(blueprint):
@@ -207,10 +243,15 @@ class Operation:
             "parameters": self.in_path + self.in_query,
         }
         if self.body is not None:
-            operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self.schema(self.body)}}}
+            operation["requestBody"] = {"required": True, "content": {JSON: self.request()}}
         if getattr(self.view, "is_deprecated", False):
             operation["deprecated"] = True
         return operation | {"responses": self.responses()}
+
+    def request(self):
+        """The schema of the body, with an example if it is an object with required fields."""
+        example = example_of(self.body) if isinstance(self.body, Schema) else None
+        return {"schema": self.schema(self.body)} | ({"example": example} if example else {})
 
     def schema(self, model):
         """The schema of a model, or of a bare field."""
@@ -253,7 +294,7 @@ class Operation:
 
     def error(self, status):
         if text := self.view.errors.get(status):
-            return error_answer(self.converter, text)
+            return error_answer(self.converter, status, text)
         return {"$ref": f"#/components/responses/{KINDS[status]}"}
 
     def errors(self):

@@ -1,8 +1,15 @@
 -- The dashboard's pages of compute nodes and of the server.
 
 -- Compute nodes of the workflows that the caller may see and that are not archived: {"total", "nodes"}, the newest first;
--- p_active: only active ones. A node has its running jobs (up to 5, and how many) and its workflow.
-CREATE OR REPLACE FUNCTION torc.dashboard_nodes(p_active boolean, p_limit bigint, p_offset bigint, p_caller torc.caller)
+-- p_active: only active ones; p_silent_s: seconds without a sign of life after which a node is silent. A node has its
+-- running jobs (up to 5, and how many) and its workflow.
+CREATE OR REPLACE FUNCTION torc.dashboard_nodes(
+    p_active boolean,
+    p_silent_s double precision,
+    p_limit bigint,
+    p_offset bigint,
+    p_caller torc.caller
+)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_custom_plan
@@ -24,7 +31,7 @@ BEGIN
         SELECT jsonb_build_object(
             'total', (SELECT count(*) FROM visible),
             'nodes', coalesce((
-                SELECT jsonb_agg(torc.dashboard_node(shown.id) ORDER BY shown.id DESC)
+                SELECT jsonb_agg(torc.dashboard_node(shown.id, p_silent_s) ORDER BY shown.id DESC)
                 FROM (SELECT id FROM visible ORDER BY id DESC LIMIT p_limit OFFSET p_offset) AS shown
             ), '[]')
         )
@@ -32,7 +39,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION torc.dashboard_node(p_id bigint)
+CREATE OR REPLACE FUNCTION torc.dashboard_node(p_id bigint, p_silent_s double precision)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 AS $$
@@ -43,6 +50,8 @@ BEGIN
             'host', node.hostname,
             'pid', node.pid,
             'is_active', coalesce(node.is_active, false),
+            'is_silent', torc.is_silent(node, p_silent_s, NULL),
+            'last_seen', extract(epoch FROM node.last_seen),
             'started', extract(epoch FROM torc.parse_time(node.start_time)),
             'ends', extract(epoch FROM torc.parse_time(node.end_time)),
             'cpus', node.num_cpus,

@@ -46,8 +46,10 @@ SELECT torc.dashboard_timeline(
     (:caller, :enforced, :dialect)::torc.caller
 )::text;
 
--- name: nodes(active, limit, offset, caller, enforced, dialect)
-SELECT torc.dashboard_nodes(:active::boolean, :limit, :offset, (:caller, :enforced, :dialect)::torc.caller)::text;
+-- name: nodes(active, silent_s, limit, offset, caller, enforced, dialect)
+SELECT torc.dashboard_nodes(
+    :active::boolean, :silent_s::double precision, :limit, :offset, (:caller, :enforced, :dialect)::torc.caller
+)::text;
 
 -- name: act_on_node(node_id, action, caller, enforced, dialect)
 SELECT torc.dashboard_act_on_node(:node_id, :action, (:caller, :enforced, :dialect)::torc.caller)::text;

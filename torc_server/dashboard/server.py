@@ -5,14 +5,15 @@ from collections import defaultdict
 
 from flask import current_app
 
-from torc_server import __version__, wire
+from torc_server import __version__, doctor, wire
 from torc_server.dashboard.filters import PAGE_SIZE, NodeFilter
 from torc_server.dashboard.frame import blueprint, data, page
 from torc_server.dialect import API_VERSION
 from torc_server.lanes import lane
-from torc_server.repository import sql
+from torc_server.repository import sql, value
 
 ROUTES_SHOWN = 15
+LONG_CHECKS = {"graph"}  # of the doctor: may take minutes
 
 
 @blueprint.get("/ui/nodes")
@@ -21,7 +22,8 @@ ROUTES_SHOWN = 15
 def list_nodes(query):
     """Compute nodes and what they run."""
     found = data(
-        sql.dashboard.nodes, active=query["show"] == "active", limit=PAGE_SIZE, offset=query["offset"]
+        sql.dashboard.nodes, active=query["show"] == "active", offset=query["offset"], limit=PAGE_SIZE,
+        silent_s=current_app.settings.node_timeout or doctor.SILENT_SECONDS,
     )  # fmt: skip
     return page("nodes", found=found, filter=query, page_size=PAGE_SIZE)
 
@@ -38,6 +40,17 @@ def get_server():
         "server", found=found, numbers=numbers, routes=routes, users=users, api_version=API_VERSION,
         server_version=__version__, load=os.getloadavg(), settings=current_app.settings,
     )  # fmt: skip
+
+
+@blueprint.get("/ui/server/doctor")
+@lane("walks")
+def get_doctor():
+    """What `torc-server doctor` finds, without the checks that may take minutes. For administrators."""
+    value(sql.authentication.authorize_admin)
+    only = [name for name in doctor.NAMES if name not in LONG_CHECKS]
+    conninfo = current_app.extensions["database"].conninfo
+    checks = list(doctor.examine(current_app.settings, conninfo, only=only))
+    return page("doctor", checks=checks, left_out=LONG_CHECKS)
 
 
 def _numbers():

@@ -50,10 +50,26 @@ const resolveHere = {
   },
 };
 
+// What the filter finds is shown opened.
+const openWhatIsFound = {
+  statePlugins: {
+    layout: {
+      wrapActions: {
+        updateFilter: (update, { specSelectors, layoutActions }) => (filter) => {
+          for (const tag of specSelectors.taggedOperations().keySeq()) {
+            layoutActions.show(["operations-tag", tag], filter !== "" && filter !== "true");
+          }
+          return update(filter);
+        },
+      },
+    },
+  },
+};
+
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#page",
-  plugins: [serversBelowPrefix, namesWithUnderscores, resolveHere],
+  plugins: [serversBelowPrefix, namesWithUnderscores, resolveHere, openWhatIsFound],
   validatorUrl: null, // no badge from elsewhere
   docExpansion: "none",
   defaultModelsExpandDepth: 0,
