@@ -6,7 +6,7 @@ FAST := not clients and not long and not slow
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest lint openapi openapi-check deploy-files doc-files clients clients-test bench clean
+.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest test-browser lint openapi openapi-check deploy-files doc-files clients clients-test bench screenshots clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ test-fast: .venv/installed ## the tests that start no server and take no seconds
 
 test-long: .venv/browser ## the slow tests
 	.venv/bin/pytest --numprocesses logical --dist worksteal -m long tests
+
+test-browser: .venv/browser ## all tests of pages, in Chromium too, which is installed on Debian and Ubuntu if it is missing (as root)
+	@which chromium chromium-browser google-chrome >/dev/null || apt-get install -y --no-install-recommends chromium
+	.venv/bin/pytest -m "long or not long" tests/test_docs_page.py tests/test_dashboard_pages.py
 
 test-oldest: .venv-oldest/installed ## the fast tests and a server, with the oldest packages that setup.cfg allows
 	.venv-oldest/bin/pytest --numprocesses logical --dist worksteal -m "$(FAST)" tests
@@ -77,8 +81,12 @@ clients-test: clients ## make the clients and try them (some minutes)
 	@echo "Installing the generator of the clients into .venv" >&2
 	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[clients]" && touch $@'
 
-bench: .venv/installed ## measure: jobs drained per second
+bench: .venv/browser ## measure: jobs drained per second, and how long the pages of the dashboard take with 100,000 jobs
 	.venv/bin/python benchmarks/drain.py
+	.venv/bin/python benchmarks/dashboard.py
+
+screenshots: .venv/browser ## write pictures of the dashboard into build/screenshots (needs Chromium)
+	.venv/bin/python tests/screenshots.py
 
 clean: ## remove what was built; the data in .torc stays
 	rm -rf .venv .venv-oldest .venv.lock build *.egg-info .pytest_cache .ruff_cache .hypothesis

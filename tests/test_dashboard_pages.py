@@ -223,7 +223,7 @@ def test_buttons_lead_over_a_preview_to_what_they_say(chrome, server):
     job = client.post("/jobs", json={"workflow_id": workflow, "name": "j", "command": "c"}).json["id"]
     visit(chrome, server, f"/ui/workflows/{workflow}")
     chrome.click("a.primary[href*='action=initialize']")
-    chrome.wait_for("document.querySelector('form button.primary')")
+    chrome.wait_for("!!document.querySelector('form button.primary')")
     assert "not initialized → ●ready" in chrome.evaluate("document.querySelector('main').textContent").replace("\n", "")
     assert client.get(f"/jobs/{job}").json["status"] == "uninitialized"
     chrome.click("form button.primary")

@@ -243,6 +243,24 @@ CALLS = {
         )
         """,
     ),
+    "dashboard_workflow": (FAIL_SOME, "SELECT torc.dashboard_workflow(%(w)s, NULL)"),
+    "dashboard_use": ("", "SELECT torc.dashboard_use(%(w)s, NULL)"),
+    "dashboard_jobs": (
+        "", """SELECT torc.dashboard_jobs(%(w)s, '{"sort": "name", "offset": 0, "limit": 100}', NULL)"""
+    ),
+    "dashboard_jobs_csv": ("", "SELECT torc.dashboard_jobs_csv(%(w)s, '{}', NULL)"),
+    "dashboard_job": (FAN, "SELECT torc.dashboard_job(min(id), NULL) FROM torc.job WHERE workflow_id = %(w)s"),
+    "dashboard_graph": ("", "SELECT torc.dashboard_graph(%(w)s, '{}', 60, 300, NULL)"),
+    "dashboard_graph of jobs": ("", "SELECT torc.dashboard_graph(%(w)s, '{}', 9999, 9999, NULL)"),
+    "dashboard_progress": (
+        f"{RUN_ALL}; {BATCH.format(status='completed', limit='')}", "SELECT torc.dashboard_progress(%(w)s, 99, NULL)"
+    ),
+    "dashboard_timeline": (
+        f"{RUN_ALL}; {BATCH.format(status='completed', limit='')}",
+        "SELECT torc.dashboard_timeline(%(w)s, NULL, NULL, 0, 99, NULL)",
+    ),
+    "dashboard_preview": (RUN_ALL, "SELECT torc.dashboard_preview(%(w)s, NULL, NULL, 'cancel', NULL)"),
+    "retry_failed_jobs": (FAIL_SOME, "SELECT torc.retry_failed_jobs(%(w)s)"),
     "ready_job_requirements": (
         "UPDATE torc.job SET status = 'ready' WHERE workflow_id = %(w)s", "SELECT torc.ready_job_requirements(%(w)s)"
     ),

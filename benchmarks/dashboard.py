@@ -1,0 +1,120 @@
+"""The dashboard: how long its pages take with a workflow of 100,000 jobs, and whether open pages slow a drain.
+
+    benchmarks/dashboard.py             # starts a server of its own on a data folder that it removes
+    benchmarks/dashboard.py --jobs N --times N --open N
+
+A page is asked for by one client after the other; the times are those until its last byte. For the drain, so many pages
+follow its workflow (their stream is open), in turns with none. Machines are shared and noisy: compare, in one run.
+"""
+
+import argparse
+import http.client
+import socket
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import psycopg
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+import drain
+from showcase import Showcase
+from support import Server
+
+from torc_server import embedded
+
+PAGES = {
+    "workflows": "/", "workflow": "/ui/workflows/{id}", "jobs": "/ui/workflows/{id}/jobs",
+    "jobs, page 900": "/ui/workflows/{id}/jobs?offset=90000", "jobs by name": "/ui/workflows/{id}/jobs?sort=name",
+    "jobs that failed": "/ui/workflows/{id}/jobs?status=failed", "job": "/ui/jobs/{job}",
+    "use": "/ui/workflows/{id}/use", "graph": "/ui/workflows/{id}/graph",
+    "graph unfolded": "/ui/workflows/{id}/graph?open=simulate_*", "over time": "/ui/workflows/{id}/progress",
+    "timeline": "/ui/workflows/{id}/timeline", "nodes": "/ui/nodes", "CSV": "/ui/workflows/{id}/jobs.csv",
+}  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--times", type=int, default=20, help="that each page is asked for (%(default)s)")
+    parser.add_argument("--open", type=int, default=100, help="pages during a drain (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="of the drain with pages and without (%(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="torc-bench-") as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL's account passes through
+        server = Server(Path(folder, "server")).wait_until_it_listens()
+        try:
+            with psycopg.connect(embedded.conninfo(server.data_dir), autocommit=True) as connection:
+                showcase = Showcase(connection)
+                workflow = showcase.large(options.jobs)
+                job = showcase.value("SELECT max(id) FROM torc.job WHERE workflow_id = %s", workflow)
+                connection.execute("VACUUM ANALYZE")
+            time_pages(server, {"id": workflow, "job": job}, options.times)
+            drain_with_pages(server, options)
+        finally:
+            server.stop()
+
+
+def time_pages(server, ids, times):
+    for name, path in PAGES.items():
+        took = sorted(once(server, path.format(**ids)) for _ in range(times))
+        print(f"{name:18} p50 {took[len(took) // 2] * 1000:6.0f} ms  p99 {took[len(took) * 99 // 100] * 1000:6.0f} ms")
+
+
+def once(server, path):
+    started = time.perf_counter()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request("GET", path, headers={"Accept": "text/html"})
+        answer = connection.getresponse()
+        answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"{path}: {answer.status}")
+    return time.perf_counter() - started
+
+
+def drain_with_pages(server, options):
+    settings = SimpleNamespace(jobs=4000, workers=4, claim=10)
+    rates = {0: [], options.open: []}
+    for _ in range(options.rounds):
+        for pages, found in rates.items():
+            with ExitStack() as stack:
+                ended = threading.Event()
+                stack.callback(ended.set)
+                if pages:
+                    threading.Thread(target=follow, args=(server, pages, ended, stack), daemon=True).start()
+                found.append(drain.measure(server.url, "layers", settings)["rate"])
+    for pages, found in rates.items():
+        print(
+            f"drain with {pages:3} pages open: {max(found):6.0f} jobs/s at best, of {[round(rate) for rate in found]}"
+        )
+
+
+def follow(server, pages, ended, stack):
+    """Open that many streams of the workflow that comes next, and read them."""
+    address = urlsplit(server.url)
+    client = server.client.__class__(server.url)
+    newest = "/workflows?limit=1&sort_by=id&reverse_sort=true"
+    before = client.get(newest).json["items"][0]["id"]
+    while (workflow := client.get(newest).json["items"][0]["id"]) == before:
+        time.sleep(0.02)
+    streams = []
+    for _ in range(pages):
+        stream = stack.enter_context(socket.create_connection((address.hostname, address.port)))
+        head = f"GET /ui/workflows/{workflow}/live HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n"
+        stream.sendall(head.encode())
+        stream.setblocking(False)
+        streams.append(stream)
+    while not ended.wait(0.2):
+        for stream in streams:
+            with suppress(BlockingIOError):
+                stream.recv(1 << 16)
+
+
+if __name__ == "__main__":
+    main()
