@@ -3,11 +3,11 @@
 import json
 from urllib.parse import urlencode
 
-from flask import Blueprint, abort, g, make_response, render_template, request
+from flask import Blueprint, abort, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from torc_server import repository
-from torc_server.auth import ANONYMOUS, caller
+from torc_server.auth import ANONYMOUS
 from torc_server.dashboard import words
 from torc_server.errors import ApiError, Later
 
@@ -90,8 +90,8 @@ def query(**changes):
 
 @blueprint.context_processor
 def names():
-    name = caller().name if "caller" in g else ANONYMOUS  # a failed login has no caller
-    return {"user": None if name == ANONYMOUS else name}
+    asking = request.environ.get("torc.caller")  # a failed login has none
+    return {"user": asking.name if asking and asking.name != ANONYMOUS else None}
 
 
 @blueprint.record
