@@ -6,7 +6,7 @@ FAST := not clients and not long and not slow
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest lint openapi openapi-check deploy-files doc-files clients clients-test bench screenshots test-browser clean
+.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest test-browser lint openapi openapi-check deploy-files doc-files clients clients-test bench screenshots clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14

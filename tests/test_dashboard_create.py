@@ -134,6 +134,11 @@ def test_what_the_database_refuses_leaves_nothing(client, database):
     assert database.execute(count).fetchone() == before
 
 
+def test_a_long_specification_is_taken(client):
+    jobs = [{"name": f"job {i}", "command": "c" * 300} for i in range(3000)]
+    assert "3,000 jobs" in text_of(send(client, spec=json.dumps({"name": "w", "jobs": jobs}), do="preview").text)
+
+
 def test_a_file_is_taken_like_the_text(client):
     body = (
         b'--x\r\nContent-Disposition: form-data; name="do"\r\n\r\npreview\r\n'

@@ -67,7 +67,7 @@ def try_list_workflows(browser):
 
 SUMMARIES = """Array.from(document.querySelectorAll('.opblock'), block => [
     block.querySelector('.opblock-summary-method').innerText.toLowerCase(),
-    block.querySelector('.opblock-summary-path').dataset.path,
+    block.querySelector('.opblock-summary-path, .opblock-summary-path__deprecated').dataset.path,
     block.querySelector('.opblock-summary-operation-id').innerText,
 ].join(' '))"""
 

@@ -4,10 +4,10 @@ import json
 import re
 from collections import Counter
 
-from flask import redirect, request
+from flask import current_app, redirect, request
 
 from torc_server.auth import caller
-from torc_server.bodies import parse_json
+from torc_server.bodies import MIB, parse_json
 from torc_server.dashboard import layout
 from torc_server.dashboard.frame import blueprint, page, to
 from torc_server.dashboard.graph import FOLD_ABOVE, MOST_NODES
@@ -31,6 +31,7 @@ def get_new():
 @lane("walks")
 def create():
     """Show what would be made of the form, with what is wrong; or make it, and lead to the workflow."""
+    request.max_form_memory_size = current_app.settings.max_small_body_mb * MIB
     steps = [
         dict(zip(STEP_FIELDS, step, strict=True))
         for step in zip(*(request.form.getlist(f"step_{name}") for name in STEP_FIELDS), strict=False)
