@@ -1,8 +1,9 @@
 """A small worker: claims jobs of a workflow that fit its resources, runs their commands, reports how they ended.
 
-It makes few calls: a claim starts its jobs on the worker's compute node at once (start_on), and all jobs that have
-ended meanwhile are reported together (batch_complete_jobs). worker_one_by_one.py does the same with the calls that all
-clients since torc 0.22.2 know.
+It makes few calls: a claim starts its jobs on the worker's compute node at once (start_on), the claim of a worker that
+has nothing to do waits on the server until there are jobs (wait), and all jobs that have ended meanwhile are reported
+together (batch_complete_jobs). worker_one_by_one.py does the same with the calls that all clients since torc 0.22.2
+know.
 
     python examples/worker.py WORKFLOW_ID --cpus 4 --memory-gb 8 --output /tmp/output
 
@@ -33,6 +34,7 @@ from torc.openapi_client import ApiException, ComputeNodeModel, ComputeNodesReso
 from urllib3.exceptions import HTTPError
 
 POLL_SECONDS = 0.2
+WAIT_SECONDS = 5  # for which an idle worker's claim waits; a signal is heeded only afterwards
 GRACE_SECONDS = 5  # from SIGTERM to SIGKILL
 PATIENCE_SECONDS = 300  # for a server that is away
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -121,24 +123,25 @@ class Worker:
             state = patiently(self.api.is_workflow_complete, self.workflow_id)
             if state.is_complete or state.is_canceled:
                 return
-            claimed = self._claim()
+            asked = time.monotonic()
+            claimed = self._claim(0 if self.running else WAIT_SECONDS)
             for job in claimed:
                 self._start(job)
             if self.running:
                 idle_since = time.monotonic()
             if time.monotonic() - idle_since > self.options.idle:
                 return
-            if not ended and not claimed:
+            if not ended and not claimed and time.monotonic() - asked < POLL_SECONDS:  # the claim has not waited
                 time.sleep(POLL_SECONDS)
 
-    def _claim(self):
-        """Jobs that fit beside those that run, started on this node."""
+    def _claim(self, wait):
+        """Jobs that fit beside those that run, started on this node; there may be some within so many seconds."""
         free = self._free()
         if free is None:
             return []
         path = f"{self.path}/claim_jobs_based_on_resources/{free.num_cpus}"
         try:
-            answer = connection.call(self.api, "POST", path, body=free, start_on=self.node.id)
+            answer = connection.call(self.api, "POST", path, body=free, start_on=self.node.id, wait=wait)
         except (HTTPError, OSError, ApiException) as error:
             if not is_away(error):
                 raise

@@ -54,10 +54,13 @@ def create_app(settings, conninfo, restart=None):
         if settings.auth_file
         else None
     )
-    app.extensions["streams"] = Streams(database, settings.max_streams, partial(auth.has_user, app))
     app.extensions["pulses"] = Pulses(database, settings.max_streams, partial(auth.has_user, app))
     app.extensions["tasks"] = Tasks(database)
-    app.extensions["node_watch"] = NodeWatch(database, settings.node_timeout)
+    app.extensions["node_watch"] = node_watch = NodeWatch(database, settings.node_timeout)
+    app.extensions["streams"] = streams = Streams(
+        database, settings.max_streams, partial(auth.has_user, app), node_watch
+    )
+    app.extensions["waiting_claims"] = streams.claims
     app.extensions["api_traffic"] = ApiTraffic(
         database, settings.api_event_body_max_bytes, partial(auth.has_user, app)
     )

@@ -90,7 +90,8 @@ class ClientConnection:
     """A socket with a RequestReader before it and an Outbox behind it.
 
     What it waits for is one of: "handshake", "head", "body", "idle" (the next request), "reading" (the client must read
-    the answer), "goodbye" (the client must close), "stream". deadline: until when, by time.monotonic().
+    the answer), "goodbye" (the client must close), "stream", "jobs" (a claim waits for some). deadline: until when, by
+    time.monotonic().
     """
 
     def __init__(self, sock, address, server_address, reader):
@@ -108,6 +109,7 @@ class ClientConnection:
         self.received = 0.0  # time.monotonic() when the request was whole
         self.wait_until = 0.0  # time.monotonic() until which the request may wait for a lock
         self.stream = None
+        self.waiter = None  # of a claim that waits for jobs, see waiting_claims
 
     def handshake(self):
         """Go on with the TLS handshake; return the event to wait for, or 0 when it is done. Raises OSError."""

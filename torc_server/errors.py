@@ -54,6 +54,15 @@ class Later(Exception):
         self.delay = delay
 
 
+class LaterWithJobs(Later):
+    """The request is a claim that found nothing, and waits for jobs: whoever called the application shall run it again
+    when its waiter is resumed (see waiting_claims.WaitingClaims.add), with the waiter in the environ."""
+
+    def __init__(self, waiter):
+        super().__init__(float("inf"))
+        self.waiter = waiter
+
+
 class InvalidPath(BadRequest):
     """A path parameter that cannot be read. Not an ApiError: routing passes on none but the framework's errors."""
 

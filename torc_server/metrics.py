@@ -74,6 +74,7 @@ class Metrics:
                 "threads_busy": "Threads that run a request now.",
                 "requests_queued": "Requests for which no thread is free.",
                 "requests_parked": "Requests that wait for a lock without a thread.",
+                "claims_waiting": "Claims that wait for jobs, without a thread.",
             }.items()
         }
 

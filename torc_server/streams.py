@@ -1,4 +1,5 @@
-"""Event streams: one connection of each process listens for all of them, one thread passes on what it hears.
+"""Event streams: one connection of each process listens for all of them, one thread passes on what it hears. It hears
+for the claims that wait, too (see waiting_claims).
 
 Transitions notify only while a stream of their workflow is registered in torc.event_stream; each process registers a
 workflow once, and renews that while it has a stream of it. A stream takes no thread and no connection: its Subscription
@@ -20,6 +21,7 @@ from torc_server.errors import ApiError
 from torc_server.polling import readable
 from torc_server.repository import sql
 from torc_server.schemas.event_stream import SEVERITIES
+from torc_server.waiting_claims import WaitingClaims
 
 log = logging.getLogger("torc_server")
 
@@ -94,13 +96,14 @@ class Subscription:
 
 
 class Streams:
-    """The open streams of this process, at most `limit`.
+    """The open streams of this process, at most `limit`; `claims` are its claims that wait.
 
     has_user: (name) -> whether a user of that name may still log in. Together with the access rules it is asked every
     RENEW_EVERY seconds: a stream ends when its caller loses access.
     """
 
-    def __init__(self, database, limit, has_user):
+    def __init__(self, database, limit, has_user, node_watch):
+        self.claims = WaitingClaims(self.start_listening, node_watch)
         self._database = database
         self._limit = limit
         self._has_user = has_user
@@ -126,6 +129,11 @@ class Streams:
                     self._discard(subscription)
                     raise ApiError(503, "The connection to the database was lost; try again", {"Retry-After": "1"})
         return subscription
+
+    def start_listening(self):
+        """Have the process listen, if it does not; if it does, have it see what is new."""
+        with self._lock:
+            self._start_listener()
 
     def count(self):
         """How many streams are open."""
@@ -182,17 +190,19 @@ class Streams:
                 log.exception("the event streams failed; they begin again")
             with self._lock:
                 self._heard.clear()
+            self.claims.forget_registrations()
             time.sleep(TICK)
 
     def _listen(self, connection):
         commented = renewed = time.monotonic()
         while True:
             self._register(connection)
-            readable([connection, self._wake], TICK)
+            patience = min(TICK, self.claims.advance(connection))
+            self._hear(connection)  # what came with the answers to these statements; poll() would not tell of it
+            readable([connection, self._wake], patience)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
-            for notification in connection.notifies(timeout=0):
-                self._pass_on(notification.payload)
+            self._hear(connection)
             now = time.monotonic()
             if now - commented > COMMENT_EVERY:
                 commented = now
@@ -234,6 +244,13 @@ class Streams:
             for subscription, may in zip(subscriptions, may_read, strict=True)
             if not (may and self._has_user(subscription.caller.name))
         )
+
+    def _hear(self, connection):
+        for notification in connection.notifies(timeout=0):
+            if notification.channel == "torc_jobs":
+                self.claims.hear(notification.payload)
+            else:
+                self._pass_on(notification.payload)
 
     def _pass_on(self, payload):
         event = json.loads(payload)

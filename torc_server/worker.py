@@ -5,10 +5,11 @@ more) wait there too: the one that finds bytes reads them, and once a request is
 sends the answer itself, without handing it over. Of these threads one is always left that runs no request, so that
 connections are accepted, read and written to whatever the database does; requests that find all others busy queue.
 Calls that walk whole workflows have threads of their own (see lanes). Event streams are sent by the thread that hears
-the events (see streams). The main thread only looks after deadlines, stopping and gunicorn's heartbeat.
+the events (see streams), which also resumes claims that wait for jobs (see waiting_claims). The main thread only looks
+after deadlines, stopping and gunicorn's heartbeat.
 
-The application stays plain WSGI. What this worker offers it beyond that: it may raise errors.Later, and a streams.
-Subscription as its iterable is sent without a thread.
+The application stays plain WSGI. What this worker offers it beyond that: it may raise errors.Later or errors.
+LaterWithJobs, and a streams.Subscription as its iterable is sent without a thread.
 
 gunicorn parses requests and formats answers (http.message, http.wsgi); these are not documented for use by others, so
 setup.cfg allows one major version of gunicorn only, and tests/test_dependencies.py lists the names that are used.
@@ -37,7 +38,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
-from torc_server.errors import OWN_FAULT, ApiError, Later
+from torc_server.errors import OWN_FAULT, ApiError, Later, LaterWithJobs
 from torc_server.heads import Heads
 from torc_server.lanes import AT_ONCE, LANES
 from torc_server.memory import return_free_blocks
@@ -206,6 +207,7 @@ class Worker(BaseWorker):
         super().load_wsgi()
         self._settings = self.wsgi.settings
         self._lanes = self.wsgi.extensions["lanes"]
+        self._claims = self.wsgi.extensions["waiting_claims"]
         self._metrics = self.wsgi.extensions["metrics"]
         self._observer = self.wsgi.extensions["observer"]
         self._seconds = {
@@ -216,6 +218,7 @@ class Worker(BaseWorker):
             "reading": self._settings.answer_timeout_secs,
             "goodbye": GOODBYE_SECS,
             "stream": float("inf"),
+            "jobs": float("inf"),  # waiting_claims resumes them
         }
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_connections = max(1, min(self._settings.max_connections, files - SPARE_FILES))
@@ -242,6 +245,7 @@ class Worker(BaseWorker):
         for descriptor, listener in self._listeners.items():
             self._waiting.unwatch(descriptor)
             listener.close()
+        self._claims.end_all()
         self.wsgi.extensions["streams"].end_all()
         self.wsgi.extensions["api_traffic"].end_all()
         self.wsgi.extensions["pulses"].end_all()
@@ -266,6 +270,7 @@ class Worker(BaseWorker):
     def _tick(self, seconds):
         """Sleep, at most until a parked request is due; then do what no event tells to do."""
         self.notify()
+        seconds = min(seconds, self._claims.resume_due())
         if self._parked:
             seconds = min(seconds, self._parked[0][0] - time.monotonic())
         if readable([self.PIPE[0]], max(0, seconds)):
@@ -287,6 +292,7 @@ class Worker(BaseWorker):
             workers=1,
             connections=len(self._connections),
             streams=self.wsgi.extensions["streams"].count(),
+            claims_waiting=self._claims.count(),
             threads=self._settings.all_threads,
             threads_busy=len(self._running),
             requests_queued=len(self._backlog) + sum(requests.qsize() for requests in self._lane_queues.values()),
@@ -374,12 +380,27 @@ class Worker(BaseWorker):
         if connection.is_gone():
             self._close(connection)
             return
+        if connection.waiter is not None:  # the time for which it has waited for jobs does not count
+            connection.received = time.monotonic()
+            connection.wait_until = connection.received + LOCK_SECS
         if connection.lane is not None:
             self._lane_queues[connection.lane].put(connection)
             return
         with self._lock:
             self._backlog.append(connection)
         os.eventfd_write(self._bell, 1)
+
+    def _await_jobs(self, connection, waiter):
+        """Let a claim wait for jobs; meanwhile only its client can end that, by hanging up."""
+        connection.waiter = waiter
+        self._wait(connection, "jobs", select.EPOLLRDHUP)
+        self._claims.add(waiter, functools.partial(self._resume_claim, connection))
+        if waiter.until - time.monotonic() < TICK:
+            os.write(self.PIPE[1], b".")  # the main thread may sleep for longer
+
+    def _resume_claim(self, connection):
+        if self._waiting.take(connection):  # its client has not just hung up
+            self._run_again(connection)
 
     # Connections
 
@@ -467,6 +488,8 @@ class Worker(BaseWorker):
             return self._advance_stream(connection)
         if connection.waits_for == "goodbye":
             return self._await_goodbye(connection)
+        if connection.waits_for == "jobs":
+            raise ClientGone
         return self._receive(connection)
 
     def _wait(self, connection, waits_for, events):
@@ -552,16 +575,24 @@ class Worker(BaseWorker):
         self._closed += 1
         self._connections.discard(connection)
         connection.close()
+        self._end_wait(connection)
 
     # Requests
 
     def _serve(self, connection):
         """Run the application on a whole request. Return whether the answer is ready to be sent; if not, the request
         is parked, or the connection has become a stream."""
+        if connection.waiter is not None and connection.is_gone():  # it must not claim jobs
+            raise ClientGone
         thread = threading.get_ident()
         self._running[thread] = connection, time.monotonic()
         try:
-            return self._answer(connection)
+            is_answered = self._answer(connection)
+            self._end_wait(connection)
+            return is_answered
+        except LaterWithJobs as later:
+            self._await_jobs(connection, later.waiter)
+            return False
         except Later as later:
             self._park(connection, later.delay)
             return False
@@ -570,6 +601,12 @@ class Worker(BaseWorker):
         finally:
             del self._running[thread]
 
+    def _end_wait(self, connection):
+        """The request is answered, or its client is gone: if it was a claim that has waited, others are next."""
+        if connection.waiter is not None:
+            self._claims.leave(connection.waiter)
+            connection.waiter = None
+
     def _answer(self, connection):
         connection.outbox.close()  # of an attempt before
         response, environ = self._heads.answer_and_environ(connection.reader.request, connection, Answer)
@@ -577,6 +614,7 @@ class Worker(BaseWorker):
         environ["wsgi.multithread"] = True
         environ["torc.received"] = connection.received
         environ["torc.wait_until"] = connection.wait_until
+        environ["torc.waiter"] = connection.waiter
         if not (self.alive and connection.reader.ends_cleanly):
             response.force_close()
         answer = self.wsgi(environ, response.start_response)
@@ -623,6 +661,7 @@ class Worker(BaseWorker):
 
     def _end_with_answer(self, connection):
         """Let the answer in the outbox be the connection's last one."""
+        self._end_wait(connection)
         connection.closes = True
         connection.waits_for = "reading"
         return True

@@ -34,7 +34,10 @@ BEGIN
     SELECT
         run_id,
         EXISTS (
-            SELECT 1 FROM torc.event_stream WHERE workflow_id = v_job.workflow_id AND expires_at > clock_timestamp()
+            SELECT 1
+            FROM torc.event_stream
+            WHERE workflow_id IN (v_job.workflow_id, ~v_job.workflow_id)  -- streams and waiting claims
+                AND expires_at > clock_timestamp()
         ),
         EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_job.workflow_id),
         EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id),

@@ -1,6 +1,7 @@
 -- Sends an event to the open streams of a workflow (LISTEN torc_workflow_<id>), when the transaction commits and if
 -- anybody listens. The payload is what goes on the wire; notifications hold less than 8,000 bytes, so long texts are cut
--- then. severity: debug, info, warning or error.
+-- then. severity: debug, info, warning or error. Events after which jobs are ready, or a workflow is over, also wake the
+-- claims that wait for that (see waiting_claims.sql); publish_changes() does so for jobs that were released.
 CREATE OR REPLACE FUNCTION torc.publish_event(
     p_workflow_id bigint,
     p_event_type text,
@@ -13,6 +14,9 @@ AS $$
 DECLARE
     v_event jsonb;
 BEGIN
+    IF p_event_type IN ('job_retried', 'workflow_started', 'workflow_reinitialized', 'workflow_canceled') THEN
+        PERFORM torc.wake_claims(p_workflow_id);
+    END IF;
     IF NOT torc.is_watched(p_workflow_id) THEN
         RETURN;
     END IF;
@@ -36,7 +40,6 @@ END
 $$;
 
 -- Makes this session listen to a workflow and registers that for 30 s; returns the registration's id, to be renewed.
--- Deletes registrations of processes that ended without unregistering.
 CREATE OR REPLACE FUNCTION torc.open_event_stream(p_workflow_id bigint)
 RETURNS bigint
 LANGUAGE plpgsql
@@ -44,13 +47,23 @@ AS $$
 DECLARE
     v_id bigint;
 BEGIN
-    DELETE FROM torc.event_stream
-    WHERE id IN (SELECT id FROM torc.event_stream WHERE expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED);
+    PERFORM torc.drop_expired_registrations();
     EXECUTE format('LISTEN torc_workflow_%s', p_workflow_id);
     INSERT INTO torc.event_stream (workflow_id, expires_at)
     VALUES (p_workflow_id, clock_timestamp() + interval '30 s')
     RETURNING id INTO v_id;
     RETURN v_id;
+END
+$$;
+
+-- Deletes registrations of processes that ended without unregistering.
+CREATE OR REPLACE FUNCTION torc.drop_expired_registrations()
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    DELETE FROM torc.event_stream
+    WHERE id IN (SELECT id FROM torc.event_stream WHERE expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED);
 END
 $$;
 
@@ -83,6 +96,9 @@ RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    IF 'ready' = ANY (ARRAY(SELECT new_status FROM unnest(p_changes))) THEN
+        PERFORM torc.wake_claims(p_workflow_id);
+    END IF;
     IF p_changes IS NULL OR NOT torc.is_watched(p_workflow_id) THEN
         RETURN;
     END IF;

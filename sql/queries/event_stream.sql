@@ -21,3 +21,12 @@ FROM (
         WITH ORDINALITY AS stream (workflow_id, name, enforced, position)
 ) AS asked
 LEFT JOIN torc.workflow AS workflow ON workflow.id = asked.workflow_id;
+
+-- name: await_jobs(workflow_id)
+SELECT torc.await_jobs(:workflow_id);
+
+-- name: end_await(ids)!
+DELETE FROM torc.event_stream WHERE id = ANY(:ids);
+
+-- name: finished_workflows(workflow_ids)
+SELECT torc.finished_workflows(:workflow_ids::bigint[]);

@@ -1,6 +1,7 @@
 """Workflows: create, read, change, run, and what can be read off the whole of one."""
 
 import json
+from functools import partial
 
 from flask import Blueprint, current_app, request
 
@@ -325,11 +326,17 @@ def claim_next_jobs(id, query):
 
     With start_on they become running on that compute node instead, as by start_job, and come with start_time and
     compute_node_id.
+
+    With wait the answer comes as soon as there are jobs for the worker, wherever they become ready, and is empty when
+    that many seconds are over, at once if the workflow is complete or canceled, and soon after it becomes so or the
+    server stops. A claim whose client hangs up while it waits takes no jobs. Proxies in between must wait for the
+    answer longer than that. Where the server runs under another worker class than its own, it never waits.
     """
     limit = query.get("limit", query.get("num_jobs", DEFAULT_CLAIM))
     labels = query.get("labels", [])
     start_on, node_id = query["start_on"], query.get("compute_node_id")
-    answer = value(
+    claim = partial(
+        value,
         sql.workflows.claim_next_jobs,
         workflow_id=id,
         limit=limit,
@@ -337,9 +344,7 @@ def claim_next_jobs(id, query):
         start_on=start_on,
         compute_node_id=node_id,
     )
-    heard_of(start_on, works=True)
-    heard_of(node_id)
-    return current.extension("metrics").count_claim(answer)
+    return _claim(id, query, limit, ("next", *labels), claim)
 
 
 @blueprint.post("/workflows/<int64:id>/claim_jobs_based_on_resources/<int64:limit>")
@@ -363,19 +368,29 @@ def claim_jobs_based_on_resources(id, limit, query, body):
     other nodes have together, and what no longer fits is skipped. If that leaves resources unused, further jobs are
     tried once. So the answer can hold fewer jobs than the limit though more are ready; it is empty only if none fits.
 
-    What is claimed becomes pending, or with start_on running, as with claim_next_jobs. A canceled workflow hands out
-    nothing and says so in reason.
+    What is claimed becomes pending, or with start_on running, as with claim_next_jobs, and with wait the answer waits
+    for jobs that fit, as there. A canceled workflow hands out nothing and says so in reason.
     """
-    start_on, node_id = query["start_on"], query.get("compute_node_id")
-    answer = value(
+    strict, resources = query["strict_scheduler_match"], json.dumps(body, sort_keys=True)
+    claim = partial(
+        value,
         sql.workflows.claim_jobs_based_on_resources,
         workflow_id=id,
         limit=limit,
-        strict=query["strict_scheduler_match"],
-        resources=json.dumps(body),
-        start_on=start_on,
-        compute_node_id=node_id,
+        strict=strict,
+        resources=resources,
+        start_on=query["start_on"],
+        compute_node_id=query.get("compute_node_id"),
     )
+    return _claim(id, query, limit, ("fitting", limit, strict, resources), claim)
+
+
+def _claim(workflow_id, query, limit, asks, claim):
+    """The answer of a claim, which waits for jobs if the query says so."""
+    start_on, node_id = query["start_on"], query.get("compute_node_id")
+    seconds = query["wait"] if limit else 0
+    nodes = [node for node in (start_on, node_id) if node is not None]
+    answer = current.extension("waiting_claims").run(workflow_id, seconds, asks, claim, nodes)
     heard_of(start_on, works=True)
     heard_of(node_id)
     return current.extension("metrics").count_claim(answer)

@@ -5,6 +5,8 @@ from torc_server.schemas.common import MAX_LIMIT, Answer, Model, Page, PageAnswe
 from torc_server.schemas.jobs import JobModel
 from torc_server.schemas.workflow_settings import DynamicJobsConfig, ExecutionConfig, ResourceMonitorConfig
 
+MAX_WAIT = 60  # seconds for which a claim may wait for jobs
+
 
 class WorkflowModel(Model):
     """A workflow: a set of jobs that run together, and how workers are to treat them.
@@ -478,6 +480,18 @@ def start_on():
     )
 
 
+def wait():
+    """The parameter of both claims that lets the server wait for jobs."""
+    return fields.QueryInteger(
+        "How many seconds the answer may wait for jobs while there are none for this worker. 0: it comes at once.",
+        unit="s",
+        example=30,
+        load_default=0,
+        minimum=0,
+        maximum=MAX_WAIT,
+    )
+
+
 class ClaimNextJobs(Query):
     """limit: how many jobs at most. num_jobs is the documentation page's name for it; limit wins."""
 
@@ -490,6 +504,7 @@ class ClaimNextJobs(Query):
     )
     start_on = start_on()
     compute_node_id = claiming_node()
+    wait = wait()
 
 
 class ClaimNextJobsResponse(Answer):
@@ -508,6 +523,7 @@ class ClaimByResources(Query):
     )
     start_on = start_on()
     compute_node_id = claiming_node()
+    wait = wait()
 
 
 class ClaimJobsBasedOnResources(Answer):
