@@ -68,7 +68,7 @@ openapi-check: .venv/installed ## check that openapi/openapi.yaml is what the co
 deploy-files: .venv/installed ## write the files of deploy/ that are made from the settings
 	@.venv/bin/python tests/deploy_files.py
 
-doc-files: .venv/installed ## write the table of docs/settings.md, which is made from the settings
+doc-files: .venv/installed ## write what is made from the code: the table of docs/settings.md, the index of the stored functions
 	@.venv/bin/python tests/doc_files.py
 
 clients: .venv/clients ## make the Python, Rust and Julia clients in build/clients from openapi/openapi.yaml

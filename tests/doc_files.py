@@ -1,5 +1,7 @@
-"""The part of docs/ that is made from the code: `make doc-files` writes it, tests/test_docs.py compares it."""
+"""What is made from the code: the table of docs/settings.md and the index of the stored functions. `make doc-files`
+writes them, tests/test_docs.py compares them."""
 
+import itertools
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -7,8 +9,31 @@ from pathlib import Path
 from torc_server.cli import run
 from torc_server.settings import Settings
 
-SETTINGS = Path(__file__).parent.parent / "docs" / "settings.md"
+ROOT = Path(__file__).parent.parent
+SETTINGS = ROOT / "docs" / "settings.md"
 BEGIN, END = "<!-- made by `make doc-files` -->\n", "<!-- end -->\n"
+FUNCTIONS = ROOT / "sql" / "functions"
+INDEX = FUNCTIONS / "README.md"
+# What the folders of sql/functions hold, in the order in which one would read them.
+FOLDERS = {
+    "transitions": "What changes the status of jobs: initialize, start, complete, retry, cancel, reset.",
+    "graph": "Dependencies between jobs: counters, release and cancellation of dependents, cycles, invariants.",
+    "claims": "Which ready jobs a worker gets.",
+    "locks": "Advisory locks of workflows, and rows that are locked by several functions.",
+    "actions": "Workflow actions, and the counters that trigger them.",
+    "jobs": "Create, change, delete and spawn jobs; the JSON of a job.",
+    "results": "Results of attempts.",
+    "workflows": "Workflows, their run state and summary; workflows created or imported as a whole.",
+    "nodes": "Compute nodes, scheduled ones, and nodes that are silent for too long.",
+    "resources": "All other rows of a workflow: files, user data, requirements, schedulers, RO-Crate entities.",
+    "events": "Stored events, and notifications of open event streams.",
+    "tasks": "Work that is done after the answer.",
+    "access": "Who may do what: authorization, groups, logins.",
+    "admin": "For administrators: audit log, traffic, SQL, doctor, prune, metrics.",
+    "dashboard": "What the pages of the dashboard show and do.",
+    "common": "Errors, units, texts, forms of clients of several generations.",
+}
+_FUNCTION = re.compile(r"((?:^--.*\n)*)^CREATE (?:OR REPLACE )?FUNCTION torc\.(\w+)\(", re.M)
 
 
 def settings_table():
@@ -39,6 +64,41 @@ def settings_page():
     return re.sub(f"(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", lambda _: settings_table(), text, flags=re.S)
 
 
+def functions_index():
+    """sql/functions/README.md: all stored functions by folder and file. Raises KeyError for a folder without a line in
+    FOLDERS, a file outside of the folders too."""
+    files = {folder: [] for folder in FOLDERS}
+    for path in sorted(FUNCTIONS.rglob("*.sql")):
+        files[path.parent.relative_to(FUNCTIONS).as_posix()].append(path)
+    pages = [
+        "# Stored functions\n\n"
+        "All rules of the server, by capability. The table is made by `make doc-files` from the comments above the\n"
+        "functions, of which it has the first sentence; the comments also say which locks a function takes and what it\n"
+        "raises. How the functions work together is in [ARCHITECTURE.md](../../ARCHITECTURE.md).\n\n"
+        f"Folders: {' · '.join(f'[{folder}](#{folder})' for folder in FOLDERS)}\n"
+    ]
+    for folder, told in FOLDERS.items():
+        rows = [row for path in files[folder] for row in _rows(path)]
+        pages.append(f"\n## {folder}\n\n{told}\n\n| file | function | |\n|---|---|---|\n{''.join(rows)}")
+    return "".join(pages)
+
+
+def _rows(path):
+    found = {}  # the first one of functions with the same name
+    for comment, name in _FUNCTION.findall(path.read_text()):
+        found[name] = found.get(name) or _first_sentence(comment)
+    file = f"[{path.name}]({path.relative_to(FUNCTIONS).as_posix()})"
+    for number, (name, sentence) in enumerate(found.items()):
+        yield f"| {'' if number else file} | `{name}` | {sentence} |\n"
+
+
+def _first_sentence(comment):
+    lines = [line.removeprefix("--") for line in comment.splitlines()]
+    text = " ".join(line.strip() for line in itertools.takewhile(lambda line: not line.startswith("   "), lines))
+    return re.split(r"(?<=\.) (?=[^a-z]|p_|\w+\()", text)[0].replace("|", r"\|")
+
+
 if __name__ == "__main__":
     SETTINGS.write_text(settings_page())
-    print("docs/settings.md")
+    INDEX.write_text(functions_index())
+    print("docs/settings.md sql/functions/README.md")

@@ -19,7 +19,7 @@ from torc_server.schemas.fields import JOB_STATUSES
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
-LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "openapi" / "README.md", ROOT / "deploy" / "curl" / "README.md"]
+LINKED = [*PAGES, doc_files.INDEX, ROOT / "CHANGELOG.md", ROOT / "openapi" / "README.md", ROOT / "deploy" / "curl" / "README.md"]
 LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
 
 
@@ -89,6 +89,20 @@ def test_each_make_target_that_is_named_exists():
 def test_the_table_of_settings_is_made_from_their_declaration():
     assert doc_files.settings_page() == doc_files.SETTINGS.read_text(), "make doc-files"
     assert doc_files.settings_table() in doc_files.SETTINGS.read_text()
+
+
+# Stored functions
+
+
+def test_the_index_of_stored_functions_is_made_from_their_comments():
+    assert doc_files.functions_index() == doc_files.INDEX.read_text(), "make doc-files"
+
+
+def test_the_index_names_each_stored_function(database):
+    stored = "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'torc'::regnamespace"
+    assert {name for (name,) in database.execute(stored).fetchall()} == {*re.findall(
+        r"^\|.*\| `(\w+)` \|", doc_files.INDEX.read_text(), re.M
+    )}  # fmt: skip
 
 
 # Access
@@ -352,6 +366,6 @@ def test_each_stored_function_that_is_named_exists(database):
 def test_the_command_that_finds_statuses_in_functions_finds_them():
     [command] = re.findall(r"`(grep [^`]*)`", (ROOT / "CONTRIBUTING.md").read_text())
     found = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert {"sql/functions/job_status.sql", "sql/functions/complete_job.sql"} <= {*found}
+    assert {"sql/functions/transitions/job_status.sql", "sql/functions/transitions/complete_job.sql"} <= {*found}
     named = re.search(r"'\(([^)]*)\)'", command)[1]
     assert {*named.split("|")} == {*JOB_STATUSES}

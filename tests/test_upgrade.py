@@ -47,7 +47,7 @@ class Release:
         path = folder / "sql/migrations" / f"{self.version:04}_note.sql"
         path.write_text(first_line + ADDITIVE)
         path.with_suffix(".rollback.sql").write_text(TAKE_BACK)
-        for path in (folder / "sql/functions").glob("*.sql"):
+        for path in (folder / "sql/functions").rglob("*.sql"):
             path.write_text(path.read_text() + f"\n-- of version {self.version}\n")
         self.inside = ("env", f"PYTHONPATH={folder}")
 

@@ -39,7 +39,7 @@ SETTINGS = {
     "TimeZone": "UTC",
     "jit": "off",
     "enable_seqscan": "off",
-    "torc.try_locks": "on",  # see sql/functions/lock_workflow.sql
+    "torc.try_locks": "on",  # see sql/functions/locks/lock_workflow.sql
     "torc.version": __version__,  # what record_ro_crate() says about this server
     "torc.program": os.path.abspath(sys.argv[0]),
 }

@@ -275,7 +275,7 @@ def _replace_functions(connection):
         # Dropped first, because CREATE OR REPLACE refuses another result type or other argument names, and so that
         # what no file defines any more goes. In one transaction: nobody ever sees a database without functions.
         _drop_functions(connection)
-        connection.execute("SET LOCAL check_function_bodies = off")  # files are in order of name, not of use
+        connection.execute("SET LOCAL check_function_bodies = off")  # files are in order of path, not of use
         for path in _functions():
             connection.execute(path.read_bytes())
         connection.execute(sql.SQL("COMMENT ON SCHEMA torc IS {}").format(_functions_checksum()))
@@ -310,10 +310,12 @@ def _drop_functions(connection):
 
 
 def _functions():
-    return sorted((sql_folder() / "functions").glob("*.sql"))
+    return sorted((sql_folder() / "functions").rglob("*.sql"))
 
 
 def _functions_checksum():
     """Kept as the comment of schema torc; tells whether the functions in a database are those of this release."""
-    texts = b"".join(path.name.encode() + b"\0" + path.read_bytes() + b"\0" for path in _functions())
+    folder = sql_folder() / "functions"
+    files = [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in _functions()]
+    texts = b"".join(name.encode() + b"\0" + text + b"\0" for name, text in files)
     return f"torc-server functions {hashlib.sha256(texts).hexdigest()}"

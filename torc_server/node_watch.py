@@ -1,7 +1,7 @@
 """Signs of life of compute nodes: what requests tell of them is stored now and then, and silent nodes are given up.
 
-The rules are in sql/functions/node_timeout.sql. One thread of each process does both; the servers on a database take
-turns in looking for silent nodes.
+The rules are in sql/functions/nodes/node_timeout.sql. One thread of each process does both; the servers on a database
+take turns in looking for silent nodes.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Tasks: one thread of each process does what calls have left in torc.task, and what a process that ended left there.
 
-The rules are in sql/functions/task.sql. The calls of its own process wake the thread; it finds the tasks of other
+The rules are in sql/functions/tasks/task.sql. The calls of its own process wake the thread; it finds the tasks of other
 processes when it starts, and every LOOK_EVERY seconds.
 """
 

@@ -1,5 +1,5 @@
-"""The settings of a workflow that workers read: what the server takes in requests. sql/functions/dialect.sql says what
-clients get to see of them."""
+"""The settings of a workflow that workers read: what the server takes in requests. sql/functions/common/dialect.sql
+says what clients get to see of them."""
 
 from torc_server.schemas import fields
 from torc_server.schemas.common import Model, StrictModel
