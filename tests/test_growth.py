@@ -128,6 +128,7 @@ START_FIRST = """
     UPDATE torc.job SET status = 'running'
     WHERE id = (SELECT min(id) FROM torc.job WHERE workflow_id = %(w)s)
 """
+COLLECT_NAMES = "; SELECT torc.collect_job_names(%(w)s)"
 GIVE_ALL_ONE_NAME = "UPDATE torc.job SET name = 'same' WHERE workflow_id = %(w)s"
 SPAWN = """
     SELECT torc.spawn_jobs(min(id), jsonb_build_object('state', 1, 'jobs', (
@@ -292,10 +293,10 @@ CONSTANT = {
         "UPDATE torc.job SET status = 'ready' WHERE workflow_id = %(w)s", "SELECT torc.claim_next_jobs(%(w)s, 1)"
     ),
     "get_job": ("", "SELECT torc.get_job((SELECT min(id) FROM torc.job WHERE workflow_id = %(w)s))"),
-    "spawn_jobs of ten": (START_FIRST, SPAWN.format(number=10)),
+    "spawn_jobs of ten": (START_FIRST + COLLECT_NAMES, SPAWN.format(number=10)),
     "spawn_jobs of ten again": (START_FIRST + ";" + SPAWN.format(number=10), SPAWN.format(number=10)),
     "spawn_jobs beside many jobs of a name": (
-        f"{START_FIRST}; {GIVE_ALL_ONE_NAME}",
+        f"{START_FIRST}; {GIVE_ALL_ONE_NAME}" + COLLECT_NAMES,
         """
         SELECT torc.spawn_jobs(min(id), '{"jobs": [{"name": "a", "command": "c", "depends_on": ["same"]}]}')
         FROM torc.job WHERE workflow_id = %(w)s

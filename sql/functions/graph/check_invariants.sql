@@ -25,6 +25,9 @@ BEGIN
         SELECT job.id, 'blocked, but nothing is open'
         WHERE job.status = 'blocked' AND counted.open_dependencies = 0
         UNION ALL
+        SELECT job.id, 'canceled by dependency, but not canceled'
+        WHERE job.canceled_by_dependency AND job.status <> 'canceled'
+        UNION ALL
         SELECT job.id, 'canceled by dependency, but no dependency failed or one is open again'
         WHERE job.canceled_by_dependency AND (counted.failed_dependencies = 0 OR counted.open_dependencies > 0)
         UNION ALL

@@ -11,6 +11,11 @@ AS $$
 DECLARE
     v_job_ids bigint[] := ARRAY(SELECT id FROM deleted_job);
     v_changes torc.status_change[];
+    v_has_names boolean := EXISTS (
+        SELECT 1
+        FROM torc.job_name
+        WHERE workflow_id = ANY (ARRAY(SELECT DISTINCT workflow_id FROM deleted_job))
+    );
 BEGIN
     SELECT array_agg((job.id, job.status, 'completed')::torc.status_change)
     INTO v_changes
@@ -28,6 +33,18 @@ BEGIN
     DELETE FROM torc.result WHERE job_id = ANY (v_job_ids);
     DELETE FROM torc.job_internal WHERE job_id = ANY (v_job_ids);
     DELETE FROM torc.slurm_stats WHERE job_id = ANY (v_job_ids);
+    IF v_has_names THEN
+        DELETE FROM torc.job_name WHERE ctid = ANY (ARRAY(
+            SELECT entry.ctid
+            FROM deleted_job AS job
+            CROSS JOIN LATERAL (
+                SELECT ctid
+                FROM torc.job_name
+                WHERE workflow_id = job.workflow_id AND hash = hashtextextended(job.name, 0) AND job_id = job.id
+                OFFSET 0
+            ) AS entry
+        ));
+    END IF;
     RETURN NULL;
 END
 $$;

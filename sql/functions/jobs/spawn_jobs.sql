@@ -6,7 +6,8 @@
 -- Answers {spawned_job_ids, iteration}: the ids in the order of the request, and the number of generations. Sent again,
 -- when jobs of all these names exist, it answers their ids and changes nothing. Without jobs, the state is the final one
 -- of the lineage; without a state nothing is changed.
--- Costs so much per job and edge of the request, however many jobs the workflow has.
+-- Costs so much per job and edge of the request, and per job that was created since the last call, however many jobs the
+-- workflow has.
 -- Locks: workflow exclusive (edges are made). Raises TC404, TC403, TC422 (the asking job is not running, some names
 -- exist and some do not, too many generations, unknown requirements, a cycle, an unknown dependency).
 CREATE OR REPLACE FUNCTION torc.spawn_jobs(p_job_id bigint, p_request jsonb, p_caller torc.caller DEFAULT NULL)
@@ -43,6 +44,7 @@ BEGIN
         END IF;
         RETURN json_build_object('spawned_job_ids', '{}'::bigint[], 'iteration', v_generation);
     END IF;
+    PERFORM torc.collect_job_names(v_workflow_id);
     v_job_ids := torc.jobs_with_names(v_workflow_id, ARRAY(SELECT job ->> 'name' FROM jsonb_array_elements(v_jobs) AS job));
     IF array_position(v_job_ids, NULL) IS NOT NULL THEN
         IF cardinality(array_remove(v_job_ids, NULL)) > 0 THEN
@@ -134,8 +136,43 @@ AS $$
     DO UPDATE SET is_ephemeral = true, data = excluded.data
 $$;
 
--- For each name the id of the first job that has it, or NULL. Only the index of the names gives the order that is asked
--- for, so that no other is used.
+-- Stores the names of the jobs that a workflow got since the last call. The caller holds its exclusive lock.
+CREATE OR REPLACE FUNCTION torc.collect_job_names(p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+AS $$
+BEGIN
+    WITH collected AS (
+        INSERT INTO torc.job_name (workflow_id, hash, job_id)
+        SELECT workflow_id, hashtextextended(name, 0), id
+        FROM torc.job
+        WHERE workflow_id = p_workflow_id
+            AND id > (SELECT names_until FROM torc.workflow_status WHERE workflow_id = p_workflow_id)
+        RETURNING job_id
+    )
+
+    UPDATE torc.workflow_status
+    SET names_until = (SELECT max(job_id) FROM collected)
+    WHERE workflow_id = p_workflow_id AND EXISTS (SELECT 1 FROM collected);
+END
+$$;
+
+-- A job has another name now. Names of later jobs are collected when they are needed.
+CREATE OR REPLACE FUNCTION torc.rename_job(p_job torc.job, p_name text)
+RETURNS void
+LANGUAGE sql
+AS $$
+    DELETE FROM torc.job_name
+    WHERE workflow_id = p_job.workflow_id AND hash = hashtextextended(p_job.name, 0) AND job_id = p_job.id;
+    INSERT INTO torc.job_name (workflow_id, hash, job_id)
+    SELECT workflow_id, hashtextextended(p_name, 0), p_job.id
+    FROM torc.workflow_status
+    WHERE workflow_id = p_job.workflow_id AND names_until >= p_job.id
+$$;
+
+-- For each name the id of the first job that has it, or NULL. The caller has called collect_job_names().
 CREATE OR REPLACE FUNCTION torc.jobs_with_names(p_workflow_id bigint, p_names text[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
@@ -147,15 +184,14 @@ AS $$
 BEGIN
     RETURN ARRAY(
         SELECT (
-            SELECT id
-            FROM torc.job
-            WHERE hashtextextended(name, workflow_id) BETWEEN wanted.hash AND wanted.hash
-                AND name = wanted.name
-                AND workflow_id IS NOT DISTINCT FROM p_workflow_id
-            ORDER BY hashtextextended(name, workflow_id), id
+            SELECT entry.job_id
+            FROM torc.job_name AS entry
+            WHERE entry.workflow_id = p_workflow_id AND entry.hash = hashtextextended(wanted.name, 0)
+                AND EXISTS (SELECT 1 FROM torc.job WHERE id = entry.job_id AND name = wanted.name OFFSET 0)
+            ORDER BY entry.workflow_id, entry.hash, entry.job_id
             LIMIT 1
         )
-        FROM (SELECT name, hashtextextended(name, p_workflow_id) AS hash FROM unnest(p_names) AS name) AS wanted
+        FROM unnest(p_names) AS wanted (name)
     );
 END
 $$;

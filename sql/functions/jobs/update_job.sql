@@ -38,6 +38,9 @@ BEGIN
         scheduler_id = coalesce(v_new.scheduler_id, scheduler_id),
         labels = CASE WHEN v_new.labels IS NULL THEN labels ELSE torc.join_labels(v_new.labels) END
     WHERE id = p_job_id;
+    IF v_new.name <> v_job.name THEN
+        PERFORM torc.rename_job(v_job, v_new.name);
+    END IF;
     IF v_new.depends_on_job_ids IS NOT NULL AND v_job.status = 'uninitialized' THEN
         PERFORM torc.replace_dependencies(v_job, v_new.depends_on_job_ids);
     END IF;

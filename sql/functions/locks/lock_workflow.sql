@@ -51,6 +51,13 @@ BEGIN
 END
 $$;
 
+-- Takes a workflow's shared lock if nobody has to be waited for. Inlined: the transitions of single jobs call it before
+-- take_shared_lock(), which costs a call in plpgsql.
+CREATE OR REPLACE FUNCTION torc.shares_at_once(p_workflow_id bigint)
+RETURNS boolean
+LANGUAGE sql
+AS $$ SELECT pg_try_advisory_xact_lock_shared(p_workflow_id) $$;
+
 CREATE OR REPLACE FUNCTION torc.take_exclusive_lock(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql

@@ -7,9 +7,11 @@
 -- Locks: workflow shared, the job's row, dependents by id, action rows by id. Raises TC404, TC403, TC409 (disabled,
 -- pending_failed), TC422 (status not terminal, already complete, another result of the attempt is stored, ids or status
 -- that differ from the path, unknown node).
--- Hot path: every statement costs 10 µs or more, so five queries are one (25 µs instead of 55). It comes after
--- the lock of the row, under which no other result of the job is stored. A sixth query, for a result of this attempt,
--- took 2.5 µs: attempt_run_id and the current result already tell when there can be none.
+-- Hot path: every statement and every function in plpgsql costs 10 µs or more (benchmarks/decisions/one_call). So the
+-- locks are taken here, five queries are one, and the UPDATE makes the answer; the whole row of the job is read only
+-- where it is needed. The five queries come after the lock of the row, under which no other result of the job is
+-- stored. A sixth query, for a result of this attempt, took 2.5 µs: attempt_run_id and the current result already tell
+-- when there can be none.
 CREATE OR REPLACE FUNCTION torc.complete_job(
     p_job_id bigint,
     p_status torc.job_status,
@@ -21,72 +23,93 @@ RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_job torc.job := torc.lock_job(p_job_id, p_caller);
     v_result torc.result := jsonb_populate_record(NULL::torc.result, p_result);
-    v_change torc.status_change := (p_job_id, v_job.status, p_status);
+    v_workflow_id bigint;
+    v_old_status torc.job_status;
+    v_attempt_id bigint;
+    v_attempt_run_id bigint;
     v_downstream torc.status_change[] := '{}';
     v_run_id bigint;
     v_is_watched boolean;
     v_has_actions boolean;
     v_has_dependents boolean;
     v_has_result boolean;
+    v_has_relations boolean;
+    v_answer json;
 BEGIN
+    SELECT workflow_id INTO v_workflow_id FROM torc.job WHERE id = p_job_id;
+    IF v_workflow_id IS NULL OR p_caller.enforced OR NOT torc.shares_at_once(v_workflow_id) THEN
+        PERFORM torc.share_workflow_of_job(p_job_id, p_caller);
+    END IF;
+    SELECT status, attempt_id, attempt_run_id
+    INTO v_old_status, v_attempt_id, v_attempt_run_id
+    FROM torc.job
+    WHERE id = p_job_id
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM torc.lock_job(p_job_id, p_caller);  -- says what is missing
+    END IF;
     SELECT
         run_id,
         EXISTS (
             SELECT 1
             FROM torc.event_stream
-            WHERE workflow_id IN (v_job.workflow_id, ~v_job.workflow_id)  -- streams and waiting claims
+            WHERE workflow_id IN (v_workflow_id, ~v_workflow_id)  -- streams and waiting claims
                 AND expires_at > clock_timestamp()
         ),
-        EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_job.workflow_id),
+        EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_workflow_id),
         EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id),
         EXISTS (SELECT 1 FROM torc.result WHERE job_id = p_job_id AND is_current)
     INTO v_run_id, v_is_watched, v_has_actions, v_has_dependents, v_has_result
     FROM torc.workflow_status
-    WHERE workflow_id = v_job.workflow_id;
-    v_result.attempt_id := coalesce(v_result.attempt_id, v_job.attempt_id);
+    WHERE workflow_id = v_workflow_id;
+    v_result.attempt_id := coalesce(v_result.attempt_id, v_attempt_id);
     IF NOT (torc.is_complete(p_status) OR p_status = 'pending_failed')
         OR v_result.job_id <> p_job_id
-        OR v_result.workflow_id <> v_job.workflow_id
+        OR v_result.workflow_id <> v_workflow_id
         OR v_result.status <> p_status
         OR p_run_id <> v_run_id
         OR v_result.run_id <> v_run_id
     THEN
-        PERFORM torc.refuse_completion(v_job, p_status, p_run_id, v_result);
+        PERFORM torc.refuse_completion(torc.lock_job(p_job_id, p_caller), p_status, p_run_id, v_result);
     END IF;
     IF p_caller.enforced THEN
-        PERFORM torc.authorize_node_reference(v_job.workflow_id, v_result.compute_node_id, p_caller);
+        PERFORM torc.authorize_node_reference(v_workflow_id, v_result.compute_node_id, p_caller);
     END IF;
-    IF v_job.status NOT IN ('pending', 'running')
-        OR v_result.attempt_id <> v_job.attempt_id
+    IF v_old_status NOT IN ('pending', 'running')
+        OR v_result.attempt_id <> v_attempt_id
         OR v_has_result
-        OR v_job.attempt_run_id IS NOT NULL
+        OR v_attempt_run_id IS NOT NULL
     THEN
-        v_result.attempt_id := torc.reported_attempt(v_job, v_result);
+        v_result.attempt_id := torc.reported_attempt(torc.lock_job(p_job_id, p_caller), v_result);
         IF v_result.attempt_id IS NULL THEN
-            RETURN torc.job_with_relations_json(v_job);
+            RETURN torc.job_with_relations_json(p_job_id);
         END IF;
     END IF;
-    v_result.id := torc.store_result(v_result, v_has_result);
-    UPDATE torc.job
+    PERFORM torc.store_result(v_result, v_has_result);
+    UPDATE torc.job AS job
     SET status = p_status, active_compute_node_id = NULL, canceled_by_dependency = false
     WHERE id = p_job_id
-    RETURNING * INTO v_job;
+    RETURNING has_dependencies OR has_links, torc.job_json(job) INTO v_has_relations, v_answer;
     IF v_is_watched THEN
-        PERFORM torc.publish_completion(v_job, v_result);
+        PERFORM torc.publish_completion(torc.lock_job(p_job_id, p_caller), v_result);
     END IF;
     IF v_has_dependents THEN
-        v_downstream := torc.move_dependents(ARRAY[v_change]);
+        v_downstream := torc.move_dependents(ARRAY[(p_job_id, v_old_status, p_status)::torc.status_change]);
     END IF;
     IF v_has_actions THEN
-        PERFORM torc.trigger_job_actions(v_job.workflow_id, v_change || v_downstream);
-        PERFORM torc.trigger_workflow_complete(v_job.workflow_id);
+        PERFORM torc.trigger_job_actions(
+            v_workflow_id, (p_job_id, v_old_status, p_status)::torc.status_change || v_downstream
+        );
+        PERFORM torc.trigger_workflow_complete(v_workflow_id);
     END IF;
     IF v_is_watched AND v_downstream <> '{}' THEN
-        PERFORM torc.publish_changes(v_job.workflow_id, v_downstream);
+        PERFORM torc.publish_changes(v_workflow_id, v_downstream);
     END IF;
-    RETURN torc.job_with_relations_json(v_job);
+    IF v_has_relations THEN
+        RETURN torc.job_with_relations_json(p_job_id);
+    END IF;
+    RETURN v_answer;
 END
 $$;
 
