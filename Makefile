@@ -74,8 +74,8 @@ clients-test: clients ## make the clients and try them (some minutes)
 	@echo "Installing the generator of the clients into .venv" >&2
 	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[clients]" && touch $@'
 
-bench: .venv/installed ## measure: jobs drained per second
-	.venv/bin/python benchmarks/drain.py
+bench: .venv/installed ## measure all rows of benchmarks/README.md (URL=… of a server, AGAINST=… of another, ARGS=…)
+	.venv/bin/python benchmarks/bench.py $(URL) $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 clean: ## remove what was built; the data in .torc stays
 	rm -rf .venv .venv-oldest .venv.lock build *.egg-info .pytest_cache .ruff_cache .hypothesis
