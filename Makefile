@@ -81,8 +81,8 @@ clients-test: clients ## make the clients and try them (some minutes)
 	@echo "Installing the generator of the clients into .venv" >&2
 	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[clients]" && touch $@'
 
-bench: .venv/browser ## measure: jobs drained per second, and how long the pages of the dashboard take with 100,000 jobs
-	.venv/bin/python benchmarks/drain.py
+bench: .venv/browser ## measure all rows of benchmarks/README.md (URL=… of a server, AGAINST=… of another, ARGS=…)
+	.venv/bin/python benchmarks/bench.py $(URL) $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 	.venv/bin/python benchmarks/dashboard.py
 
 screenshots: .venv/browser ## write pictures of the dashboard into build/screenshots (needs Chromium)

@@ -7,7 +7,8 @@ sql/functions/waiting_claims.sql).
 
 Claims of one workflow that ask for the same are a group, oldest first. A notification runs one claim of each group: if
 that finds nothing, nothing is there for the others either; if it finds jobs, two more are run, and so on, MOST_RUNNING
-of a group at most. So 1,000 idle workers cost what one does, and jobs go to those that have waited longest.
+of a group at most. So 1,000 idle workers cost what one does, and jobs go to those that have waited longest, but for the
+few that run at the same time.
 
 Some changes notify nobody, such as new resource requirements or labels: claims are also run again, one of each group,
 every REPEAT_EVERY seconds. Workflows that were completed are found within WATCH_EVERY seconds.
