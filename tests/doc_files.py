@@ -72,9 +72,9 @@ def functions_index():
         files[path.parent.relative_to(FUNCTIONS).as_posix()].append(path)
     pages = [
         "# Stored functions\n\n"
-        "All rules of the server, by capability. The table is made by `make doc-files` from the comments above the\n"
-        "functions, of which it has the first sentence; the comments also say which locks a function takes and what\n"
-        "it raises. How the functions work together is in [ARCHITECTURE.md](../../ARCHITECTURE.md).\n\n"
+        "All rules of the server, by capability. `make doc-files` makes the tables from the comments above the\n"
+        "functions, of which they have the first sentence; the comments also say which locks a function takes and\n"
+        "what it raises. How the functions work together is in [ARCHITECTURE.md](../../ARCHITECTURE.md).\n\n"
         f"Folders: {' · '.join(f'[{folder}](#{folder})' for folder in FOLDERS)}\n"
     ]
     for folder, told in FOLDERS.items():

@@ -19,8 +19,7 @@ from torc_server.schemas.fields import JOB_STATUSES
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
-ELSEWHERE = ("CHANGELOG.md", "openapi/README.md", "deploy/curl/README.md")
-LINKED = [*PAGES, doc_files.INDEX, *(ROOT / name for name in ELSEWHERE)]
+LINKED = [*PAGES, doc_files.INDEX, ROOT / "CHANGELOG.md", ROOT / "openapi/README.md", ROOT / "deploy/curl/README.md"]
 LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
 
 
