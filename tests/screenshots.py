@@ -52,10 +52,13 @@ def fill(showcase):
         showcase.value("SELECT id FROM torc.job WHERE workflow_id = %s AND name = %s", study, name)
         for name in ("simulate_040", "reduce_05")
     )
+    path = f"/ui/workflows/{study}"
     return {
-        "workflows": "/", "workflow": f"/ui/workflows/{study}", "jobs": f"/ui/workflows/{study}/jobs",
-        "use": f"/ui/workflows/{study}/use", "failed-job": f"/ui/jobs/{failed}", "canceled-job": f"/ui/jobs/{reduced}",
-        "retry": f"/ui/workflows/act?action=retry&id={study}",
+        "workflows": "/", "workflow": path, "jobs": f"{path}/jobs", "graph": f"{path}/graph",
+        "graph-of-jobs": f"{path}/graph?fold=no", "timeline": f"{path}/timeline", "use": f"{path}/use",
+        "failed-job": f"/ui/jobs/{failed}", "canceled-job": f"/ui/jobs/{reduced}",
+        "retry": f"/ui/workflows/act?action=retry&id={study}", "nodes": "/ui/nodes", "server": "/ui/server",
+        "new": "/ui/new", "interface": "/docs",
     }  # fmt: skip
 
 
@@ -69,6 +72,7 @@ def take(address, url, pages):
             browser.look_like(theme, width, height, scale)
             browser.open(url + path)
             browser.wait_for("document.readyState == 'complete'")
+            browser.wait_for("Array.from(document.querySelectorAll('[data-include]')).every(e => e.children.length)")
             browser.evaluate("new Promise(resolve => setTimeout(resolve, 300))")
             picture = TARGET / f"{name}-{theme}-{size}.png"
             picture.write_bytes(base64.b64decode(browser.picture()))

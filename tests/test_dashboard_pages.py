@@ -140,12 +140,6 @@ def check_faults(chrome, server, paths, looks):
             assert chrome.evaluate(FAULTS) == [], f"{path} {look}"
 
 
-def test_pages_have_labels_contrast_and_room(chrome, server, made):
-    study = f"/ui/workflows/{made['study']}"
-    paths = ["/", study, f"{study}/jobs", f"{study}/graph", f"/ui/jobs/{made['failed']}"]
-    check_faults(chrome, server, paths, [LOOKS[0], LOOKS[3]])
-
-
 @pytest.mark.long
 def test_every_page_has_labels_contrast_and_room_in_both_themes_wide_and_on_a_phone(chrome, server, made):
     check_faults(chrome, server, paths_of(made), LOOKS)

@@ -59,3 +59,6 @@ SELECT torc.dashboard_server((:caller, :enforced, :dialect)::torc.caller)::text;
 
 -- name: create_workflow(plan, initialize, caller, enforced, dialect)
 SELECT torc.create_from_plan(:plan::jsonb, :initialize::boolean, (:caller, :enforced, :dialect)::torc.caller);
+
+-- name: authorize(workflow_id, caller, enforced, dialect)
+SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller);

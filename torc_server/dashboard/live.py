@@ -10,7 +10,7 @@ from torc_server.repository import sql, value
 @blueprint.get("/ui/workflows/<int64:id>/live")
 def follow_workflow(id):
     """Frames of server-sent events: changed, with the numbers of jobs by status and of the pages that are open here."""
-    value(sql.dashboard.pulse, workflow_id=id)  # may the caller?
+    value(sql.dashboard.authorize, workflow_id=id)
     frames = () if request.method == "HEAD" else current_app.extensions["pulses"].subscribe(id, caller())
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Content-Type": "text/event-stream"}
     return Response(frames, headers=headers, direct_passthrough=True)
