@@ -745,6 +745,5 @@ CREATE TABLE torc.job_name (
     workflow_id bigint,
     hash bigint,
     job_id bigint,
-    CONSTRAINT job_name_pkey PRIMARY KEY (workflow_id, hash, job_id),
-    CONSTRAINT job_name_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES torc.workflow(id) ON DELETE CASCADE
+    CONSTRAINT job_name_pkey PRIMARY KEY (workflow_id, hash, job_id)
 );

@@ -1,13 +1,13 @@
 -- For spawn_jobs: jobs and requirements are found by their names, and the records of a lineage are unique.
 
 -- The names of jobs, of workflows that have spawned some. A hash, because names may be longer than a key of an index. Not
--- an index of torc.job, which each change of a status would write to: benchmarks/decisions/job_names.
+-- an index of torc.job, which each change of a status would write to: benchmarks/decisions/job_names. No row-by-row keys:
+-- forget_deleted_jobs() removes what belonged to deleted jobs.
 CREATE TABLE torc.job_name (
     workflow_id bigint NOT NULL,
     hash bigint NOT NULL,  -- hashtextextended(job.name, 0)
     job_id bigint NOT NULL,
-    CONSTRAINT job_name_pkey PRIMARY KEY (workflow_id, hash, job_id),
-    CONSTRAINT job_name_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES torc.workflow ON DELETE CASCADE
+    CONSTRAINT job_name_pkey PRIMARY KEY (workflow_id, hash, job_id)
 );
 -- The last job whose name is there. Jobs of a workflow are made under its exclusive lock, so their ids ascend.
 ALTER TABLE torc.workflow_status ADD COLUMN names_until bigint NOT NULL DEFAULT 0;
