@@ -14,8 +14,12 @@ class Refused(RuntimeError):
     """An answer other than 200; `status` is its code."""
 
     def __init__(self, request, status, text):
-        super().__init__(f"{request}: {status} {text}")
+        super().__init__(request, status, text)  # as given: it goes from process to process
         self.status = status
+
+    def __str__(self):
+        request, status, text = self.args
+        return f"{request}: {status} {text}"
 
 
 class Client:

@@ -414,6 +414,22 @@ def test_a_caller_without_access_is_refused_and_one_who_loses_it_meanwhile_gets_
         assert of_bob.answer()[0] == 403
 
 
+def test_without_the_direct_way_claims_wait_too(new_site):
+    site = new_site(no_direct=True)
+    first, second = site.pair()
+    claim = site.claim(body=WORKER)
+    site.wait_for_waiting(1)
+    site.workflow.complete(first)
+    assert claim.jobs() == [second]
+
+
+def test_where_the_worker_class_is_not_ours_the_answer_comes_at_once(client, workflow):
+    workflow.job_in("running")
+    before = time.monotonic()
+    assert client.post(f"{workflow.path}/claim_next_jobs", params={"wait": 60}).json["jobs"] == []
+    assert time.monotonic() - before < 20
+
+
 def test_bounds_of_wait(client, workflow):
     for path, body in (("claim_next_jobs", None), ("claim_jobs_based_on_resources/1", WORKER)):
         arguments = {} if body is None else {"json": body}
