@@ -6,7 +6,7 @@ FAST := not clients and not long and not slow
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest test-browser lint openapi openapi-check deploy-files doc-files clients clients-test bench screenshots clean
+.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest test-browser lint openapi openapi-check deploy-files doc-files schema-file clients clients-test bench screenshots clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ deploy-files: .venv/installed ## write the files of deploy/ that are made from t
 
 doc-files: .venv/installed ## write what is made from the code: the table of docs/settings.md, the index of the stored functions
 	@.venv/bin/python tests/doc_files.py
+
+schema-file: .venv/installed ## write the statements of sql/schema.sql, the present schema, from the migrations; comments stay
+	@.venv/bin/python tests/schema_file.py
 
 clients: .venv/clients ## make the Python, Rust and Julia clients in build/clients from openapi/openapi.yaml
 	@bash openapi/sync_openapi.sh clients
