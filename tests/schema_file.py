@@ -184,7 +184,8 @@ def _lines(owner, lines, notes):
         if len(line) > WIDTH - len("    ,"):
             line = line.replace(" FOREIGN KEY ", "\n        FOREIGN KEY ")
         behind = f"    {line}{comma}  -- {told}\n"
-        text += behind if told and len(behind) <= WIDTH + 1 and "\n" not in line else f"{_comment(told, '    ')}    {line}{comma}\n"
+        fits = told and len(behind) <= WIDTH + 1 and "\n" not in line
+        text += behind if fits else f"{_comment(told, '    ')}    {line}{comma}\n"
     return text
 
 
