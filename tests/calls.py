@@ -5,8 +5,8 @@ import uuid
 import pytest
 
 from torc_server.app import create_app
+from torc_server.bodies import BASE_PATH
 from torc_server.settings import Settings
-from torc_server.wire import BASE_PATH
 
 # What a row of each collection is made from; also the body of its PUT. A job is added where one is named.
 ROWS = {

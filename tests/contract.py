@@ -8,9 +8,9 @@ import jsonschema_rs
 from werkzeug.exceptions import HTTPException
 
 from torc_server.app import create_app
+from torc_server.bodies import BASE_PATH
 from torc_server.openapi import document
 from torc_server.settings import Settings
-from torc_server.wire import BASE_PATH
 
 UNROUTED = {400, 401, 403, 404, 405, 429}  # of a path or method that is no operation
 

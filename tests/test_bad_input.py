@@ -18,11 +18,11 @@ from workflow import Workflow
 
 from torc_server import admin_sql
 from torc_server.app import create_app
+from torc_server.bodies import BASE_PATH
 from torc_server.errors import KINDS
 from torc_server.schemas import fields
 from torc_server.schemas.fields import INT64_MAX, INT64_MIN
 from torc_server.settings import Settings
-from torc_server.wire import BASE_PATH
 
 JSON = {"Content-Type": "application/json"}
 NOWHERE = 10**15  # no row has this id

@@ -28,7 +28,7 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.http.body.LengthReader.length                     heads, request_reader
     gunicorn.http.errors.LimitRequestHeaders                   heads
     gunicorn.http.errors.NoMoreData                            heads
-    gunicorn.http.errors.ParseException                        wire, worker
+    gunicorn.http.errors.ParseException                        envelope, worker
     gunicorn.http.message.Request._expected_100_continue       heads, request_reader
     gunicorn.http.message.Request.parse_request_line           heads
     gunicorn.http.message.Request.peer_addr                    heads
@@ -51,7 +51,7 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.workers.base.Worker.load_wsgi                     worker
     gunicorn.workers.base.Worker.ppid                          worker
     gunicorn.workers.base.Worker.sockets                       worker
-    marshmallow.Schema._declared_fields                        openapi, schemas.common, wire
+    marshmallow.Schema._declared_fields                        openapi, pages, schemas.common
     marshmallow.Schema._hooks                                  schemas.exact
     prometheus_client.multiprocess.mark_process_dead           metrics
     prometheus_client.values.MultiProcessValue                 metrics
@@ -64,8 +64,8 @@ the module that uses it; the last part may be an attribute that the class sets o
     psycopg.pq.PGconn.prepare                                  database
     psycopg.types.json.json                                    database
     werkzeug.local.LocalProxy._get_current_object              observer
-    werkzeug.routing.BaseConverter.part_isolating              wire
-    werkzeug.routing.Rule.get_converter                        wire
+    werkzeug.routing.BaseConverter.part_isolating              routing
+    werkzeug.routing.Rule.get_converter                        routing
 """
 
 import configparser

@@ -22,10 +22,10 @@ from support import MemoryClient
 from test_client import methods_of_the_client
 
 from torc_server.app import create_app
+from torc_server.bodies import BASE_PATH
 from torc_server.errors import KINDS
 from torc_server.schemas import fields
 from torc_server.settings import Settings
-from torc_server.wire import BASE_PATH
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 SETTINGS = settings(

@@ -16,8 +16,8 @@ from contract import app, contract, operations, validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from support import BINARIES
 
+from torc_server.bodies import BASE_PATH
 from torc_server.openapi import as_yaml, document
-from torc_server.wire import BASE_PATH
 
 CHECKED_IN = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
 VIEWS = {view.__name__: view for view in app().view_functions.values()}

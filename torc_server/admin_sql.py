@@ -20,14 +20,15 @@ from psycopg import errors as pg
 from psycopg.pq import ExecStatus
 
 from torc_server import repository
+from torc_server.answers import send_spool
 from torc_server.auth import caller
 from torc_server.database_errors import is_lost, is_useless
 from torc_server.errors import ApiError
+from torc_server.pages import write_joined
 from torc_server.repository import sql
 from torc_server.schemas.common import MAX_LIMIT
 from torc_server.settings import SettingsError
 from torc_server.spool import Spool
-from torc_server.wire import send_spool, write_joined
 
 log = logging.getLogger("torc_server")
 

@@ -4,10 +4,11 @@ from functools import partial
 
 from flask import Flask
 
-from torc_server import auth, browsers, direct, errors, observer, proxies, wire
+from torc_server import auth, browsers, direct, envelope, errors, observer, proxies, requests, routing
 from torc_server.accounts import Accounts
 from torc_server.api_traffic import ApiTraffic
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
+from torc_server.bodies import BASE_PATH
 from torc_server.dashboard import blueprint as dashboard
 from torc_server.dashboard.pulses import Pulses
 from torc_server.database import Database
@@ -38,7 +39,8 @@ def create_app(settings, conninfo, restart=None):
     # What every request passes through
     observer.init_app(app)
     errors.init_app(app)
-    wire.init_app(app)
+    routing.init_app(app)
+    requests.init_app(app)
     browsers.init_app(app)
     auth.init_app(app)
 
@@ -68,14 +70,14 @@ def create_app(settings, conninfo, restart=None):
 
     # Routes
     for blueprint in BLUEPRINTS:
-        app.register_blueprint(blueprint, url_prefix=wire.BASE_PATH)
+        app.register_blueprint(blueprint, url_prefix=BASE_PATH)
     for blueprint in (*OUTSIDE_BASE_PATH, dashboard):
         app.register_blueprint(blueprint)
     app.extensions["lanes"] = Lanes(app)
 
     # WSGI around Flask, from the inside
     direct.wrap(app)
-    wire.wrap(app)
+    envelope.wrap(app)
     proxies.wrap(app)
     observer.wrap(app)
     return app

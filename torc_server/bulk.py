@@ -6,9 +6,9 @@ import re
 from flask import current_app
 from marshmallow import ValidationError
 
-from torc_server import wire
 from torc_server.bodies import MIB, JsonPieces, open_body
 from torc_server.errors import ApiError
+from torc_server.requests import first_message
 from torc_server.schemas.common import MAX_LIMIT
 from torc_server.spool import Spool
 
@@ -104,7 +104,7 @@ class Rows:
             self._texts = []
 
     def _refusal(self, index, error):
-        name, reason = wire.first_message(error.messages)
+        name, reason = first_message(error.messages)
         field = f"{self._key}[{index}].{name}".removesuffix(".")
         return ApiError(422, f"{field}: {reason}", field=field)
 

@@ -13,10 +13,10 @@ does not fit exactly, another method. The setting `direct` (--no-direct) sends a
 import functools
 import itertools
 
+from torc_server.answers import JSON, json_text
 from torc_server.browsers import is_browser
 from torc_server.errors import InvalidPath, Later, response_to
 from torc_server.lanes import shape
-from torc_server.wire import JSON, json_text
 
 
 def direct(view):

@@ -1,5 +1,5 @@
 """The HTTP contract as an OpenAPI 3.1 document, read off the live application: its routes, the docstrings of the views,
-and the schemas that their decorators name (see wire.query, wire.body, wire.takes and wire.answers)."""
+and the schemas that their decorators name (see requests.query, requests.body, requests.takes and answers.answers)."""
 
 import inspect
 import json
@@ -11,6 +11,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
 from marshmallow import Schema, missing
 
+from torc_server.bodies import BASE_PATH
 from torc_server.dialect import API_VERSION
 from torc_server.errors import KINDS
 from torc_server.schemas.common import ErrorResponse, PathParameters, SortedPage
@@ -23,7 +24,6 @@ from torc_server.schemas.workflow_settings import (
     ExecutionConfig,
     ResourceMonitorConfig,
 )
-from torc_server.wire import BASE_PATH
 
 DESCRIPTION = (
     "Workflows of shell jobs: clients create jobs with their files, data and requirements; workers claim, start and "

@@ -7,7 +7,7 @@ import flask_swagger_ui
 from flask import Blueprint, Response, abort, current_app, redirect, request, send_file
 
 from torc_server import openapi
-from torc_server.wire import BASE_PATH
+from torc_server.bodies import BASE_PATH
 
 blueprint = Blueprint("api_docs", __name__)
 

@@ -3,6 +3,7 @@
 from flask import Blueprint
 
 from torc_server import wire
+from torc_server.bodies import parse_json, read_body
 from torc_server.errors import ApiError
 from torc_server.repository import sql, value
 from torc_server.schemas import fields
@@ -20,7 +21,7 @@ def create_remote_workers(id):
     The body is an array of addresses. They are stored word for word and not checked, all of them or none. An address
     that is there already, or stands in the array twice, is stored once and answered like a new one.
     """
-    workers = wire.parse_json(wire.read_body())
+    workers = parse_json(read_body())
     check_workers(workers)
     value(sql.remote_workers.create_remote_workers, workflow_id=id, workers=workers)
     return wire.json_value([{"worker": worker, "workflow_id": id} for worker in workers])

@@ -5,7 +5,6 @@ import json
 from flask import Blueprint
 
 from torc_server import wire
-from torc_server.errors import ApiError
 from torc_server.node_watch import heard_of
 from torc_server.repository import sql, value
 from torc_server.schemas import fields
@@ -15,7 +14,8 @@ from torc_server.schemas.workflow_actions import (
     ClaimActionResponse,
     PendingActions,
     WorkflowActionModel,
-    config_error,
+    check_config,
+    check_updates,
 )
 
 blueprint = Blueprint("workflow_actions", __name__)
@@ -34,8 +34,6 @@ def create_workflow_action(id, body):
     already. The answer is what was stored: required_triggers is computed, executed_at and executed_by are not taken.
     A job that is deleted leaves job_ids.
     """
-    if reason := config_error(body["action_type"], body["action_config"]):
-        raise ApiError(422, f"Invalid action_config: {reason}", field="action_config")
     return wire.json_text(
         value(sql.workflow_actions.create_workflow_action, workflow_id=id, body=json.dumps(body))
     )
@@ -81,14 +79,10 @@ def update_workflow_action(id, action_id, body):
     The body is an object whose keys replace those of action_config; keys that it does not have stay, and so does
     everything else of the action, whether it was executed or not. The answer is the action.
     """
-    if type(body) is not dict:
-        raise ApiError(422, "updates body must be a JSON object")
-    if not body:
-        raise ApiError(422, "updates body has no fields to merge")
+    check_updates(body)
     call = {"workflow_id": id, "action_id": action_id, "updates": json.dumps(body)}
     merged = json.loads(value(sql.workflow_actions.merge_action_config, **call))
-    if reason := config_error(merged["action_type"], merged["action_config"]):
-        raise ApiError(422, f"Invalid action_config: {reason}", field="action_config")
+    check_config(merged["action_type"], merged["action_config"])
     return wire.json_text(value(sql.workflow_actions.update_workflow_action, **call))
 
 

@@ -1,7 +1,8 @@
 """Workflow actions: what workers do when a workflow starts, jobs become ready or complete, or all is done."""
 
-from marshmallow import ValidationError, validates
+from marshmallow import ValidationError, validates, validates_schema
 
+from torc_server.errors import ApiError
 from torc_server.schemas import fields
 from torc_server.schemas.common import Answer, Model, Query
 
@@ -83,9 +84,27 @@ class WorkflowActionModel(Model):
         if type(value) is not dict:
             raise ValidationError("Invalid action_config: action_config must be an object")
 
+    @validates_schema(skip_on_field_errors=True)
+    def check_config(self, data, **kwargs):
+        check_config(data["action_type"], data["action_config"])
 
-def config_error(action_type, config):
-    """Return why the configuration does not fit the action type, or None. Other types take any object."""
+
+def check_updates(updates):
+    """Raise ApiError 422 unless a body, any JSON value, is an object with keys, which may replace some of a stored
+    configuration."""
+    if type(updates) is not dict:
+        raise ApiError(422, "updates body must be a JSON object")
+    if not updates:
+        raise ApiError(422, "updates body has no fields to merge")
+
+
+def check_config(action_type, config):
+    """Raise ApiError 422 unless the configuration fits the action type. Other types take any object."""
+    if reason := _config_error(action_type, config):
+        raise ApiError(422, f"Invalid action_config: {reason}", field="action_config")
+
+
+def _config_error(action_type, config):
     check = {"run_commands": _run_commands_error, "schedule_nodes": _schedule_nodes_error}.get(action_type)
     return check(config) if check else None
 
