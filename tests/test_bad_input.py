@@ -80,6 +80,7 @@ BAD_QUERY = {
     fields.QueryJobStatus: NO_STATUSES[:7],
     fields.QueryStrings: ["\0"],
     fields.QueryLabels: ["\0", "a,\0", " a", "a, b"],
+    fields.QueryAge: ["", "soon", "90", "d", "-1d", "1.5h", "\0"],
 }
 ODD_QUERY = {
     fields.QueryInteger: [INT64_MAX, INT64_MIN, 0, -1, "+1", "-0", "007"],
@@ -88,6 +89,7 @@ ODD_QUERY = {
     fields.QueryJobStatus: ["ready"],
     fields.QueryStrings: ["", "a", ["a", "b"]],
     fields.QueryLabels: ["", ",", "a,,a", "%", "x" * 5000],
+    fields.QueryAge: ["1h", "90d", "8w"],
 }
 
 # Fields of which the id must be that of a row of the same workflow, or of some row.

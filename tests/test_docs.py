@@ -305,12 +305,6 @@ def rows_of_statuses():
     return rows("docs/http-api.md", "The life of a job")
 
 
-def test_the_statuses_are_those_of_the_database(database):
-    assert tuple(database.execute("SELECT unnest(enum_range(NULL::torc.job_status))::text").fetchall()) == tuple(
-        (word,) for word in JOB_STATUSES
-    )
-
-
 # Tables and functions
 
 KEYS = """

@@ -18,7 +18,9 @@ class ExactTypes:
         self._nullable = {name for name, field in fields if field.allow_none}
         self._kept_nulls = {name for name, field in fields if getattr(field, "keep_null", False)}
         self._required = [name for name, field in fields if field.required]
-        self._defaults = {name: field.load_default for name, field in fields if field.load_default is not missing}
+        defaults = {name: field.load_default for name, field in fields if field.load_default is not missing}
+        self._defaults = {name: default for name, default in defaults.items() if not callable(default)}
+        self._made_defaults = {name: make for name, make in defaults.items() if callable(make)}
         # Rules of a schema's own need marshmallow every time.
         hooks = [name for hooks in schema._hooks.values() for name, *_ in hooks]
         plain = hooks == ["drop_nulls"] and schema.unknown == EXCLUDE
@@ -40,6 +42,8 @@ class ExactTypes:
         }
         for name in self._nested.keys() & known.keys():
             known[name] = self._nested[name].load_exact(known[name])
+        for name in self._made_defaults.keys() - item.keys():
+            known[name] = self._made_defaults[name]()
         return self._defaults | known
 
     def fits(self, item):
