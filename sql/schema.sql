@@ -141,6 +141,7 @@ CREATE TABLE torc.workflow_status (
     initialized_run_id bigint NOT NULL DEFAULT 0,  -- the run at the last initialize_jobs
     -- reset since then, and the run id may have to be raised, see torc.raise_run_id()
     is_reset boolean NOT NULL DEFAULT false,
+    names_until bigint NOT NULL DEFAULT 0,
     CONSTRAINT workflow_status_pkey PRIMARY KEY (workflow_id),
     CONSTRAINT workflow_status_workflow_id_fkey
         FOREIGN KEY (workflow_id) REFERENCES torc.workflow(id) ON DELETE CASCADE
@@ -326,8 +327,6 @@ CREATE TABLE torc.job (
     ready_at timestamptz,  -- when the job last became ready; NULL: never, or before migration 9
     claimed_at timestamptz,  -- when it was last claimed; NULL: never, or before migration 9
     CONSTRAINT job_pkey PRIMARY KEY (id),
-    CONSTRAINT job_blocked_waits_for_something CHECK (status <> 'blocked' OR open_dependencies::integer > 0),
-    CONSTRAINT job_canceled_by_dependency_is_canceled CHECK (status = 'canceled' OR NOT canceled_by_dependency),
     CONSTRAINT job_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES torc.workflow(id) ON DELETE CASCADE,
     CONSTRAINT job_resource_requirements_id_fkey
         FOREIGN KEY (resource_requirements_id) REFERENCES torc.resource_requirements(id) ON DELETE CASCADE,
@@ -341,8 +340,6 @@ CREATE INDEX job_active_compute_node_id_idx ON torc.job (active_compute_node_id)
     WHERE active_compute_node_id IS NOT NULL;
 -- The foreign key.
 CREATE INDEX job_failure_handler_id_idx ON torc.job (failure_handler_id) WHERE failure_handler_id IS NOT NULL;
--- spawn_jobs finds the first job of a name. A hash, as in resource_requirements_name_idx.
-CREATE INDEX job_name_idx ON torc.job (hashtextextended(name, workflow_id), id);
 -- claim_next_jobs, in claim order; the label sets of ready jobs.
 CREATE INDEX job_ready_idx ON torc.job (workflow_id, labels, priority DESC, id)
     WHERE status = 'ready' AND workflow_id IS NOT NULL;
@@ -742,4 +739,11 @@ CREATE UNLOGGED TABLE torc.api_event (
     event text COLLATE "C" NOT NULL,  -- JSON, as text
     stored_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT api_event_pkey PRIMARY KEY (process, number)
+);
+
+CREATE TABLE torc.job_name (
+    workflow_id bigint,
+    hash bigint,
+    job_id bigint,
+    CONSTRAINT job_name_pkey PRIMARY KEY (workflow_id, hash, job_id)
 );

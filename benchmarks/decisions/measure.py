@@ -4,8 +4,8 @@
     benchmarks/decisions/measure.py --urls URL URL     # two databases that are migrated already, in turns
 
 A folder holds work.txt, the names of the works below that it is about, and before.sql and after.sql, each run once on a
-database of its own that has the schema and the functions of this checkout. Either may be empty: what is decided is in the
-checkout, so that before.sql brings back the other way. Each database is worked on by one connection, set up as the
+database of its own that has the schema and the functions of this checkout. Either may be empty: what is decided is in
+the checkout, so that before.sql brings back the other way. Each database is worked on by one connection, set up as the
 server sets up its own; what counts is the CPU of its backend from /proc, in µs for each job. The machine may be loaded,
 so rounds alternate, and the middle one counts: trust the ratio. Commits do not wait for the disk, unless --flush: that
 takes some 200 µs of CPU each, the same before and after, which several connections share.
@@ -75,7 +75,7 @@ class Backend:
             ]  # fmt: skip
             text = json.dumps(batch)
             with self.measured(name, len(batch)):
-                statement = f"SELECT job ->> 'id' FROM torc.create_jobs(%s, %s::json, {ALONE}) AS job"
+                statement = f"SELECT job ->> 'id' FROM torc.create_jobs(%s, %s::json, {ALONE}) AS job"  # noqa: S608
                 ids += [int(row[0]) for row in self.connection.execute(statement, [workflow, text])]
         return int(workflow), ids
 
@@ -108,7 +108,8 @@ def drain(backend, jobs=600, claim="claim_next_jobs(%s, 10, {})", dependencies=(
         if batch:
             sent = [{"job_id": job, "status": "completed", "run_id": 0, "result": results[job]} for job in ids]
             with backend.measured("batch_complete of 10", len(ids)):
-                backend.value(f"SELECT torc.batch_complete_jobs(%s, %s::jsonb, {ALONE})::text", workflow, json.dumps(sent))
+                statement = f"SELECT torc.batch_complete_jobs(%s, %s::jsonb, {ALONE})::text"
+                backend.value(statement, workflow, json.dumps(sent))
             continue
         texts = {job: json.dumps(result) for job, result in results.items()}
         with backend.measured("complete", len(ids)):
