@@ -269,34 +269,35 @@ BEGIN
         RETURNING *
     )
 
-    SELECT json_agg(
-        json_strip_nulls(json_build_object(
-            'id', id,
-            'workflow_id', workflow_id,
-            'name', name,
-            'command', command,
-            'invocation_script', invocation_script,
-            'status', status,
-            'cancel_on_blocking_job_failure', cancel_on_blocking_job_failure,
-            'supports_termination', supports_termination,
-            'output_file_ids', CASE WHEN has_links THEN nullif(
+    SELECT format('[%s]', string_agg(
+        concat(  -- as in job_json()
+            '{"id":', id,
+            ',"workflow_id":', workflow_id,
+            ',"name":', to_json(name),
+            ',"command":', to_json(command),
+            ',"invocation_script":' || to_json(invocation_script)::text,
+            ',"status":"', status,
+            '","cancel_on_blocking_job_failure":' || cancel_on_blocking_job_failure,
+            ',"supports_termination":' || supports_termination,
+            CASE WHEN has_links THEN ',"output_file_ids":' || to_json(nullif(
                 ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = claimed.id ORDER BY 1), '{}'
-            ) END,
-            'output_user_data_ids', CASE WHEN has_links THEN nullif(
+            ))::text END,
+            CASE WHEN has_links THEN ',"output_user_data_ids":' || to_json(nullif(
                 ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = claimed.id ORDER BY 1), '{}'
-            ) END,
-            'resource_requirements_id', resource_requirements_id,
-            'failure_handler_id', failure_handler_id,
-            'attempt_id', attempt_id,
-            'priority', priority,
-            'env', env,
-            'labels', CASE WHEN labels <> '' THEN string_to_array(labels, ',') END,
-            'origin', origin,
-            'compute_node_id', p_start_on,
-            'start_time', CASE WHEN p_start_on IS NOT NULL THEN torc.time_json(start_time) END
-        ))
-        ORDER BY picked.place
-    ),
+            ))::text END,
+            ',"resource_requirements_id":' || resource_requirements_id,
+            ',"failure_handler_id":' || failure_handler_id,
+            ',"attempt_id":' || attempt_id,
+            ',"priority":' || priority,
+            ',"env":' || env::text,
+            ',"labels":' || torc.labels_json(labels),
+            ',"origin":"' || origin || '"',
+            ',"compute_node_id":' || p_start_on,
+            CASE WHEN p_start_on IS NOT NULL THEN ',"start_time":"' || torc.time_json(start_time) || '"' END,
+            '}'
+        ),
+        ',' ORDER BY picked.place
+    )),
     array_agg((extract(epoch FROM claimed_at - ready_at) * 1000)::bigint) FILTER (WHERE ready_at IS NOT NULL)
     INTO v_answer, v_waited
     FROM claimed
