@@ -283,6 +283,7 @@ def test_a_claim_that_nothing_fits_does_not_keep_others_from_being_woken(site):
     site.wait_for_waiting(5)
 
 
+@pytest.mark.long
 def test_what_notifies_nobody_is_found_within_seconds(site):
     requirements = site.workflow.requirements(num_cpus=64)
     job = site.workflow.job_in("ready", resource_requirements_id=requirements)
@@ -323,7 +324,7 @@ def test_no_job_is_lost_to_clients_that_hang_up_at_any_moment(site):
     assert [workflow.status(job) for job in dependents] == ["ready"] * 10
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
 def test_a_server_that_stops_or_reloads_answers_waiting_claims_at_once(new_site, how):
     site = new_site()
     site.workflow.job_in("running")
@@ -346,6 +347,7 @@ def test_claims_are_woken_after_the_listening_connection_was_lost(site):
     assert claim.took < 20
 
 
+@pytest.mark.long
 def test_nobody_is_notified_when_no_claim_waits_any_more(site):
     workflow = site.workflow
     first, second = site.pair()
@@ -358,6 +360,7 @@ def test_nobody_is_notified_when_no_claim_waits_any_more(site):
     wait_for(lambda: not workflow.sql(registered, workflow.id), 20, "the end of the registration")
 
 
+@pytest.mark.long
 def test_a_claim_that_waits_is_a_sign_of_life_of_its_node(new_site):
     site = new_site(node_timeout=3)
     site.workflow.job_in("running")
