@@ -6,14 +6,13 @@ TORC_REFERENCE may name a folder with databases of the real one (*.db): their li
 import json
 import os
 import sqlite3
-import subprocess
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import psycopg
 import pytest
-from support import BINARIES, MemoryClient, clean_environment
+from support import MemoryClient, torc_server
 
 from torc_server.app import create_app
 from torc_server.schemas.fields import JOB_STATUSES
@@ -24,15 +23,6 @@ VERSIONS = ("0.22.2", "1.0.0")
 REAL = sorted(Path(os.environ.get("TORC_REFERENCE", "/nonexistent")).glob("*.db"))
 # Of the hand-made databases: what the background pass of the source had not done yet.
 MOVED = {105: "canceled", 106: "ready", 115: "canceled"}
-
-
-def torc_server(folder, *arguments, code=0):
-    command = [BINARIES / "torc-server", *map(str, arguments)]
-    result = subprocess.run(
-        command, cwd=folder, env=clean_environment(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    assert result.returncode == code, result.stderr
-    return result
 
 
 @pytest.fixture(params=VERSIONS)
