@@ -29,7 +29,7 @@ def json_lines(path):
 @pytest.fixture
 def server_of(start_server, fresh_database_url):
     """A function that starts a server with some options."""
-    return lambda **options: start_server(database_url=fresh_database_url, **options)
+    return lambda **options: start_server(**{"workers": 1, "database_url": fresh_database_url} | options)
 
 
 def test_every_plain_line_has_time_and_level(server_of):

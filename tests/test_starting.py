@@ -262,7 +262,7 @@ def test_a_killed_postgresql_is_started_again_and_a_killed_worker_replaced(start
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_worker_told_to_stop_before_gunicorn_has_made_it_ready_hears_it(number):
     opened = SimpleNamespace(open=lambda: None)
-    extensions = dict.fromkeys(("database", "presence", "tasks"), opened)
+    extensions = dict.fromkeys(("database", "presence", "tasks", "node_watch", "api_traffic"), opened)
     extensions |= {"accounts": None, "streams": SimpleNamespace()}
     server = SimpleNamespace(app=SimpleNamespace(wsgi=lambda: SimpleNamespace(extensions=extensions)))
     worker = SimpleNamespace(alive=True, slot=0)
