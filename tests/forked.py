@@ -36,7 +36,7 @@ class Process:
         self.args = [str(PROGRAM), *map(str, arguments)]
         self.returncode = None
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._channel.connect(_parent())
+        self._channel.connect(_parent()[1])
         request = {"argv": self.args, "cwd": str(cwd), "env": env}
         with tempfile.TemporaryFile("w+") as file:  # may be longer than a packet
             json.dump(request, file)
@@ -92,16 +92,16 @@ def run(arguments, cwd, env, input="", timeout=120):
 
 @functools.cache
 def _parent():
-    """Start the parent of all; return the address where it listens."""
+    """Start the parent of all; return it and the address where it listens."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind("")  # an abstract address that the kernel chooses
     listener.listen(64)
     with listener:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, __file__, "torc-server", str(listener.fileno())],
             pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent,
         )
-        return listener.getsockname()
+        return process, listener.getsockname()
 
 
 def _fork_when_asked(number):

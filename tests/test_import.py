@@ -25,7 +25,7 @@ REAL = sorted(Path(os.environ.get("TORC_REFERENCE", "/nonexistent")).glob("*.db"
 MOVED = {105: "canceled", 106: "ready", 115: "canceled"}
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=[pytest.param("0.22.2", marks=pytest.mark.long), "1.0.0"])
 def source(request, folder):
     """A database made from the dump of a version."""
     return make(folder, request.param)
@@ -207,6 +207,7 @@ def assert_equal_actions(source, target, number):
         assert action["executed"] == bool(row["executed"])
 
 
+@pytest.mark.parametrize("source", VERSIONS, indirect=True)
 def test_into_an_empty_database_ids_stay_and_the_lists_are_those_of_the_source(source, target, folder):
     result = torc_server(folder, "import", source, "-d", target.url)
     assert result.stdout.startswith("Imported 2 workflows, 15 jobs, 6 results, 2 events of torc ")
