@@ -75,6 +75,8 @@ def test_counters_do_not_fall_when_workers_are_killed_or_replaced_and_the_folder
             server.client.close()
             server.client.get("/ping")
         assert count() == 10 * round
+        if round == 3:
+            break
         old = server.workers()
         if round == 1:
             for pid in old:
