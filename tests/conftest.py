@@ -115,7 +115,7 @@ def _execute(statement):
 def new_database(template=None):
     """A database for a while: a clone of `template`, or without one an empty database. Gives its conninfo."""
     name = f"{_shared['template']}_{uuid.uuid4().hex[:8]}"
-    _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+    _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} STRATEGY FILE_COPY")
     try:
         yield make_conninfo(_shared["server"], dbname=name)
     finally:

@@ -21,6 +21,11 @@ def app():
 
 
 @functools.cache
+def routes():
+    return app().url_map.bind("localhost")
+
+
+@functools.cache
 def contract():
     """The document, in which models have no other keys than those that they declare."""
     found = document(app())
@@ -40,7 +45,7 @@ def operation_of(method, target):
     """The operation that serves a request line, or None."""
     path, _, query = target.partition("?")
     try:
-        endpoint, _ = app().url_map.bind("localhost").match(path, method, query_args=query)
+        endpoint, _ = routes().match(path, method, query_args=query)
     except HTTPException:
         return None
     return operations().get(endpoint.split(".")[1])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+import forked
 import webtest
 from contract import check_answer
 
@@ -141,8 +142,10 @@ class HttpClient(Client):
 class Server:
     """A `torc-server run` of its own: .url, .port, .client, .process, .log (a Path), .data_dir, .database_url."""
 
-    def __init__(self, folder, program=BINARIES / "torc-server", environment=None, inside=(), **options):
+    def __init__(self, folder, program=None, environment=None, inside=(), **options):
         """options: port=0, workers=2, require_auth=True become --port=0 --workers=2 --require-auth and so on.
+
+        program: a file to execute instead of forking a process that has imported ours (see forked).
 
         inside: a command in front of the program that executes it, as in ip netns exec NAME.
         """
@@ -158,15 +161,25 @@ class Server:
         arguments = [flag if value is True else f"{flag}={value}" for flag, value in flags.items()]
         with open(self._out, "ab") as out, open(self.log, "ab") as log:
             self._start_of_out = out.tell()
-            self.process = subprocess.Popen(
-                [*inside, str(program), "run", *arguments],
-                cwd=folder, env=clean_environment(folder, environment),
-                stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True,
-            )
+            self.process = self._start(program, inside, ["run", *arguments], folder, environment, out, log)
         self._host = options.get("host", "127.0.0.1")
         self.port = None
         self.url = None
         self.client = None
+
+    @staticmethod
+    def _start(program, inside, arguments, folder, environment, out, log):
+        environment = clean_environment(folder, environment)
+        if program is None and not inside:
+            with open(os.devnull) as null:
+                return forked.Process(arguments, folder, environment, null, out, log)
+        # A thread's end would count as the parent's.
+        dying = forked.die_with_parent if threading.current_thread() is threading.main_thread() else None
+        return subprocess.Popen(
+            [*inside, str(program or BINARIES / "torc-server"), *arguments],
+            cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True,
+            preexec_fn=dying,
+        )
 
     def wait_until_it_listens(self, timeout=60):
         end = time.monotonic() + timeout
@@ -227,6 +240,13 @@ def clean_environment(home, more=None):
     """The environment without settings of anybody's server."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TORC_", "PG", "PYTHON")) and k != "DATABASE_URL"}
     return {**kept, "HOME": str(home), **(more or {})}
+
+
+def torc_server(folder, *arguments, code=0, environment=None, input=""):
+    """Run `torc-server …` in a folder; return the subprocess.CompletedProcess, whose exit code must be `code`."""
+    result = forked.run(arguments, folder, clean_environment(folder, environment), input)
+    assert result.returncode == code, result.stderr
+    return result
 
 
 def wait_for(condition, timeout=10, what="the condition"):

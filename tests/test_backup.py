@@ -7,8 +7,8 @@ import threading
 import psycopg
 import pytest
 from conftest import new_database
-from support import HttpClient, wait_for
-from test_import import Target, torc_server
+from support import HttpClient, torc_server, wait_for
+from test_import import Target
 from test_migrations import dump
 
 from torc_server import backup, migrations, postgres_programs

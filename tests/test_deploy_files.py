@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import deploy_files
+import forked
 import pytest
 import yaml
 from support import BINARIES, clean_environment
@@ -133,8 +134,7 @@ def torc(folder, monkeypatch):
 
     def torc(*arguments):
         calls.write_text("")
-        command = [BINARIES / "torc-server", "service", *arguments]
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+        done = forked.run(["service", *arguments], folder, environment)
         return done.returncode, done.stderr, calls.read_text().splitlines()
 
     return torc

@@ -1,13 +1,13 @@
 """`torc-server doctor`: what is wrong is found, told with what to do, and mended where that is safe."""
 
 import json
-import subprocess
 import time
 from dataclasses import replace
 
+import forked
 import psycopg
 import pytest
-from support import BINARIES, MemoryClient, clean_environment
+from support import MemoryClient, clean_environment
 from workflow import Workflow
 
 from torc_server import doctor
@@ -265,10 +265,7 @@ def command(folder):
     """A function: (exit code, stdout) of `torc-server doctor` with these arguments."""
 
     def call(*arguments, **environment):
-        got = subprocess.run(
-            [BINARIES / "torc-server", "doctor", *arguments], cwd=folder, env=clean_environment(folder, environment),
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        got = forked.run(["doctor", *arguments], folder, clean_environment(folder, environment))
         assert "Traceback" not in got.stderr
         return got.returncode, got.stdout
 

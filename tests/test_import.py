@@ -6,14 +6,13 @@ TORC_REFERENCE may name a folder with databases of the real one (*.db): their li
 import json
 import os
 import sqlite3
-import subprocess
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import psycopg
 import pytest
-from support import BINARIES, MemoryClient, clean_environment
+from support import MemoryClient, torc_server
 
 from torc_server.app import create_app
 from torc_server.schemas.fields import JOB_STATUSES
@@ -26,16 +25,7 @@ REAL = sorted(Path(os.environ.get("TORC_REFERENCE", "/nonexistent")).glob("*.db"
 MOVED = {105: "canceled", 106: "ready", 115: "canceled"}
 
 
-def torc_server(folder, *arguments, code=0):
-    command = [BINARIES / "torc-server", *map(str, arguments)]
-    result = subprocess.run(
-        command, cwd=folder, env=clean_environment(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    assert result.returncode == code, result.stderr
-    return result
-
-
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=[pytest.param("0.22.2", marks=pytest.mark.long), "1.0.0"])
 def source(request, folder):
     """A database made from the dump of a version."""
     return make(folder, request.param)
@@ -217,6 +207,7 @@ def assert_equal_actions(source, target, number):
         assert action["executed"] == bool(row["executed"])
 
 
+@pytest.mark.parametrize("source", VERSIONS, indirect=True)
 def test_into_an_empty_database_ids_stay_and_the_lists_are_those_of_the_source(source, target, folder):
     result = torc_server(folder, "import", source, "-d", target.url)
     assert result.stdout.startswith("Imported 2 workflows, 15 jobs, 6 results, 2 events of torc ")

@@ -6,11 +6,11 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
 
+import forked
 import psycopg
 import pytest
-from support import BINARIES, clean_environment, wait_for
+from support import clean_environment, torc_server, wait_for
 
 from torc_server import logs
 
@@ -29,7 +29,7 @@ def json_lines(path):
 @pytest.fixture
 def server_of(start_server, fresh_database_url):
     """A function that starts a server with some options."""
-    return lambda **options: start_server(database_url=fresh_database_url, **options)
+    return lambda **options: start_server(**{"workers": 1, "database_url": fresh_database_url} | options)
 
 
 def test_every_plain_line_has_time_and_level(server_of):
@@ -61,9 +61,7 @@ def test_every_json_line_is_an_object_with_time_and_level(server_of):
 
 
 def test_a_server_that_cannot_start_says_why_in_its_format(folder):
-    command = [BINARIES / "torc-server", "run", "--log-format=json", "--host=203.0.113.7", "--log-dir=logs"]
-    got = subprocess.run(command, cwd=folder, env=clean_environment(folder), capture_output=True, text=True, timeout=60)
-    assert got.returncode == 1
+    got = torc_server(folder, "run", "--log-format=json", "--host=203.0.113.7", "--log-dir=logs", code=1)
     assert "cannot listen on 203.0.113.7" in json.loads(got.stderr.splitlines()[-1])["message"]
     assert json_lines(folder / "logs" / "torc-server.log")[-1]["level"] == "ERROR"
 
@@ -216,9 +214,8 @@ def test_an_error_of_the_database_is_logged_without_the_row_that_caused_it(fresh
 
 
 def daemon(folder, url, *more):
-    command = [BINARIES / "torc-server", "run", "--daemon", "--port=0", "--workers=1", f"--database-url={url}", *more]
-    options = {"cwd": folder, "env": clean_environment(folder), "capture_output": True, "text": True, "timeout": 60}
-    return subprocess.run(command, **options)
+    arguments = ["run", "--daemon", "--port=0", "--workers=1", f"--database-url={url}", *more]
+    return forked.run(arguments, folder, clean_environment(folder))
 
 
 def is_gone(pid):
@@ -261,8 +258,7 @@ def test_a_daemon_that_cannot_start_says_why_and_fails(folder, fresh_database_ur
 
 def test_the_log_settings_of_torcs_configuration_file_are_taken(folder):
     (folder / "torc.toml").write_text('[logging]\nlog_dir = "l"\njson_logs = true\nother = 1\n')
-    command = [BINARIES / "torc-server", "config"]
-    got = subprocess.run(command, cwd=folder, env=clean_environment(folder), capture_output=True, text=True, timeout=60)
+    got = torc_server(folder, "config")
     assert 'log_dir = "l"  # torc.toml' in got.stdout
     assert "json_logs = true  # torc.toml" in got.stdout
     assert "ignored" not in got.stdout

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from support import wait_for
+from support import Server, wait_for
 
 from torc_server import database_metrics, htpasswd, runtime
 from torc_server.errors import ApiError
@@ -35,9 +35,14 @@ def value(client, name, family=None, **labels):
     return sum(s.value for s in samples if labels.items() <= s.labels.items())
 
 
-@pytest.fixture
-def server(start_server, fresh_database_url):
-    return start_server(database_url=fresh_database_url, workers=2)
+@pytest.fixture(scope="module")
+def server(session_folder, module_database_url):
+    """A server for the tests of this file that leave it running; they count from what they find."""
+    server = Server(session_folder / "metrics", database_url=module_database_url, workers=2)
+    try:
+        yield server.wait_until_it_listens()
+    finally:
+        server.stop()
 
 
 def folder_of(server):
@@ -57,7 +62,11 @@ def test_answers_of_all_processes_are_counted_by_route_method_and_status(server)
     assert requests(server.client, route="none", status="404") == 1
 
 
-def test_counters_do_not_fall_when_workers_are_killed_or_replaced_and_the_folder_does_not_grow(server):
+def test_counters_do_not_fall_when_workers_are_killed_or_replaced_and_the_folder_does_not_grow(
+    start_server, fresh_database_url
+):
+    server = start_server(database_url=fresh_database_url)
+
     def count():
         return requests(server.client, route="/torc-service/v1/ping", status="200")
 
@@ -66,6 +75,8 @@ def test_counters_do_not_fall_when_workers_are_killed_or_replaced_and_the_folder
             server.client.close()
             server.client.get("/ping")
         assert count() == 10 * round
+        if round == 3:
+            break
         old = server.workers()
         if round == 1:
             for pid in old:
@@ -93,6 +104,7 @@ def test_the_folder_of_a_killed_server_is_removed_by_the_next_one(start_server, 
 
 
 def test_claims_are_counted_and_how_many_jobs_they_got(server):
+    counted = claims(server.client)
     workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
     names = ['"supports_termination":', "b", '{"supports_termination" : true}']
     jobs = [{"workflow_id": workflow, "name": name, "command": f"echo {name}"} for name in names]
@@ -102,9 +114,14 @@ def test_claims_are_counted_and_how_many_jobs_they_got(server):
     resources = {"num_cpus": 9, "memory_gb": 9, "num_gpus": 0, "num_nodes": 1}
     for _ in range(2):
         server.client.post(f"/workflows/{workflow}/claim_jobs_based_on_resources/5", json=resources)
-    assert value(server.client, "torc_claims_total", result="jobs") == 2
-    assert value(server.client, "torc_claims_total", result="empty") == 1
-    assert value(server.client, "torc_jobs_claimed_total") == 3
+    counted = [now - before for now, before in zip(claims(server.client), counted, strict=True)]
+    assert counted == [2, 1, 3]
+
+
+def claims(client):
+    """How many claims got jobs, how many got none, and how many jobs they got."""
+    by_result = [value(client, "torc_claims_total", result=result) for result in ("jobs", "empty")]
+    return [*by_result, value(client, "torc_jobs_claimed_total")]
 
 
 def test_the_gauges_tell_connections_streams_and_threads(server):
@@ -193,7 +210,8 @@ def said_by(database):
     return {family.name: family.samples[0].value for family in found}
 
 
-def test_the_time_from_release_to_claim_is_a_histogram(server, fresh_database_url):
+def test_the_time_from_release_to_claim_is_a_histogram(start_server, fresh_database_url):
+    server = start_server(database_url=fresh_database_url)
     workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
     first, second, third = (
         server.client.post("/jobs", json={"workflow_id": workflow, "name": "j", "command": 'x\n1,2'}).json["id"]
@@ -251,7 +269,7 @@ def names_in(text):
     return set(re.findall(r"\btorc_[a-z_]+\b", text)) - {"torc_server"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def known(server):
     """The names of all samples, label values of which exist or not."""
     server.client.get("/ping")

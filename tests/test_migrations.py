@@ -7,10 +7,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import forked
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from support import BINARIES, clean_environment, wait_for
+from support import clean_environment, wait_for
 
 from torc_server import embedded, migrations
 
@@ -31,8 +32,7 @@ def dump(conninfo):
 
 
 def torc_server(*arguments, folder):
-    command = [BINARIES / "torc-server", *arguments]
-    return subprocess.run(command, cwd=folder, env=clean_environment(folder), capture_output=True, text=True)
+    return forked.run(arguments, folder, clean_environment(folder))
 
 
 @pytest.fixture

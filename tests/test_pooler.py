@@ -9,10 +9,11 @@ import threading
 import urllib.request
 from contextlib import contextmanager
 
+import forked
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from support import BINARIES, PREFIX, clean_environment, listens, wait_for
+from support import PREFIX, clean_environment, listens, wait_for
 
 from torc_server import connections
 from torc_server.database import Database
@@ -61,10 +62,7 @@ def pooled(folder, fresh_database_url):
 
 def run(folder, *arguments):
     """`torc-server …`, expected to end by itself with one line; returns that."""
-    command = [BINARIES / "torc-server", *arguments]
-    result = subprocess.run(
-        command, cwd=folder, env=clean_environment(folder), capture_output=True, text=True, timeout=60
-    )
+    result = forked.run(arguments, folder, clean_environment(folder))
     assert result.returncode == 1 and result.stdout == "", result
     said = [line for line in result.stderr.splitlines() if line.startswith("torc-server: ")]
     assert len(said) == 1 and "Traceback" not in result.stderr, result.stderr

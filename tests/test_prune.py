@@ -8,8 +8,8 @@ from datetime import timedelta
 import psycopg
 import pytest
 from plans import explained, nodes, rows_of
-from support import BINARIES, MemoryClient, clean_environment
-from test_import import Target, torc_server
+from support import BINARIES, MemoryClient, clean_environment, torc_server
+from test_import import Target
 from workflow import Workflow
 
 from torc_server import prune

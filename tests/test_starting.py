@@ -12,20 +12,19 @@ import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
+import forked
 import psutil
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from support import BINARIES, PREFIX, Server, clean_environment, listens, wait_for
+from support import BINARIES, PREFIX, Server, clean_environment, listens, torc_server, wait_for
 
 from torc_server import embedded, gunicorn_conf
 
 
 def run(folder, *arguments, environment=None):
     """`torc-server run`, expected to end by itself."""
-    command = [BINARIES / "torc-server", "run", *arguments]
-    home = clean_environment(folder, environment)
-    return subprocess.run(command, cwd=folder, env=home, capture_output=True, text=True, timeout=60)
+    return forked.run(["run", *arguments], folder, clean_environment(folder, environment))
 
 
 def refused(result):
@@ -103,8 +102,7 @@ def test_a_second_run_on_the_same_folder_is_refused_and_the_first_goes_on(own_se
 
 def test_migrate_uses_the_postgresql_of_a_running_server_and_leaves_it_running(own_server, folder):
     before = postmaster(own_server)
-    command = [BINARIES / "torc-server", "migrate", "--status", f"--data-dir={own_server.data_dir}"]
-    result = subprocess.run(command, cwd=folder, env=clean_environment(folder), capture_output=True, text=True)
+    result = torc_server(folder, "migrate", "--status", f"--data-dir={own_server.data_dir}")
     assert "the newest" in result.stdout
     assert postmaster(own_server) == before
     own_server.client.get("/ping")
@@ -139,13 +137,12 @@ def test_a_data_folder_that_cannot_be_had_is_refused(folder):
     assert "cannot use the data folder" in refused(run(folder, "--port=0", f"--data-dir={folder / 'file' / 'data'}"))
 
 
-def test_a_plain_database_url_variable_is_ignored_with_a_warning(start_server, fresh_database_url):
-    server = start_server(environment={"DATABASE_URL": "sqlite:/nowhere.db"}, database_url=fresh_database_url)
+def test_a_plain_database_url_variable_is_ignored_and_too_many_threads_are_told_each_with_a_warning(
+    start_server, database_url
+):
+    foreign = {"DATABASE_URL": "sqlite:/nowhere.db"}
+    server = start_server(environment=foreign, database_url=database_url, workers=1, threads=1000)
     assert "DATABASE_URL is ignored" in server.log.read_text()
-
-
-def test_more_threads_than_the_database_has_connections_is_a_warning(start_server, fresh_database_url):
-    server = start_server(database_url=fresh_database_url, workers=1, threads=1000)
     assert "may open 2003 connections, the database allows" in server.log.read_text()
 
 
@@ -179,15 +176,17 @@ def test_the_shells_variables_for_libpq_do_not_reach_the_embedded_postgresql(sta
         )
 
     wait_for(answers_again, timeout=30)
-    command = [BINARIES / "torc-server", "migrate", "--status", f"--data-dir={server.data_dir}"]
-    result = subprocess.run(command, env=clean_environment(folder, SHELL), cwd=folder, capture_output=True, text=True)
+    result = torc_server(folder, "migrate", "--status", f"--data-dir={server.data_dir}", environment=SHELL)
     assert "the newest" in result.stdout, result.stderr
     url = f"{server.url}{PREFIX}/workflows/{workflow}/events/stream"
     with urllib.request.urlopen(url, timeout=20) as stream:
         assert stream.readline() == b": listening\n"
 
 
-@pytest.mark.parametrize("name", ["a,b", "it's", 'say "x"', "back\\slash", "50%", "eq=ual", "ü €"])
+NAMES = ["a,b", "it's", 'say "x"', "back\\slash", "50%", "eq=ual", "ü €"]
+
+
+@pytest.mark.parametrize("name", [" ".join(NAMES), *(pytest.param(name, marks=pytest.mark.long) for name in NAMES)])
 def test_a_data_folder_may_have_any_name(folder, name):
     state = folder / name
     try:
@@ -263,7 +262,7 @@ def test_a_killed_postgresql_is_started_again_and_a_killed_worker_replaced(start
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_worker_told_to_stop_before_gunicorn_has_made_it_ready_hears_it(number):
     opened = SimpleNamespace(open=lambda: None)
-    extensions = dict.fromkeys(("database", "presence", "tasks"), opened)
+    extensions = dict.fromkeys(("database", "presence", "tasks", "node_watch", "api_traffic"), opened)
     extensions |= {"accounts": None, "streams": SimpleNamespace()}
     server = SimpleNamespace(app=SimpleNamespace(wsgi=lambda: SimpleNamespace(extensions=extensions)))
     worker = SimpleNamespace(alive=True, slot=0)

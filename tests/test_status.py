@@ -4,10 +4,10 @@ import json
 import os
 import re
 import signal
-import subprocess
 
+import forked
 import pytest
-from support import BINARIES, clean_environment, wait_for
+from support import clean_environment, wait_for
 
 
 @pytest.fixture
@@ -15,9 +15,7 @@ def status(folder):
     """A function: (exit code, stdout) of `torc-server status` with these arguments."""
 
     def call(*arguments):
-        command = [BINARIES / "torc-server", "status", *arguments]
-        environment = clean_environment(folder)
-        got = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90)
+        got = forked.run(["status", *arguments], folder, clean_environment(folder))
         assert "Traceback" not in got.stderr
         return got.returncode, got.stdout
 
