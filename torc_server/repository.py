@@ -4,8 +4,10 @@ as :caller (a name), :enforced and :dialect."""
 
 import logging
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import aiosql
 
@@ -26,12 +28,14 @@ CHUNK_ROWS = 4
 # read that much JSON (300 MB for 1.5 MB of empty objects) are given back otherwise.
 GROWN = 1 << 19
 
+Writer = Callable[[Iterator[bytes], Spool], Any]  # copies rows into a file
+
 sql = SimpleNamespace(
     **{file.stem: aiosql.from_path(file, "psycopg") for file in (sql_folder() / "queries").glob("*.sql")}
 )
 
 
-def value(statement, **params):
+def value(statement: Any, **params: Any) -> Any:
     """Send one statement and return the first column of its first row, or None without a row."""
     params = _with_caller(params)
 
@@ -43,7 +47,7 @@ def value(statement, **params):
     return _run(statement, work)
 
 
-def long_value(statement, **params):
+def long_value(statement: Any, **params: Any) -> Any:
     """The same for calls that walk a whole workflow: they may take LONG_TIMEOUT, in a transaction of their own."""
     params = _with_caller(params)
 
@@ -64,7 +68,9 @@ def _close_if_grown(connection, *values):
             connection.worn = True
 
 
-def row_json(statement, table, row_id, read=value, **params):
+def row_json(
+    statement: Any, table: str, row_id: int, read: Callable[..., Any] = value, **params: Any
+) -> str:
     """Send one statement about one row, named :id; return its JSON text. Raises ApiError 404 without a row.
 
     read: long_value for statements that take more than the row with them.
@@ -75,7 +81,7 @@ def row_json(statement, table, row_id, read=value, **params):
     return text
 
 
-def spool(statement, write, order_by=None, **params):
+def spool(statement: Any, write: Writer, order_by: str | None = None, **params: Any) -> Spool:
     """Send one statement whose rows are JSON texts; let write(rows, file) copy them into a Spool; return that.
 
     The rows go to the client only after the statement has ended: no transaction waits for a slow reader, and 100,000
@@ -108,7 +114,7 @@ def spool(statement, write, order_by=None, **params):
     return _run(statement, work, LONG_SECONDS)
 
 
-def spool_pieces(statement, pieces, write, **params):
+def spool_pieces(statement: Any, pieces: Iterable[str], write: Writer, **params: Any) -> Spool:
     """Send one statement for each of the texts in `pieces`, as :piece, in one transaction; let write(answers, file)
     copy their answers, JSON texts, into a Spool; return that. `pieces` may be read several times. Raises ApiError."""
     params = _with_caller(params)
@@ -144,7 +150,7 @@ def _long_transaction(connection):
         raise
 
 
-def order_by(schema, sort_by, reverse):
+def order_by(schema: Any, sort_by: str | None, reverse: bool) -> str:
     """The ORDER BY list for a requested column; one that is not among schema.columns is silently the default.
 
     Unset values come first ascending and last descending, as in the reference; schema.ties break ties.
