@@ -1,6 +1,10 @@
-"""The only module that sends SQL. The statements are those of sql/queries/<resource>.sql, reached as
-`sql.<resource>.<name>`; what they call is in sql/functions. Every statement gets the caller
-as :caller (a name), :enforced and :dialect."""
+"""Sends the statements of sql/queries/<resource>.sql, reached as `sql.<resource>.<name>`; what they call is in
+sql/functions. Statements of requests get the caller as :caller (a name), :enforced and :dialect.
+
+Other modules send SQL only on connections of their own: sessions and their health (database, connections, presence,
+embedded), event streams (streams, waiting_claims), and commands (migrations, backup, doctor, moving_in, prune, status,
+admin_sql).
+"""
 
 import logging
 import time
@@ -59,6 +63,27 @@ def long_value(statement: Any, **params: Any) -> Any:
         return found
 
     return _run(statement, work, LONG_SECONDS)
+
+
+def server_value(database: Any, statement: Any, **params: Any) -> Any:
+    """value() for the server's own threads, which have no request and act for nobody."""
+    return database.run(lambda connection: connection.first(statement.sql, params))
+
+
+def server_long_value(database: Any, statement: Any, **params: Any) -> Any:
+    """long_value() for the server's own threads."""
+
+    def work(connection):
+        with connection.transaction():
+            connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+            return connection.first(statement.sql, params)
+
+    return database.run(work, LONG_SECONDS)
+
+
+def server_rows(database: Any, statement: Any, **params: Any) -> list[tuple]:
+    """The same for all rows of a statement."""
+    return database.run(lambda connection: connection.execute(statement.sql, params).fetchall())
 
 
 def _close_if_grown(connection, *values):
