@@ -56,8 +56,9 @@ test-oldest: .venv-oldest/installed ## the fast tests and a server, with the old
 .venv/browser: .venv/installed
 	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[browser]" && touch $@ || echo "There is no headless browser for this machine" >&2'
 
-lint: .venv/installed openapi-check ## check the style of the code, and openapi/openapi.yaml
+lint: .venv/installed openapi-check ## check style and types of the code, and openapi/openapi.yaml
 	.venv/bin/ruff check .
+	.venv/bin/ty check --quiet
 
 openapi: .venv/installed ## write openapi/openapi.yaml, the description of the interface, from the code
 	@bash openapi/sync_openapi.sh promote

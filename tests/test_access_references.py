@@ -140,7 +140,7 @@ def test_without_access_control_any_row_can_be_named(access, mine, theirs, make,
 def test_requirements_that_a_job_has_already_may_stay_when_the_job_is_changed(mel, mine, theirs):
     requirements = theirs.requirements()
     job = mine.job(resource_requirements_id=requirements)
-    method, path, body = update_job(mine, job, requirements)
+    _method, path, body = update_job(mine, job, requirements)
     assert mel.put(path, json=body | {"priority": 3}).json["priority"] == 3
 
 

@@ -94,7 +94,7 @@ def test_a_client_has_a_file_for_each_model_and_each_tag_and_every_operation(lan
         squeezed(re.sub("^api_|_?[aA]pi$", "", file.stem)): set(re.findall(definition, file.read_text(), re.MULTILINE))
         for file in files_of(language, apis)
     }
-    assert {tag: operations[tag] - defined.get(tag, set()) for tag in operations} == dict.fromkeys(operations, set())
+    assert {tag: operations[tag] - defined.get(tag, set()) for tag in operations} == {key: set() for key in operations}
     assert defined.keys() == operations.keys()
 
 

@@ -381,7 +381,7 @@ def test_ping_and_healthz_answer_while_the_database_is_away(make_client):
 
 
 def test_too_many_connections_is_503_and_the_calls_that_have_one_go_on(own_postgres):
-    data, conninfo = own_postgres
+    _data, conninfo = own_postgres
     with psycopg.connect(conninfo, autocommit=True) as admin:
         admin.execute("DROP ROLE IF EXISTS few; CREATE ROLE few LOGIN CONNECTION LIMIT 2")
     pool = Database(psycopg.conninfo.make_conninfo(conninfo, user="few"))

@@ -830,7 +830,7 @@ def test_backup_needs_the_program_on_this_host(site, folder):
 def test_a_hundred_thousand_jobs_take_few_requests(site, spied, folder):
     count = 100_000
     middle = [f"j{i}" for i in range(count - 2)]
-    specification = {"name": "big", "jobs": jobs("first", **dict.fromkeys(middle, ["first"]), last=middle)}
+    specification = {"name": "big", "jobs": jobs("first", **{key: ["first"] for key in middle}, last=middle)}
     made = int(site.run("submit", "--initialize", "-", stdin=json.dumps(specification), timeout=600, PATH=spied))
     assert (folder / "calls").read_text().count("curl -q") < 20
     assert f"0 of {count} jobs done" in site.run("status", made)

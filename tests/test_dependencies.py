@@ -62,7 +62,6 @@ the module that uses it; the last part may be an attribute that the class sets o
     psycopg.pq.PGconn.consume_input                            database, presence
     psycopg.pq.PGconn.exec_prepared                            database
     psycopg.pq.PGconn.prepare                                  database
-    psycopg.types.json.json                                    database
     werkzeug.local.LocalProxy._get_current_object              observer
     werkzeug.routing.BaseConverter.part_isolating              routing
     werkzeug.routing.Rule.get_converter                        routing

@@ -1,6 +1,7 @@
 """Labels: which workers may claim a job, and how lists and the status of a workflow tell of them."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_workers_with_labels_that_claim_at_once_get_each_job_once(workflow, take
     jobs = [ready(workflow, *labels) for labels in (("a",), ("b",), ("a", "b")) for _ in range(10)]
     with ThreadPoolExecutor(8) as threads:
         taken = list(threads.map(lambda _: take(workflow, "a", "b", limit=3), range(12)))
-    assert sorted(sum(taken, [])) == sorted(jobs)
+    assert sorted(chain.from_iterable(taken)) == sorted(jobs)
 
 
 def test_labels_are_sorted_each_once_and_come_with_claims(workflow):

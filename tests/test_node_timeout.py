@@ -187,7 +187,7 @@ def test_signs_of_a_process_whose_database_is_away_are_stored_later(site, make, 
         raise ApiError(503, "The connection to the database was lost; try again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(site.watch, "_send", away)
+        patch.setattr("torc_server.node_watch.server_value", away)
         with pytest.raises(ApiError):
             site.watch._store()
     before = workflow.sql("SELECT last_seen FROM torc.compute_node WHERE id = %s", node)[0]

@@ -15,7 +15,7 @@ import uuid
 from collections import deque
 
 from torc_server.errors import ApiError
-from torc_server.repository import sql
+from torc_server.repository import server_value, sql
 from torc_server.streams import LISTENING, RETRY_AFTER, Subscription
 
 log = logging.getLogger("torc_server")
@@ -228,9 +228,8 @@ class ApiTraffic:
                 "wants_bodies": any(stream.wants_bodies for stream in streams),
                 "seen": self._seen and json.dumps(self._seen),
             }
-            statement = sql.admin.exchange_api_traffic.sql
             try:
-                heard = json.loads(self._database.run(lambda connection: connection.first(statement, params)))
+                heard = json.loads(server_value(self._database, sql.admin.exchange_api_traffic, **params))
             except BaseException:
                 with self._changes:
                     self._dropped += len(events)
@@ -284,8 +283,10 @@ class ApiTraffic:
         if not streams:
             return
         callers = [stream.caller for stream in streams]
-        params = {"names": [each.name for each in callers], "enforced": [each.enforced for each in callers]}
-        may = self._database.run(lambda connection: connection.first(sql.admin.may_administer.sql, params))
+        may = server_value(
+            self._database, sql.admin.may_administer,
+            names=[each.name for each in callers], enforced=[each.enforced for each in callers],
+        )  # fmt: skip
         for stream, is_admin in zip(streams, may, strict=True):
             if not (is_admin and self._has_user(stream.caller.name)):
                 stream.end()

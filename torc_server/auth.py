@@ -3,7 +3,7 @@ in the statement that does the work."""
 
 import base64
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import request
 
@@ -66,12 +66,12 @@ class Callers:
         return name
 
 
-def caller():
+def caller() -> Caller:
     """Return the Caller of the current request."""
     return current.environ()["torc.caller"]
 
 
-def has_user(app, name):
+def has_user(app: Any, name: str) -> bool:
     """Whether somebody of that name may still log in; anonymous may where it could."""
     accounts = app.extensions["accounts"]
     return accounts is None or name == ANONYMOUS or name in accounts.table().users

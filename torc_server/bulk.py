@@ -3,9 +3,9 @@
 import json
 import re
 
-from flask import current_app
 from marshmallow import ValidationError
 
+from torc_server import current
 from torc_server.bodies import MIB, JsonPieces, open_body
 from torc_server.errors import ApiError
 from torc_server.requests import first_message
@@ -53,7 +53,7 @@ class Rows:
     def read(self):
         """Read the body of the current request. Raises ApiError 400, 413, 415 (see open_body); 422 for more than
         MAX_LIMIT rows, or naming the first row that does not fit or has the name of another one."""
-        body = JsonPieces(open_body(), current_app.settings.max_small_body_mb * MIB)
+        body = JsonPieces(open_body(), current.app().settings.max_small_body_mb * MIB)
         found = False
         if body.peek() != "{":
             body.value()

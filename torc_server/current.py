@@ -1,12 +1,13 @@
 """The request that this thread serves, by Flask or by the direct way (see direct.py): its WSGI environ, the application
 that serves it."""
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from typing import Any
 
-_environ = ContextVar("environ", default=None)
+_environ: ContextVar[dict[str, Any] | None] = ContextVar("environ", default=None)
 
 
-def begin(environ, app):
+def begin(environ: dict[str, Any], app: Any) -> Token:
     """From now on this thread serves that request; end() with what is returned."""
     environ["torc.app"] = app
     return _environ.set(environ)
@@ -15,22 +16,22 @@ def begin(environ, app):
 end = _environ.reset
 
 
-def environ():
+def environ() -> Any:
     """The WSGI environ, or None outside of requests."""
     return _environ.get()
 
 
-def app():
+def app() -> Any:
     """The application."""
     return _environ.get()["torc.app"]
 
 
-def extension(name):
+def extension(name: str) -> Any:
     """What create_app() has put into app.extensions under that name."""
     return _environ.get()["torc.app"].extensions[name]
 
 
-def span_id():
+def span_id() -> str | None:
     """The request's span id (header X-Span-ID), or None outside of requests."""
     found = _environ.get()
-    return found and found["torc.span_id"]
+    return found["torc.span_id"] if found else None

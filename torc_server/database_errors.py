@@ -1,5 +1,6 @@
 """Which errors of the database are whose fault, and what they say about the connection."""
 
+import json
 import logging
 import re
 
@@ -64,7 +65,7 @@ def api_error(error):
     """The ApiError for an error of the database: our own SQLSTATEs carry their HTTP status; the rest is by class."""
     state = error.sqlstate or ""
     if state.startswith("TC"):
-        extra = psycopg.types.json.json.loads(error.diag.message_detail or "{}")
+        extra = json.loads(error.diag.message_detail or "{}")
         return ApiError(int(state[2:]), error.diag.message_primary, **extra)
     if isinstance(error, pg.ForeignKeyViolation):
         return _unknown_id(error.diag)

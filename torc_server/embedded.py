@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 SUPERUSER = DATABASE = "torc"
 ACCOUNT = "torc-postgres"
@@ -66,7 +67,7 @@ class EmbeddedError(RuntimeError):
 
 def conninfo(state):
     """The connection string of the PostgreSQL on data folder `state`, whether it runs or not."""
-    return psycopg.conninfo.make_conninfo(
+    return make_conninfo(
         host=str(_socket_folder(Path(state).resolve())), port=5432, user=SUPERUSER, dbname=DATABASE
     )
 

@@ -9,9 +9,8 @@ import logging
 import threading
 
 from torc_server import current
-from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
 from torc_server.errors import ApiError
-from torc_server.repository import sql
+from torc_server.repository import server_long_value, server_rows, server_value, sql
 
 log = logging.getLogger("torc_server")
 STORE_EVERY = 10.0  # seconds; half as often as the shortest timeout that makes sense
@@ -73,19 +72,16 @@ class NodeWatch:
             return
         working = [node_id for node_id, works in heard.items() if works]
         try:
-            self._send(sql.compute_nodes.note_nodes, ids=list(heard), working=working)
+            server_value(self._database, sql.compute_nodes.note_nodes, ids=list(heard), working=working)
         except ApiError:
             self.heard_of(*heard)
             self.heard_of(*working, works=True)
             raise
 
     def _give_up_silent_nodes(self):
-        parameters = {"timeout": float(self._timeout), "every": self._every}
-
-        def find(connection):
-            return connection.execute(sql.compute_nodes.find_silent_nodes.sql, parameters).fetchall()
-
-        for node_id, workflow_id in self._database.run(find):
+        for node_id, workflow_id in server_rows(
+            self._database, sql.compute_nodes.find_silent_nodes, timeout=float(self._timeout), every=self._every
+        ):
             try:
                 event = self._give_up(node_id, workflow_id)
             except ApiError as error:  # its workflow was deleted, or its lock is held for long
@@ -95,17 +91,10 @@ class NodeWatch:
                 log.warning("workflow %s: %s", workflow_id, json.loads(event)["message"])
 
     def _give_up(self, node_id, workflow_id):
-        values = {"id": node_id, "workflow_id": workflow_id, "timeout": float(self._timeout)}
-
-        def work(connection):
-            with connection.transaction():
-                connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
-                return connection.first(sql.compute_nodes.give_up_node.sql, values)
-
-        return self._database.run(work, LONG_SECONDS)
-
-    def _send(self, statement, **params):
-        self._database.run(lambda connection: connection.first(statement.sql, params))
+        return server_long_value(
+            self._database, sql.compute_nodes.give_up_node,
+            id=node_id, workflow_id=workflow_id, timeout=float(self._timeout),
+        )  # fmt: skip
 
 
 def heard_of(*node_ids, works=False):

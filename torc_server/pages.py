@@ -2,14 +2,20 @@
 
 import functools
 import json
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Response
 
 from torc_server import repository
 from torc_server.answers import send_spool
 from torc_server.bodies import PIECE
-from torc_server.schemas.common import MAX_LIMIT
+from torc_server.schemas.common import MAX_LIMIT, Query
 
 
-def page(statement, schema, query, alias=None, **params):
+def page(
+    statement: Any, schema: type[Query], query: dict[str, Any], alias: str | None = None, **params: Any
+) -> Response:
     """Answer one page of a list: the envelope of the contract, and under `alias` the items once more.
 
     `statement` gives first a row {"total_count": n}, then the items; see sql/queries. The filters of `query` and
@@ -39,7 +45,7 @@ def _write_page(rows, file, offset, alias):
     )
 
 
-def access_page(statement, query, **params):
+def access_page(statement: Any, query: dict[str, Any], **params: Any) -> Response:
     """Answer one page of a list of access control: the contract has another envelope for those, and no sort_by."""
     write = functools.partial(_write_access_page, **query)
     return send_spool(repository.spool(statement, write, **query | params))
@@ -52,7 +58,7 @@ def _write_access_page(rows, file, offset, limit):
     file.write(f'],"offset":{offset},"limit":{limit},"total_count":{total_count},"has_more":{has_more}}}'.encode())
 
 
-def write_joined(rows, file):
+def write_joined(rows: Iterable[bytes], file: Any) -> int:
     """Write the rows with commas between them, PIECE bytes or one row at a time; return how many there were."""
     count, separator, waiting, size = 0, b"", [], 0
     for row in rows:
@@ -77,7 +83,7 @@ def _copy_range(file, start, end):
         file.write(piece)
 
 
-def spooled_pieces(statement, pieces, key, **params):
+def spooled_pieces(statement: Any, pieces: Iterable[str], key: str, **params: Any) -> Response:
     """Answer {key: [rows]} of a statement that is sent for each of `pieces` (see repository.spool_pieces) and answers
     its rows as one text, with commas between them."""
 

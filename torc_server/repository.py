@@ -1,11 +1,17 @@
-"""The only module that sends SQL. The statements are those of sql/queries/<resource>.sql, reached as
-`sql.<resource>.<name>`; what they call is in sql/functions. Every statement gets the caller
-as :caller (a name), :enforced and :dialect."""
+"""Sends the statements of sql/queries/<resource>.sql, reached as `sql.<resource>.<name>`; what they call is in
+sql/functions. Statements of requests get the caller as :caller (a name), :enforced and :dialect.
+
+Other modules send SQL only on connections of their own: sessions and their health (database, connections, presence,
+embedded), event streams (streams, waiting_claims), and commands (migrations, backup, doctor, moving_in, prune, status,
+admin_sql).
+"""
 
 import logging
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import aiosql
 
@@ -26,12 +32,14 @@ CHUNK_ROWS = 4
 # read that much JSON (300 MB for 1.5 MB of empty objects) are given back otherwise.
 GROWN = 1 << 19
 
+Writer = Callable[[Iterator[bytes], Spool], Any]  # copies rows into a file
+
 sql = SimpleNamespace(
     **{file.stem: aiosql.from_path(file, "psycopg") for file in (sql_folder() / "queries").glob("*.sql")}
 )
 
 
-def value(statement, **params):
+def value(statement: Any, **params: Any) -> Any:
     """Send one statement and return the first column of its first row, or None without a row."""
     params = _with_caller(params)
 
@@ -43,7 +51,7 @@ def value(statement, **params):
     return _run(statement, work)
 
 
-def long_value(statement, **params):
+def long_value(statement: Any, **params: Any) -> Any:
     """The same for calls that walk a whole workflow: they may take LONG_TIMEOUT, in a transaction of their own."""
     params = _with_caller(params)
 
@@ -57,6 +65,27 @@ def long_value(statement, **params):
     return _run(statement, work, LONG_SECONDS)
 
 
+def server_value(database: Any, statement: Any, **params: Any) -> Any:
+    """value() for the server's own threads, which have no request and act for nobody."""
+    return database.run(lambda connection: connection.first(statement.sql, params))
+
+
+def server_long_value(database: Any, statement: Any, **params: Any) -> Any:
+    """long_value() for the server's own threads."""
+
+    def work(connection):
+        with connection.transaction():
+            connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+            return connection.first(statement.sql, params)
+
+    return database.run(work, LONG_SECONDS)
+
+
+def server_rows(database: Any, statement: Any, **params: Any) -> list[tuple]:
+    """The same for all rows of a statement."""
+    return database.run(lambda connection: connection.execute(statement.sql, params).fetchall())
+
+
 def _close_if_grown(connection, *values):
     """Have a connection closed after use that has carried a long value."""
     for value in values:
@@ -64,7 +93,9 @@ def _close_if_grown(connection, *values):
             connection.worn = True
 
 
-def row_json(statement, table, row_id, read=value, **params):
+def row_json(
+    statement: Any, table: str, row_id: int, read: Callable[..., Any] = value, **params: Any
+) -> str:
     """Send one statement about one row, named :id; return its JSON text. Raises ApiError 404 without a row.
 
     read: long_value for statements that take more than the row with them.
@@ -75,7 +106,7 @@ def row_json(statement, table, row_id, read=value, **params):
     return text
 
 
-def spool(statement, write, order_by=None, **params):
+def spool(statement: Any, write: Writer, order_by: str | None = None, **params: Any) -> Spool:
     """Send one statement whose rows are JSON texts; let write(rows, file) copy them into a Spool; return that.
 
     The rows go to the client only after the statement has ended: no transaction waits for a slow reader, and 100,000
@@ -108,7 +139,7 @@ def spool(statement, write, order_by=None, **params):
     return _run(statement, work, LONG_SECONDS)
 
 
-def spool_pieces(statement, pieces, write, **params):
+def spool_pieces(statement: Any, pieces: Iterable[str], write: Writer, **params: Any) -> Spool:
     """Send one statement for each of the texts in `pieces`, as :piece, in one transaction; let write(answers, file)
     copy their answers, JSON texts, into a Spool; return that. `pieces` may be read several times. Raises ApiError."""
     params = _with_caller(params)
@@ -144,7 +175,7 @@ def _long_transaction(connection):
         raise
 
 
-def order_by(schema, sort_by, reverse):
+def order_by(schema: Any, sort_by: str | None, reverse: bool) -> str:
     """The ORDER BY list for a requested column; one that is not among schema.columns is silently the default.
 
     Unset values come first ascending and last descending, as in the reference; schema.ties break ties.

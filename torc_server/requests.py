@@ -1,9 +1,12 @@
 """Decorators of views that read a request: the query string and the body, validated by a schema."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from flask import Request
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError
+from marshmallow.fields import Field
 
 from torc_server import current
 from torc_server.bodies import MIB, parse_json, read_body
@@ -11,12 +14,14 @@ from torc_server.errors import ApiError
 from torc_server.schemas.exact import ExactTypes
 from torc_server.schemas.fields import Json
 
+Decorator = Callable[[Callable], Callable]
+
 
 def init_app(app):
     app.config["MAX_CONTENT_LENGTH"] = app.settings.max_request_body_mb * MIB
 
 
-def query(schema_class):
+def query(schema_class: type[Schema]) -> Decorator:
     """Decorate a view: validate the query string (400; 422 for a number out of bounds) and pass it as `query`."""
     schema = schema_class()
 
@@ -31,7 +36,7 @@ def query(schema_class):
     return decorate
 
 
-def body(schema_class, model=None):
+def body(schema_class: type[Schema], model: type[Schema] | None = None) -> Decorator:
     """Decorate a view: read the JSON body, validate it (400, 415, 413, 422) and pass it as `body`.
 
     model: the schema under which the contract publishes the body, where the server is content with less.
@@ -50,7 +55,7 @@ def body(schema_class, model=None):
     return decorate
 
 
-def any_body(view):
+def any_body(view: Callable) -> Callable:
     """Decorate a view: read the JSON body, whatever value it is (400, 415, 413, 422), and pass it as `body`."""
     field = Json("Any JSON value.", example={"note": "done"}, keep_null=True)
 
@@ -65,7 +70,7 @@ def any_body(view):
     return takes(field)(wrapper)
 
 
-def takes(model):
+def takes(model: Schema | Field) -> Decorator:
     """Decorate a view that reads the body itself: say, for the contract, by which schema or field."""
 
     def decorate(view):
@@ -75,7 +80,7 @@ def takes(model):
     return decorate
 
 
-def load_query(schema):
+def load_query(schema: Schema) -> dict[str, Any]:
     """Return the loaded query string. Raises ApiError 400 (422: out of bounds) naming the parameter and the rule."""
     values = {}
     for name, given in _arguments().items():
@@ -96,7 +101,7 @@ def _arguments():
     return Request(environ).args.to_dict(flat=False) if environ.get("QUERY_STRING") else {}
 
 
-def load_body(exact, data):
+def load_body(exact: ExactTypes, data: Any) -> dict[str, Any]:
     """Return the body as ExactTypes load it. Raises ApiError 422 naming the first field that does not fit, and why."""
     if type(data) is not dict:
         raise ApiError(422, "The body must be a JSON object")
@@ -107,7 +112,7 @@ def load_body(exact, data):
         raise ApiError(422, f"{name}: {reason}", field=name) from error
 
 
-def first_message(messages, path=""):
+def first_message(messages: Any, path: str = "") -> tuple[str, str]:
     """The first (field path, reason) of marshmallow's nested messages."""
     if isinstance(messages, list):
         return path, messages[0]

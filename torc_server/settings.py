@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from torc_server import embedded, htpasswd
 from torc_server.lanes import LANES
@@ -264,7 +265,7 @@ def check_database_url(text):
     """Return `text` if it is a PostgreSQL URL or conninfo, else raise SettingsError."""
     try:
         if text.startswith(("postgresql://", "postgres://")) or ("=" in text and "://" not in text):
-            psycopg.conninfo.conninfo_to_dict(text)
+            conninfo_to_dict(text)
             return text
     except psycopg.ProgrammingError as error:
         raise SettingsError(f"not a PostgreSQL URL: {str(error).strip()}") from error

@@ -10,9 +10,8 @@ import threading
 
 from psycopg import errors as pg
 
-from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
 from torc_server.errors import ApiError
-from torc_server.repository import sql
+from torc_server.repository import server_long_value, server_rows, server_value, sql
 
 log = logging.getLogger("torc_server")
 LOOK_EVERY = 15.0  # seconds
@@ -81,26 +80,17 @@ class Tasks:
             return True
 
     def _active(self):
-        return self._database.run(lambda connection: [row[0] for row in connection.execute(sql.tasks.list_active.sql)])
+        return [task_id for (task_id,) in server_rows(self._database, sql.tasks.list_active)]
 
     def _do(self, task_id):
         """Do a task, unless another process does; return whether it is done. Raises ApiError if that has to be tried
         again."""
-        self._send(sql.tasks.begin_task, task_id=task_id)
-
-        def work(connection):
-            with connection.transaction():
-                connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
-                return connection.first(sql.tasks.run_task.sql, {"task_id": task_id})
-
+        server_value(self._database, sql.tasks.begin_task, task_id=task_id)
         try:
-            task = self._database.run(work, LONG_SECONDS)
+            task = server_long_value(self._database, sql.tasks.run_task, task_id=task_id)
         except ApiError as error:
             if not isinstance(error.__cause__, pg.QueryCanceled):
                 raise
-            self._send(sql.tasks.fail_task, task_id=task_id, error=error.message)
+            server_value(self._database, sql.tasks.fail_task, task_id=task_id, error=error.message)
             return True
         return task is None or json.loads(task)["status"] in ("succeeded", "failed")
-
-    def _send(self, statement, **params):
-        self._database.run(lambda connection: connection.first(statement.sql, params))

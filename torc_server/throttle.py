@@ -12,7 +12,7 @@ import time
 from collections import Counter
 
 from torc_server.errors import ApiError
-from torc_server.repository import sql
+from torc_server.repository import server_rows, sql
 from torc_server.settings import cores
 
 log = logging.getLogger("torc_server")
@@ -168,7 +168,7 @@ class Throttle:
             "address": address, "user_name": name[:MAX_NAME], "digest": digest, "most": self._most,
             "window_secs": self._window_secs,
         }  # fmt: skip
-        return self._database.run(lambda connection: connection.execute(statement.sql, params).fetchone()[0])
+        return server_rows(self._database, statement, **params)[0][0]
 
 
 def _no_place(guessing=False):

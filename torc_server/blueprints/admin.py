@@ -3,7 +3,7 @@
 from flask import Blueprint, current_app, request
 
 from torc_server import admin_sql as statements
-from torc_server import wire
+from torc_server import current, wire
 from torc_server.api_traffic import LONGEST_WINDOW
 from torc_server.auth import caller
 from torc_server.blueprints.event_stream import event_stream
@@ -116,7 +116,7 @@ def admin_sql(body):
 
 def _check_admin_sql(is_write):
     """Raises ApiError 403 unless the settings allow it for this request."""
-    settings = current_app.settings
+    settings = current.app().settings
     if not settings.enable_admin_sql:
         raise ApiError(403, "admin SQL is disabled on this server (setting enable_admin_sql)")
     if not caller().enforced and not settings.admin_sql_without_access_control:

@@ -5,6 +5,7 @@ import ipaddress
 from flask import Blueprint, Response, current_app, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from torc_server import current
 from torc_server.errors import ApiError
 from torc_server.lanes import lane
 
@@ -17,7 +18,7 @@ blueprint = Blueprint("metrics", __name__)
 @lane("lists")
 def get_metrics():
     """Numbers about the server, as Prometheus reads them: 404 or 403 if the setting `metrics` says so."""
-    allowed = current_app.settings.metrics
+    allowed = current.app().settings.metrics
     if allowed == "off":
         raise ApiError(404, "There is nothing at this path")
     if allowed == "local" and not is_local(request):

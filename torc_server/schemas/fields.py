@@ -94,6 +94,7 @@ def json_fault(value):
         level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, objects))]
         if not level:
             return None
+    return None
 
 
 class Documented:

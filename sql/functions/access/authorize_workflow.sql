@@ -79,20 +79,3 @@ BEGIN
     RETURN true;
 END
 $$;
-
--- For updates that name a workflow: rows stay in the workflow they were made in. Raises TC422.
-CREATE OR REPLACE FUNCTION torc.stays_in_workflow(p_current bigint, p_requested bigint)
-RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE
-AS $$
-BEGIN
-    IF p_current <> p_requested THEN
-        PERFORM torc.fail(
-            'TC422',
-            format('workflow_id cannot be changed: the row belongs to workflow %s, got %s', p_current, p_requested),
-            jsonb_build_object('field', 'workflow_id', 'value', p_requested)
-        );
-    END IF;
-    RETURN true;
-END
-$$;

@@ -33,15 +33,3 @@ BEGIN
     RETURN v_new.id;
 END
 $$;
-
--- Raises TC422 naming the field unless the job is in the workflow. NULL passes.
-CREATE OR REPLACE FUNCTION torc.expect_job(p_job_id bigint, p_workflow_id bigint, p_field text)
-RETURNS void
-LANGUAGE plpgsql STRICT
-AS $$
-BEGIN
-    IF NOT EXISTS (SELECT 1 FROM torc.job WHERE id = p_job_id AND workflow_id = p_workflow_id) THEN
-        PERFORM torc.fail_for_unknown(p_field, p_job_id, p_workflow_id);
-    END IF;
-END
-$$;

@@ -61,20 +61,3 @@ BEGIN
     RETURN p_result;
 END
 $$;
-
--- For updates of a result: it stays with its job. Raises TC422.
-CREATE OR REPLACE FUNCTION torc.stays_with_job(p_current bigint, p_requested bigint)
-RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE
-AS $$
-BEGIN
-    IF p_current <> p_requested THEN
-        PERFORM torc.fail(
-            'TC422',
-            format('job_id cannot be changed: the result belongs to job %s, got %s', p_current, p_requested),
-            jsonb_build_object('field', 'job_id', 'value', p_requested)
-        );
-    END IF;
-    RETURN true;
-END
-$$;
