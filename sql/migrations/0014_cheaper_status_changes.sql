@@ -1,6 +1,6 @@
 -- What every change of a status pays for.
 
--- A CHECK of a table is parsed by each statement that touches a row: two of them took 28 of the 215 µs of a start
+-- A CHECK of a table is parsed by each statement that touches a row: two of them took 7 to 13 % of a start
 -- (benchmarks/decisions/checks_of_the_table). check_invariants() finds the same, and with it every test.
 ALTER TABLE torc.job
     DROP CONSTRAINT job_blocked_waits_for_something,
