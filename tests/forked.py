@@ -158,8 +158,8 @@ def _leave(main):
 
 
 if __name__ == "__main__":
-    # all that `torc-server run` imports
-    from torc_server import app, cli, gunicorn_conf, master  # noqa: F401
+    # all that its commands import
+    from torc_server import app, cli, doctor, gunicorn_conf, master, moving_in, openapi, prune, status  # noqa: F401
 
     gc.collect()
     gc.freeze()  # so that a collection in a forked process does not copy the pages of the modules
