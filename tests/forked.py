@@ -101,7 +101,13 @@ def _parent():
             [sys.executable, __file__, "torc-server", str(listener.fileno())],
             pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent,
         )
+        atexit.register(_end, process)
         return process, listener.getsockname()
+
+
+def _end(process):
+    process.terminate()
+    process.wait()
 
 
 def _fork_when_asked(number):
