@@ -101,7 +101,13 @@ def _parent():
             [sys.executable, __file__, "torc-server", str(listener.fileno())],
             pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent,
         )
+        atexit.register(_end, process)
         return process, listener.getsockname()
+
+
+def _end(process):
+    process.terminate()
+    process.wait()
 
 
 def _fork_when_asked(number):
@@ -158,8 +164,8 @@ def _leave(main):
 
 
 if __name__ == "__main__":
-    # all that `torc-server run` imports
-    from torc_server import app, cli, gunicorn_conf, master  # noqa: F401
+    # all that its commands import
+    from torc_server import app, cli, doctor, gunicorn_conf, master, moving_in, openapi, prune, status  # noqa: F401
 
     gc.collect()
     gc.freeze()  # so that a collection in a forked process does not copy the pages of the modules
