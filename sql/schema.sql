@@ -141,7 +141,7 @@ CREATE TABLE torc.workflow_status (
     initialized_run_id bigint NOT NULL DEFAULT 0,  -- the run at the last initialize_jobs
     -- reset since then, and the run id may have to be raised, see torc.raise_run_id()
     is_reset boolean NOT NULL DEFAULT false,
-    names_until bigint NOT NULL DEFAULT 0,
+    names_until bigint NOT NULL DEFAULT 0,  -- the last job whose name is in job_name
     CONSTRAINT workflow_status_pkey PRIMARY KEY (workflow_id),
     CONSTRAINT workflow_status_workflow_id_fkey
         FOREIGN KEY (workflow_id) REFERENCES torc.workflow(id) ON DELETE CASCADE
@@ -363,6 +363,16 @@ CREATE TABLE torc.job_internal (
     job_id bigint,
     input_hash bytea NOT NULL,
     CONSTRAINT job_internal_pkey PRIMARY KEY (job_id)
+);
+
+-- The names of jobs, as hashes, of workflows that have spawned some: collect_job_names() adds them when spawn_jobs()
+-- needs them. A table, because each change of a status would write to an index of torc.job, and hashes, because names
+-- may be too long for an index. There are no foreign keys: forget_deleted_jobs deletes the rows of deleted jobs.
+CREATE TABLE torc.job_name (
+    workflow_id bigint,
+    hash bigint,  -- hashtextextended(job.name, 0)
+    job_id bigint,
+    CONSTRAINT job_name_pkey PRIMARY KEY (workflow_id, hash, job_id)
 );
 
 -- Files that jobs read and write; the server stores paths and times only.
@@ -739,11 +749,4 @@ CREATE UNLOGGED TABLE torc.api_event (
     event text COLLATE "C" NOT NULL,  -- JSON, as text
     stored_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT api_event_pkey PRIMARY KEY (process, number)
-);
-
-CREATE TABLE torc.job_name (
-    workflow_id bigint,
-    hash bigint,
-    job_id bigint,
-    CONSTRAINT job_name_pkey PRIMARY KEY (workflow_id, hash, job_id)
 );
