@@ -129,7 +129,7 @@ class RandomCaller:
     WEIGHTS = {
         "create": 6, "create_many": 2, "edit_edges": 5, "update": 3, "disable": 1, "delete": 2, "delete_all": 0.05,
         "claim": 10, "claim_by_resources": 10, "start": 8, "complete": 25, "complete_batch": 8, "spawn": 3, "retry": 5,
-        "manage": 8, "initialize": 4, "process_changed": 1, "reset_jobs": 0.5, "reset_status": 1, "cancel": 0.5,
+        "manage": 8, "initialize": 4, "process_changed": 1, "reset_jobs": 0.5, "reset_status": 0.2, "cancel": 0.5,
         "set_run": 2, "read": 5,
     }  # fmt: skip
     LIKELY_RUNS = (0, 0, 0, 0, 0, 0, 0, 0, 0, 1)

@@ -102,8 +102,12 @@ def reading(database_url):
     app.extensions["database"].close()
 
 
-# The event stream registers itself, for 30 s.
-@pytest.mark.parametrize("rule, method", [route for route in ROUTES if route.values[1] == "GET"])
+# The event stream registers itself, for 30 s; the counts of requests are brought up to date before they are told.
+NOTING = ("admin.admin_api_stats",)
+GETS = [route for route in ROUTES if route.values[1] == "GET" and route.values[0].endpoint not in NOTING]
+
+
+@pytest.mark.parametrize("rule, method", GETS)
 def test_no_get_changes_anything(reading, workflow, rule, method):
     path, arguments = prepared_call(workflow, rule, method)
     reading.request(method, path, **arguments)
