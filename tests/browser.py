@@ -57,6 +57,8 @@ def chromium(folder):
 
 
 BROWSERS = {"lightpanda": lightpanda, "chromium": chromium}
+# Chromium takes ten times as long: make test-browser, make test-long.
+EACH_BROWSER = ["lightpanda", pytest.param("chromium", marks=pytest.mark.long)]
 
 
 class Browser:

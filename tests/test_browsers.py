@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import browser as browser_module
 import pytest
-from browser import BROWSERS, Browser
+from browser import BROWSERS, EACH_BROWSER, Browser
 from calls import ROUTES, prepared_call
 from psycopg.conninfo import make_conninfo
 from support import PREFIX, HttpClient, MemoryClient
@@ -408,7 +408,7 @@ def test_a_header_may_have_64_kib_unless_set_otherwise(start_server, server, fre
 # In a browser
 
 
-@pytest.fixture(params=BROWSERS)
+@pytest.fixture(params=EACH_BROWSER)
 def browser(request, folder):
     with BROWSERS[request.param](folder) as address:
         browser = Browser(address)

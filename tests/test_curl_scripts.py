@@ -27,9 +27,10 @@ SCRIPTS = sorted(path.name for path in FOLDER.iterdir() if "." not in path.name)
 PASSWORDS = {"alice": 'pass "word" \\ ä $x\'', "root": "long enough", "eve": "eve's password"}
 ODD = "odd \"näme\" 'x' /a\\b; $HOME `id` %41 #&?=+ 日本"
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ["dash", "curl", "jq"])), reason="needs dash, curl and jq"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not all(map(shutil.which, ["dash", "curl", "jq"])), reason="needs dash, curl and jq"),
+]
 
 
 class TlsClient(HttpClient):
@@ -826,7 +827,6 @@ def test_backup_needs_the_program_on_this_host(site, folder):
 # Size
 
 
-@pytest.mark.long
 def test_a_hundred_thousand_jobs_take_few_requests(site, spied, folder):
     count = 100_000
     middle = [f"j{i}" for i in range(count - 2)]

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from browser import BROWSERS, Browser, chromium
+from browser import BROWSERS, EACH_BROWSER, Browser, chromium
 from showcase import Showcase
 
 # What a page lacks that people without a mouse or without good eyes need, as text; empty is good. Contrast is computed
@@ -64,7 +64,7 @@ def made(server):
         yield ids
 
 
-@pytest.fixture(scope="module", params=BROWSERS)
+@pytest.fixture(scope="module", params=EACH_BROWSER)
 def address(request, session_folder):
     folder = session_folder / f"browser-{request.param}"
     folder.mkdir()

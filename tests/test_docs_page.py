@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from browser import BROWSERS, Browser
+from browser import BROWSERS, EACH_BROWSER, Browser
 from support import PREFIX, basic
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -30,7 +30,7 @@ LOADED = {
 }
 
 
-@pytest.fixture(params=BROWSERS)
+@pytest.fixture(params=EACH_BROWSER)
 def browser(request, folder):
     with BROWSERS[request.param](folder) as address:
         browser = Browser(address)

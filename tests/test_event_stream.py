@@ -376,6 +376,7 @@ def test_open_streams_end_within_a_second_when_the_server_stops(start_server, fr
     server.process.wait(10)
 
 
+@pytest.mark.long
 def test_none_of_10000_completions_is_lost_and_all_are_heard_in_order_wherever_they_come_from(server, served, listen):
     """The stream is in one of two gunicorn processes; new connections reach both, and psycopg is a third."""
     jobs = served.sql(

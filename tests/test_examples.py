@@ -21,12 +21,16 @@ from torc_server import htpasswd
 
 ROOT = Path(__file__).parent.parent
 WORKERS = ["worker.py", "worker_one_by_one.py"]
-each_kind = pytest.mark.parametrize("kind", WORKERS)
+each_kind = pytest.mark.parametrize("kind", ["worker.py", pytest.param(WORKERS[1], marks=pytest.mark.long)])
 TEXT = ROOT / "README.md"
 PARTS = 6
 
 
-@pytest.mark.parametrize("kinds", [["worker.py"] * 3, ["worker_one_by_one.py"] * 3, WORKERS])
+@pytest.mark.parametrize("kinds", [
+    pytest.param(["worker.py"] * 3, marks=pytest.mark.long),
+    pytest.param(["worker_one_by_one.py"] * 3, marks=pytest.mark.long),
+    WORKERS,
+])
 def test_workers_of_either_kind_or_both_count_the_words_as_a_direct_count_does(server, folder, kinds):
     workflow = create(server, folder)
     assert statuses(server, workflow) == {"split": "ready", "merge": "blocked"} | each_count("blocked")
@@ -42,7 +46,7 @@ def test_workers_of_either_kind_or_both_count_the_words_as_a_direct_count_does(s
     assert re.fullmatch(r"\d+ words\n", out.read_text())
 
 
-@pytest.mark.parametrize("maker, other", [(OLD, NEW), (NEW, OLD)])
+@pytest.mark.parametrize("maker, other", [pytest.param(OLD, NEW, marks=pytest.mark.long), (NEW, OLD)])
 def test_workers_with_the_oldest_and_the_newest_torc_client_count_the_words_together(server, folder, maker, other):
     workflow = create(server, folder, client=maker)
     started = [
@@ -103,6 +107,7 @@ def test_a_worker_that_is_told_to_stop_terminates_its_jobs_and_says_so(server, f
     assert nodes == []
 
 
+@pytest.mark.long
 def test_a_worker_waits_for_a_server_that_is_away(start_server, folder):
     server = start_server()
     workflow = create_sleepers(server, folder, seconds=1)
@@ -223,7 +228,7 @@ def test_a_wrong_password_or_none_is_one_line(server, folder, name):
     assert "No such file" in refused(name, folder, "--user=alice", "--password-file=nowhere", environment=url)
 
 
-@pytest.mark.parametrize("way", ["file", "variable"])
+@pytest.mark.parametrize("way", ["file", pytest.param("variable", marks=pytest.mark.long)])
 def test_with_a_password_a_workflow_is_the_users_own(start_server, fresh_database_url, folder, way):
     people = folder / "people"
     people.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")

@@ -29,7 +29,7 @@ from torc_server.settings import Settings
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 SETTINGS = settings(
-    max_examples=int(EXAMPLES or 60),
+    max_examples=int(EXAMPLES or 25),
     stateful_step_count=60,
     derandomize=not EXAMPLES,
     database=None,
