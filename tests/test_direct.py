@@ -45,7 +45,7 @@ def variants(method, path, body):
     yield method, gone, body, JSON
     yield method, re.sub(r"\d+", "x", path, count=1), body, JSON
     yield method, re.sub(r"\d+", "99999999999999999999", path, count=1), body, JSON
-    yield method, re.sub(r"\d+", "+1", path, count=1), b"{", JSON
+    yield method, re.sub(r"\d+", r"+\g<0>", path, count=1), b"{", JSON
     yield method, path + "/", body, JSON
     yield method, path.replace("/completed/", "/fine/"), body, JSON | {"X-Span-ID": "my span"}
     yield method, path + "?limit=x", body, JSON

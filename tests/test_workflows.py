@@ -284,6 +284,7 @@ def test_delete_leaves_no_row_in_any_table(client, database):
         "INSERT INTO torc.task (workflow_id, operation, parameters) VALUES (%(w)s, 'initialize_jobs', '{}')",
         """INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata)
            VALUES (%(w)s, %(f)s, 'e', 'File', '{}')""",
+        "SELECT torc.collect_job_names(%(w)s)",
     ):
         database.execute(statement, keys)
     before = rows_of(database, workflow.id, [first, second])

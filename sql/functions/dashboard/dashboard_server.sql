@@ -170,6 +170,7 @@ BEGIN
                 'user', entry.user_name,
                 'action', entry.action,
                 'workflow_id', entry.workflow_id,
+                'has_page', EXISTS (SELECT 1 FROM torc.workflow WHERE id = entry.workflow_id),
                 'rows', entry.rows_affected
             ) ORDER BY entry.id DESC)
             FROM (SELECT * FROM torc.admin_audit_log ORDER BY id DESC LIMIT 50) AS entry
