@@ -784,9 +784,11 @@ def test_tail_events_shows_stored_and_live_ones(site):
     assert re.fullmatch(r"[-\d]+ [:\d]+ UTC  note\?  text=.*\n", stored)
     assert ODD in stored
     command = ["dash", str(FOLDER / "tail-events"), str(made.id), "--last", "0"]
+    # The shell cannot trap what its parent ignores, as it does where the tests run in the background.
     process = subprocess.Popen(
-        command, env=site.environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, env=site.environment(), stdout=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         made.claim()
         wait_for(lambda: streams(site) == 1, timeout=30, what="the stream")
