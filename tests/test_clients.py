@@ -28,6 +28,12 @@ LAYOUT = {
     "julia": ("src/models/model_*.jl", "src/apis/api_*Api.jl", r"function (\w+)\(_api::"),
 }
 
+# Where clients of one generation have text and those of another an object: any JSON.
+ANY_JSON = {
+    "WorkflowModel": ("metadata", "slurm_defaults", "execution_config", "resource_monitor_config"),
+    "RoCrateEntityModel": ("metadata",),
+}
+
 # Prints what torc.openapi_client offers: the parameters of each call and the fields of each model, with their types.
 DESCRIBE = """
 import inspect, json, typing
@@ -176,7 +182,10 @@ def test_the_python_client_takes_the_calls_and_has_the_fields_of_torc_client(env
     old_calls, old_models = json.loads(done.stdout)
     # Whatever is new comes last, so that arguments given by position mean the same.
     changed = {name: calls.get(name) for name, old in old_calls.items() if calls.get(name, [])[: len(old)] != old}
-    changed |= {name: models.get(name) for name, old in old_models.items() if not old.items() <= models[name].items()}
+    for name, old in old_models.items():
+        kept = {field: kind for field, kind in old.items() if field not in ANY_JSON.get(name, ())}
+        if not kept.items() <= models[name].items():
+            changed[name] = models[name]
     assert changed == {}
 
 
