@@ -16,7 +16,7 @@ from collections import deque
 
 from torc_server.errors import ApiError
 from torc_server.repository import server_value, sql
-from torc_server.streams import LISTENING, RETRY_AFTER, Subscription
+from torc_server.streams import LISTENING, RETRY_AFTER, Subscription, without_access
 
 log = logging.getLogger("torc_server")
 
@@ -149,7 +149,10 @@ class ApiTraffic:
 
     def end_all(self):
         """End every stream: the server stops."""
-        for subscription in self._subscriptions():
+        self._end(self._subscriptions())
+
+    def _end(self, subscriptions):
+        for subscription in subscriptions:
             subscription.end()
             self.leave(subscription)
 
@@ -287,10 +290,7 @@ class ApiTraffic:
             self._database, sql.admin.may_administer,
             names=[each.name for each in callers], enforced=[each.enforced for each in callers],
         )  # fmt: skip
-        for stream, is_admin in zip(streams, may, strict=True):
-            if not (is_admin and self._has_user(stream.caller.name)):
-                stream.end()
-                self.leave(stream)
+        self._end(without_access(streams, may, self._has_user))
 
 
 class _Recorder:

@@ -56,8 +56,7 @@ def long_value(statement: Any, **params: Any) -> Any:
     params = _with_caller(params)
 
     def work(connection):
-        with connection.transaction():
-            connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+        with _long_statements(connection):
             found = connection.first(statement.sql, params)
         _close_if_grown(connection, found, *params.values())
         return found
@@ -74,8 +73,7 @@ def server_long_value(database: Any, statement: Any, **params: Any) -> Any:
     """long_value() for the server's own threads."""
 
     def work(connection):
-        with connection.transaction():
-            connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+        with _long_statements(connection):
             return connection.first(statement.sql, params)
 
     return database.run(work, LONG_SECONDS)
@@ -163,12 +161,19 @@ def spool_pieces(statement: Any, pieces: Iterable[str], write: Writer, **params:
 
 
 @contextmanager
+def _long_statements(connection):
+    """A transaction in which each statement may take LONG_TIMEOUT."""
+    with connection.transaction():
+        connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+        yield
+
+
+@contextmanager
 def _long_transaction(connection):
-    """A transaction in which each statement may take LONG_TIMEOUT, and a Spool that outlives it if it is committed."""
+    """The same, with a Spool that outlives the transaction if it is committed."""
     file = Spool()
     try:
-        with connection.transaction():
-            connection.execute(sql.session.allow_long_statement.sql, {"timeout": LONG_TIMEOUT})
+        with _long_statements(connection):
             yield file
     except BaseException:
         file.close()

@@ -95,6 +95,25 @@ class Subscription:
         return iter(self._queue.get, None)
 
 
+def access_parameters(subscriptions):
+    """The parameters of event_stream.may_read: which workflow each subscription is of, and who asked for it."""
+    callers = [subscription.caller for subscription in subscriptions]
+    return {
+        "workflow_ids": [subscription.workflow_id for subscription in subscriptions],
+        "names": [caller.name for caller in callers],
+        "enforced": [caller.enforced for caller in callers],
+    }
+
+
+def without_access(subscriptions, may_read, has_user):
+    """Those whose callers have lost access: may_read has the answers of the rules, has_user says who may log in."""
+    return [
+        subscription
+        for subscription, may in zip(subscriptions, may_read, strict=True)
+        if not (may and has_user(subscription.caller.name))
+    ]
+
+
 class Streams:
     """The open streams of this process, at most `limit`; `claims` are its claims that wait.
 
@@ -232,18 +251,8 @@ class Streams:
         """Keep the registrations, and end the streams whose callers have lost access."""
         connection.execute(sql.event_stream.renew.sql, {"ids": list(self._heard.values())})
         subscriptions = self._subscriptions()
-        callers = [subscription.caller for subscription in subscriptions]
-        params = {
-            "workflow_ids": [subscription.workflow_id for subscription in subscriptions],
-            "names": [caller.name for caller in callers],
-            "enforced": [caller.enforced for caller in callers],
-        }
-        may_read = connection.execute(sql.event_stream.may_read.sql, params).fetchone()[0]
-        self._end(
-            subscription
-            for subscription, may in zip(subscriptions, may_read, strict=True)
-            if not (may and self._has_user(subscription.caller.name))
-        )
+        may_read = connection.execute(sql.event_stream.may_read.sql, access_parameters(subscriptions)).fetchone()[0]
+        self._end(without_access(subscriptions, may_read, self._has_user))
 
     def _hear(self, connection):
         for notification in connection.notifies(timeout=0):

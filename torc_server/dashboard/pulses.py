@@ -13,8 +13,15 @@ import time
 import psycopg
 
 from torc_server.errors import ApiError
-from torc_server.repository import sql
-from torc_server.streams import COMMENT_EVERY, RENEW_EVERY, RETRY_AFTER, Subscription
+from torc_server.repository import server_value, sql
+from torc_server.streams import (
+    COMMENT_EVERY,
+    RENEW_EVERY,
+    RETRY_AFTER,
+    Subscription,
+    access_parameters,
+    without_access,
+)
 
 log = logging.getLogger("torc_server")
 
@@ -100,7 +107,9 @@ class Pulses:
 
     def _read(self, workflow_id, watched):
         started = time.monotonic()
-        said = self._value(sql.dashboard.pulse, workflow_id=workflow_id, caller=None, enforced=False, dialect=None)
+        said = server_value(
+            self._database, sql.dashboard.pulse, workflow_id=workflow_id, caller=None, enforced=False, dialect=None
+        )
         ended = time.monotonic()
         watched.due = ended + max(LEAST_SECONDS, RATIO * (ended - started))
         if said == watched.said:
@@ -115,18 +124,8 @@ class Pulses:
     def _check_access(self):
         """End the streams whose callers have lost access, and those of deleted workflows."""
         pages = self._pages()
-        may_read = self._value(
-            sql.event_stream.may_read,
-            workflow_ids=[page.workflow_id for page in pages],
-            names=[page.caller.name for page in pages],
-            enforced=[page.caller.enforced for page in pages],
-        )
-        self._end(
-            page for page, may in zip(pages, may_read, strict=True) if not (may and self._has_user(page.caller.name))
-        )
-
-    def _value(self, statement, **params):
-        return self._database.run(lambda connection: connection.first(statement.sql, params))
+        may_read = server_value(self._database, sql.event_stream.may_read, **access_parameters(pages))
+        self._end(without_access(pages, may_read, self._has_user))
 
 
 class _Watched:
