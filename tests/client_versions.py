@@ -11,6 +11,11 @@ from pathlib import Path
 OLD = "0.22.2"
 NEW = "0.35.0"
 OPERATIONS = {OLD: 122, "0.27.0": 124, "0.30.1": 126, "0.33.0": 127, NEW: 130}  # as many methods have the versions
+# Where clients of one generation have text and those of another an object, the document says that it may be anything.
+TEXT_OR_OBJECT = {
+    "WorkflowModel": {"metadata", "slurm_defaults", "execution_config", "resource_monitor_config"},
+    "RoCrateEntityModel": {"metadata"},
+}
 BUILD = Path(__file__).parent.parent / "build"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from calls import ROWS, with_ids
-from client_versions import NEW, OLD, description_of
+from client_versions import NEW, OLD, TEXT_OR_OBJECT, description_of
 from contract import app, contract, operations, validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from support import BINARIES
@@ -170,11 +170,6 @@ def fits(ours, theirs):
     return ours == theirs or theirs == {"any"} or ours | {"integer"} == theirs | {"integer"} and "number" in ours
 
 
-# Where clients of one generation have text and those of another an object, the document says that it may be anything.
-TEXT_OR_OBJECT = {
-    "WorkflowModel": {"metadata", "slurm_defaults", "execution_config", "resource_monitor_config"},
-    "RoCrateEntityModel": {"metadata"},
-}
 LARGER_ANSWERS = {"WorkflowStatusModel": "WorkflowStatusResponse"}
 
 
