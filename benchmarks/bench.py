@@ -1,6 +1,6 @@
 """Measures a torc server over plain HTTP, or two in turns: all rows of benchmarks/README.md.
 
-    benchmarks/bench.py                                  # a server of its own on a data folder that it removes
+    benchmarks/bench.py                                  # starts a server on a temporary data folder
     benchmarks/bench.py URL                              # the server at URL, for example http://127.0.0.1:8080
     benchmarks/bench.py URL --against URL                # two servers in turns, row by row, and the ratio
     benchmarks/bench.py --only flat chain --rounds 1     # some of the rows

@@ -1,6 +1,6 @@
 """The dashboard: how long its pages take with a workflow of 100,000 jobs, and whether open pages slow a drain.
 
-    benchmarks/dashboard.py             # starts a server of its own on a data folder that it removes
+    benchmarks/dashboard.py             # starts a server on a temporary data folder
     benchmarks/dashboard.py --jobs N --times N --open N --only-drain
 
 A page is asked for by one client after the other; the times are those until its last byte. For the drain, so many pages

@@ -1,6 +1,6 @@
 """Jobs drained per second: create a workflow, initialize it, let workers claim, start and complete until all is done.
 
-    benchmarks/drain.py                      # starts a server of its own on a data folder that it removes
+    benchmarks/drain.py                      # starts a server on a temporary data folder
     benchmarks/drain.py URL                  # measures the server at URL, for example http://127.0.0.1:8080
     benchmarks/drain.py URL URL              # two servers in turns, and how they compare
 

@@ -140,7 +140,7 @@ def database_options(command):
     """The options that say where the data is."""
     url = option(
         "database_url", "-d", "--database", "--database-url", metavar="URL", callback=_database_url,
-        help="PostgreSQL URL (14 or newer). Without it: a PostgreSQL of its own in the data folder.",
+        help="PostgreSQL URL (14 or newer). Without it, the embedded PostgreSQL in the data folder.",
     )
     listen = option(
         "listen_database_url", "--listen-database-url", metavar="URL", callback=_database_url,
@@ -151,7 +151,7 @@ def database_options(command):
     folder = option(
         "data_dir", "--data-dir", type=click.Path(path_type=Path), default=default_data_dir,
         show_default="~/.local/share/torc, for root /var/lib/torc; inside a checkout the one of `make serve`",
-        help="Where the PostgreSQL of its own keeps its data.",
+        help="Where the embedded PostgreSQL keeps its data.",
     )
     return url(listen(folder(command)))
 
