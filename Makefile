@@ -58,6 +58,7 @@ test-oldest: .venv-oldest/installed ## the fast tests and a server, with the old
 
 lint: .venv/installed openapi-check ## check style and types of the code, and openapi/openapi.yaml
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check --quiet .
 	.venv/bin/ty check --quiet
 
 openapi: .venv/installed ## write openapi/openapi.yaml, the description of the interface, from the code

@@ -61,9 +61,7 @@ def parse_arguments():
 
 def jobs(api, workflow_id, options):
     """The jobs split, count_0 …, merge; creates the files and requirements that they refer to."""
-    small = ResourceRequirementsModel(
-        workflow_id=workflow_id, name="small", num_cpus=1, memory="100m", runtime="PT5M"
-    )
+    small = ResourceRequirementsModel(workflow_id=workflow_id, name="small", num_cpus=1, memory="100m", runtime="PT5M")
     small_id = api.create_resource_requirements(small).id
     folder = options.folder.resolve()
     numbers = range(options.parts)

@@ -139,7 +139,9 @@ class Browser:
     def _note(self, event, params):
         if event == "Network.requestWillBeSent":
             self.requests.append(params["request"])
-        elif event == "Runtime.exceptionThrown" or (
-            event == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert")
-        ) or (event == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning")):
+        elif (
+            event == "Runtime.exceptionThrown"
+            or (event == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"))
+            or (event == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"))
+        ):
             self.problems.append(params)

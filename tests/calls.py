@@ -38,8 +38,11 @@ ROWS = {
 
 # The status in which a job must be for the call, and what the call needs beside the path.
 JOB_STATUS = {
-    "jobs.start_job": "pending", "jobs.complete_job": "running", "jobs.batch_complete_jobs": "running",
-    "jobs.retry_job": "failed", "jobs.spawn_jobs": "running",
+    "jobs.start_job": "pending",
+    "jobs.complete_job": "running",
+    "jobs.batch_complete_jobs": "running",
+    "jobs.retry_job": "failed",
+    "jobs.spawn_jobs": "running",
 }
 BODIES = {
     "workflows.update_workflow_status": {"run_id": 0, "is_canceled": False},

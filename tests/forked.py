@@ -99,7 +99,10 @@ def _parent():
     with listener:
         process = subprocess.Popen(
             [sys.executable, __file__, "torc-server", str(listener.fileno())],
-            pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent,
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
         atexit.register(_end, process)
         return process, listener.getsockname()

@@ -144,14 +144,17 @@ class Model:
 
     def restart_attempts_of_waiting_jobs(self):
         self.restart_attempts(j for j in self.jobs.values() if j.status in ("uninitialized", "blocked", "ready"))
+
     # Actions
 
     def trigger(self, changes):
         for action in self.actions.values():
-            step = {"on_jobs_ready": ready_step, "on_jobs_complete": complete_step}.get(action.trigger)
-            if not step:
+            delta = {"on_jobs_ready": ready_trigger_delta, "on_jobs_complete": complete_trigger_delta}.get(
+                action.trigger
+            )
+            if not delta:
                 continue
-            steps = {i: action.job_ids.count(i) * step(*changes[i]) for i in {*action.job_ids} & changes.keys()}
+            steps = {i: action.job_ids.count(i) * delta(*changes[i]) for i in {*action.job_ids} & changes.keys()}
             total = sum(steps.values())
             if total < 0 or total > 0 and action.count < action.required:
                 action.count = max(action.count + total, 0)
@@ -197,9 +200,7 @@ class Model:
         action.executed = True
 
     def is_complete(self):
-        return self.is_canceled or all(
-            job.status in COMPLETE or job.status == "disabled" for job in self.jobs.values()
-        )
+        return self.is_canceled or all(job.status in COMPLETE or job.status == "disabled" for job in self.jobs.values())
 
     # Claims
 
@@ -468,14 +469,14 @@ class Model:
         self.settle()
 
 
-def ready_step(before, now):
+def ready_trigger_delta(before, now):
     """What a change counts for on_jobs_ready: a blocked job waits no longer, or waits again."""
     if before == "blocked" and now in ("ready", "canceled"):
         return 1
     return -1 if (before, now) == ("canceled", "blocked") else 0
 
 
-def complete_step(before, now):
+def complete_trigger_delta(before, now):
     """What a change counts for on_jobs_complete: a job ends, or its cancellation is taken back."""
     if now == "pending_failed" or now in COMPLETE and before not in COMPLETE:
         return 1

@@ -177,7 +177,12 @@ class Server:
         dying = forked.die_with_parent if threading.current_thread() is threading.main_thread() else None
         return subprocess.Popen(
             [*inside, str(program or BINARIES / "torc-server"), *arguments],
-            cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=log,
+            start_new_session=True,
             preexec_fn=dying,
         )
 

@@ -162,10 +162,15 @@ def test_a_stale_report_triggers_no_action_and_no_event(client, workflow, retrie
     assert len(client.get(f"{workflow.path}/actions/pending").json) == 1
 
 
-@pytest.mark.parametrize("change, field", [
-    ({"compute_node_id": 2**40}, "compute_node_id"), ({"run_id": 1}, "run_id"), ({"workflow_id": 0}, "workflow_id"),
-    ({"status_of_result": "failed"}, "status"),
-])
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        ({"compute_node_id": 2**40}, "compute_node_id"),
+        ({"run_id": 1}, "run_id"),
+        ({"workflow_id": 0}, "workflow_id"),
+        ({"status_of_result": "failed"}, "status"),
+    ],
+)
 def test_a_stale_report_must_fit_like_any_other(workflow, retried, change, field):
     sent = {"attempt_id": 1, "compute_node_id": retried.old} | change
     assert workflow.complete(retried.id, status=422, **sent)["error"]["field"] == field

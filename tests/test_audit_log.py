@@ -135,9 +135,7 @@ def test_the_list_is_newest_first_in_pages_and_bounds_are_moved(workflow):
         workflow.client.put(f"{workflow.path}/cancel")
     ids = [entry["id"] for entry in entries(workflow.client, workflow_id=workflow.id)]
     assert len(ids) == 3 and ids == sorted(ids, reverse=True)
-    page = workflow.client.get(
-        "/admin/audit-log", params={"workflow_id": workflow.id, "offset": 1, "limit": 1}
-    ).json
+    page = workflow.client.get("/admin/audit-log", params={"workflow_id": workflow.id, "offset": 1, "limit": 1}).json
     assert ([entry["id"] for entry in page["items"]], page["total_count"], page["has_more"]) == ([ids[1]], 3, True)
     page = workflow.client.get(
         "/admin/audit-log", params={"workflow_id": workflow.id, "offset": -5, "limit": 10**9}

@@ -85,10 +85,20 @@ def test_with_the_right_password_a_workflow_belongs_to_the_user_whatever_the_bod
 
 
 @pytest.mark.parametrize("require_auth", [False, True])
-@pytest.mark.parametrize("user", [
-    ("alice", "wrong"), ("alice", ""), ("carol", PASSWORD), ("", PASSWORD), ("Alice", PASSWORD), ("#", "x"),
-    ("alice", PASSWORD + " "), ("alice", "\N{SNOWMAN}" * 50), ("n" * 3000, "x"),
-])
+@pytest.mark.parametrize(
+    "user",
+    [
+        ("alice", "wrong"),
+        ("alice", ""),
+        ("carol", PASSWORD),
+        ("", PASSWORD),
+        ("Alice", PASSWORD),
+        ("#", "x"),
+        ("alice", PASSWORD + " "),
+        ("alice", "\N{SNOWMAN}" * 50),
+        ("n" * 3000, "x"),
+    ],
+)
 def test_wrong_credentials_are_401_whether_or_not_they_are_needed(make_client, auth_file, require_auth, user):
     got = make_client(auth_file=auth_file, require_auth=require_auth).get("/ping", user=user, status=401)
     assert got.json == {"error": {"error": "Unauthorized", "message": "Wrong user name or password"}}
@@ -118,9 +128,14 @@ def test_a_header_that_cannot_be_read_is_401_and_says_so(make_client, auth_file,
     assert owner(make_client(), headers={"Authorization": header}) == "somebody-else"  # without a file nobody reads it
 
 
-@pytest.mark.parametrize("header", [
-    basic(*ALICE).replace("Basic", "basic"), basic(*ALICE).replace("Basic", "BASIC"), basic(*ALICE).replace(" ", "  "),
-])
+@pytest.mark.parametrize(
+    "header",
+    [
+        basic(*ALICE).replace("Basic", "basic"),
+        basic(*ALICE).replace("Basic", "BASIC"),
+        basic(*ALICE).replace(" ", "  "),
+    ],
+)
 def test_the_scheme_may_be_written_in_any_case_and_followed_by_spaces(make_client, auth_file, header):
     assert owner(make_client(auth_file=auth_file), headers={"Authorization": header}) == "alice"
 
@@ -151,10 +166,19 @@ def test_the_account_anonymous_is_let_in_and_is_nobody(make_client, auth_file):
     assert "Anonymous" in enforcing.get(f"/workflows/{workflow}", user=user, status=403).text
 
 
-@pytest.mark.parametrize("method, path", [
-    ("GET", "/ping"), ("GET", "/version"), ("GET", "/nowhere"), ("DELETE", "/ping"), ("GET", "/jobs/x"),
-    ("POST", "/jobs"), ("OPTIONS", "/ping"), ("POST", "/admin/reload-auth"),
-])
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("GET", "/ping"),
+        ("GET", "/version"),
+        ("GET", "/nowhere"),
+        ("DELETE", "/ping"),
+        ("GET", "/jobs/x"),
+        ("POST", "/jobs"),
+        ("OPTIONS", "/ping"),
+        ("POST", "/admin/reload-auth"),
+    ],
+)
 def test_when_required_everything_wants_credentials_even_what_does_not_exist(make_client, auth_file, method, path):
     make_client(auth_file=auth_file, require_auth=True).request(method, path, status=401)
 
@@ -593,19 +617,22 @@ def test_failures_are_in_the_log_with_user_and_address_and_without_the_password(
     assert not any("s3cret" in line or PASSWORD in line for line in told)
 
 
-@pytest.mark.parametrize("peer, forwarded, proxies, expected", [
-    ("203.0.113.5", None, [], "203.0.113.5"),
-    ("203.0.113.5", "192.0.2.1", [], "203.0.113.5"),
-    ("203.0.113.5", "192.0.2.1", ["10.0.0.0/8"], "203.0.113.5"),
-    ("10.1.2.3", "192.0.2.1", ["10.0.0.0/8"], "192.0.2.1"),
-    ("10.1.2.3", "forged, 192.0.2.1", ["10.0.0.0/8"], "192.0.2.1"),
-    ("10.1.2.3", "6.6.6.6, 192.0.2.1, 10.9.9.9", ["10.0.0.0/8"], "192.0.2.1"),
-    ("10.1.2.3", "192.0.2.1, unknown", ["10.0.0.0/8"], "10.1.2.3"),
-    ("10.1.2.3", None, ["10.1.2.3"], "10.1.2.3"),
-    ("::ffff:10.1.2.3", "2001:db8::1", ["10.0.0.0/8"], "2001:db8::1"),
-    ("", "6.6.6.6, 192.0.2.1", [], "192.0.2.1"),
-    ("", None, [], "unix"),
-])
+@pytest.mark.parametrize(
+    "peer, forwarded, proxies, expected",
+    [
+        ("203.0.113.5", None, [], "203.0.113.5"),
+        ("203.0.113.5", "192.0.2.1", [], "203.0.113.5"),
+        ("203.0.113.5", "192.0.2.1", ["10.0.0.0/8"], "203.0.113.5"),
+        ("10.1.2.3", "192.0.2.1", ["10.0.0.0/8"], "192.0.2.1"),
+        ("10.1.2.3", "forged, 192.0.2.1", ["10.0.0.0/8"], "192.0.2.1"),
+        ("10.1.2.3", "6.6.6.6, 192.0.2.1, 10.9.9.9", ["10.0.0.0/8"], "192.0.2.1"),
+        ("10.1.2.3", "192.0.2.1, unknown", ["10.0.0.0/8"], "10.1.2.3"),
+        ("10.1.2.3", None, ["10.1.2.3"], "10.1.2.3"),
+        ("::ffff:10.1.2.3", "2001:db8::1", ["10.0.0.0/8"], "2001:db8::1"),
+        ("", "6.6.6.6, 192.0.2.1", [], "192.0.2.1"),
+        ("", None, [], "unix"),
+    ],
+)
 def test_the_address_is_the_peers_unless_a_trusted_proxy_says_whose_it_is(peer, forwarded, proxies, expected):
     environ = {"REMOTE_ADDR": peer} | ({"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {})
     assert auth.client_address(environ, auth.networks(proxies)) == expected
@@ -628,10 +655,13 @@ def test_the_members_of_the_group_admin_become_those_of_the_configuration(databa
     try:
         database.execute(
             "INSERT INTO torc.user_group_membership (user_name, group_id, role) VALUES ('ann', %s, 'member'),"
-            " ('old', %s, 'admin')", [group, group],
+            " ('old', %s, 'admin')",
+            [group, group],
         )
         for names, expected in (
-            (["ann", "bob", "bob"], {"ann": "member", "bob": "admin"}), (["bob"], {"bob": "admin"}), ([], {}),
+            (["ann", "bob", "bob"], {"ann": "member", "bob": "admin"}),
+            (["bob"], {"bob": "admin"}),
+            ([], {}),
         ):
             database.execute("SELECT torc.synchronize_admins(%s)", [names])
             assert admins(database) == expected
@@ -639,13 +669,16 @@ def test_the_members_of_the_group_admin_become_those_of_the_configuration(databa
         database.execute("DELETE FROM torc.access_group WHERE name = 'admin'")
 
 
-@pytest.mark.parametrize("options, told", [
-    ({"require_auth": True}, "--require-auth needs a password file"),
-    ({"auth_file": "/nowhere/htpasswd"}, "cannot read /nowhere/htpasswd: No such file"),
-    ({"admin_users": ("anonymous",)}, "anonymous is nobody"),
-    ({"trusted_proxies": ("proxy.example",)}, "'proxy.example' is not an address or a network"),
-    ({"https": True, "tls_cert": "cert.pem"}, "--https needs --tls-cert and --tls-key"),
-])
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ({"require_auth": True}, "--require-auth needs a password file"),
+        ({"auth_file": "/nowhere/htpasswd"}, "cannot read /nowhere/htpasswd: No such file"),
+        ({"admin_users": ("anonymous",)}, "anonymous is nobody"),
+        ({"trusted_proxies": ("proxy.example",)}, "'proxy.example' is not an address or a network"),
+        ({"https": True, "tls_cert": "cert.pem"}, "--https needs --tls-cert and --tls-key"),
+    ],
+)
 def test_settings_that_do_not_go_together_are_refused(options, told):
     with pytest.raises(SettingsError, match=told):
         replace(Settings(), **options).check()

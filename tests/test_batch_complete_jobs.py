@@ -274,7 +274,9 @@ def crowd(workflow):
 
 
 def test_a_batch_of_500_is_one_statement_and_one_transaction_of_which_a_stream_hears_everything(
-    workflow, crowd, statements  # noqa: F811
+    workflow,
+    crowd,
+    statements,  # noqa: F811
 ):
     jobs, dependents = crowd(500)
     workflow.sql(
@@ -356,9 +358,7 @@ actions = st.lists(
 @pytest.mark.long
 @settings(max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(graph=graphs, sent=reports, waiting=actions, retried=st.sets(st.integers(0, 6), max_size=2))
-def test_a_batch_leaves_behind_what_the_same_completions_do_one_by_one(
-    client, database, graph, sent, waiting, retried
-):
+def test_a_batch_leaves_behind_what_the_same_completions_do_one_by_one(client, database, graph, sent, waiting, retried):
     twins = [Workflow(client, database) for _ in range(2)]
     outcomes = []
     for workflow, in_a_batch in zip(twins, (False, True), strict=True):

@@ -147,9 +147,7 @@ def test_free_json_of_too_many_values_is_422_naming_field_and_rule(client, workf
         ([{}] * (MAX_VALUES - 1), 200), (text, 200), ([0] * MAX_VALUES, 422), ([{}] * MAX_VALUES, 422),
         ([0] * 5 * MAX_VALUES, 422), ([text, {"data2": [[]] * 3 * MAX_VALUES}], 422),
     ):  # fmt: skip
-        answer = client.post(
-            "/events", json={"workflow_id": workflow.id, "data": values, "other": 1}, status=status
-        )
+        answer = client.post("/events", json={"workflow_id": workflow.id, "data": values, "other": 1}, status=status)
         if status == 422:
             assert f"more than {MAX_VALUES} values" in refused(answer, 422, "data")
     job = {"workflow_id": workflow.id, "name": "n", "command": text, "other": [[]] * 3 * MAX_VALUES}

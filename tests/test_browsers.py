@@ -63,17 +63,21 @@ def test_a_page_of_another_origin_changes_nothing(client, database, headers):
     assert count(database) == before
 
 
-@pytest.mark.parametrize("headers", [
-    {},
-    {"Sec-Fetch-Site": "same-origin"},
-    {"Sec-Fetch-Site": "none"},
-    {"Sec-Fetch-Site": "same-origin", "Origin": OWN},
-    {"Origin": OWN},
-    {"Origin": "http://LOCALHOST:80"},
-    {"Origin": "http://localhost:8080", "Host": "localhost:8080"},
-    {"Origin": "http://localhost", "Host": "localhost."},
-    {"Origin": "http://[::1]:8080", "Host": "[::1]:8080"},
-], ids=str)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": OWN},
+        {"Origin": OWN},
+        {"Origin": "http://LOCALHOST:80"},
+        {"Origin": "http://localhost:8080", "Host": "localhost:8080"},
+        {"Origin": "http://localhost", "Host": "localhost."},
+        {"Origin": "http://[::1]:8080", "Host": "[::1]:8080"},
+    ],
+    ids=str,
+)
 def test_pages_of_this_server_and_other_programs_may(client, headers):
     send(client, headers)
 
@@ -138,10 +142,15 @@ def test_pages_of_an_allowed_origin_send_requests_and_read_the_answers(allowing,
     assert got.headers["vary"] == "Origin"
 
 
-@pytest.mark.parametrize("path, prefix, status", [
-    ("/workflows/999999999", PREFIX, 404), ("/nowhere", "", 404), ("/workflows?limit=x", PREFIX, 400),
-    ("/docs", "", 200),
-])
+@pytest.mark.parametrize(
+    "path, prefix, status",
+    [
+        ("/workflows/999999999", PREFIX, 404),
+        ("/nowhere", "", 404),
+        ("/workflows?limit=x", PREFIX, 400),
+        ("/docs", "", 200),
+    ],
+)
 def test_they_read_errors_and_what_is_outside_the_base_path_too(allowing, path, prefix, status):
     got = allowing.get(path, prefix=prefix, headers={"Host": "localhost", "Origin": PAGE}, status=status)
     assert got.headers["access-control-allow-origin"] == PAGE
@@ -239,10 +248,16 @@ def test_a_browser_that_calls_another_name_is_refused_whatever_it_wants(client, 
 
 
 @pytest.mark.parametrize("host", ["evil.example", "torc.cluster:8080", "192.0.2.7"])
-@pytest.mark.parametrize("headers", [
-    {}, {"Accept": "*/*", "User-Agent": "curl/8.5.0"}, {"User-Agent": "OpenAPI-Generator/0.22.2/python"},
-    {"User-Agent": "node", "Accept-Language": "*", "Sec-Fetch-Mode": "cors"},
-], ids=str)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Accept": "*/*", "User-Agent": "curl/8.5.0"},
+        {"User-Agent": "OpenAPI-Generator/0.22.2/python"},
+        {"User-Agent": "node", "Accept-Language": "*", "Sec-Fetch-Mode": "cors"},
+    ],
+    ids=str,
+)
 def test_other_programs_are_not_asked(client, host, headers):
     send(client, {**headers, "Host": host})
 
@@ -283,15 +298,18 @@ def test_who_listens_for_others_is_also_called_by_the_full_name(monkeypatch):
     assert browsers.own_names("127.0.0.1") == {"localhost", "login1", "127.0.0.1"}
 
 
-@pytest.mark.parametrize("options, told", [
-    ({"allowed_origins": ("*",)}, "--allowed-origin: '\\*' is not an origin"),
-    ({"allowed_origins": ("null",)}, "is not an origin"),
-    ({"allowed_origins": ("dashboard.example",)}, "is not an origin such as https://host"),
-    ({"allowed_origins": ("https://dashboard.example/",)}, "is not an origin"),
-    ({"allowed_hosts": ("https://torc.cluster",)}, "--allowed-host: 'https://torc.cluster' is not a host name"),
-    ({"allowed_hosts": ("torc.cluster:8080",)}, "without a port"),
-    ({"allowed_hosts": ("a..b",)}, "is not a host name"),
-])
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ({"allowed_origins": ("*",)}, "--allowed-origin: '\\*' is not an origin"),
+        ({"allowed_origins": ("null",)}, "is not an origin"),
+        ({"allowed_origins": ("dashboard.example",)}, "is not an origin such as https://host"),
+        ({"allowed_origins": ("https://dashboard.example/",)}, "is not an origin"),
+        ({"allowed_hosts": ("https://torc.cluster",)}, "--allowed-host: 'https://torc.cluster' is not a host name"),
+        ({"allowed_hosts": ("torc.cluster:8080",)}, "without a port"),
+        ({"allowed_hosts": ("a..b",)}, "is not a host name"),
+    ],
+)
 def test_what_is_no_origin_or_name_is_refused_at_the_start(options, told):
     with pytest.raises(SettingsError, match=told):
         replace(Settings(), **options).check()
@@ -322,10 +340,16 @@ def test_a_trusted_proxy_says_which_origin_is_the_servers_own(make_client, peer,
     behind(client, {"REMOTE_ADDR": peer}, FORWARDED, status=status)
 
 
-@pytest.mark.parametrize("more", [
-    {"X-Forwarded-Host": "evil.example"}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Host": "torc.example:8443"},
-    {"Origin": "https://evil.example"},
-], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"X-Forwarded-Host": "evil.example"},
+        {"X-Forwarded-Proto": "http"},
+        {"X-Forwarded-Host": "torc.example:8443"},
+        {"Origin": "https://evil.example"},
+    ],
+    ids=str,
+)
 def test_what_it_says_must_fit(make_client, more):
     client = make_client(trusted_proxies=("10.0.0.7",), allowed_hosts=("torc.example",))
     behind(client, {"REMOTE_ADDR": "10.0.0.7"}, {**FORWARDED, **more}, status=403)
@@ -338,16 +362,30 @@ def test_the_name_that_a_trusted_proxy_was_called_by_must_be_allowed(make_client
 
 
 def test_who_is_no_proxy_cannot_say_that_it_was_called_by_a_name_of_ours(client):
-    behind(client, {"REMOTE_ADDR": "127.0.0.1"}, {
-        "Accept-Language": "en", "Host": "evil.example", "X-Forwarded-Host": "localhost",
-    }, method="GET", status=403)
+    behind(
+        client,
+        {"REMOTE_ADDR": "127.0.0.1"},
+        {
+            "Accept-Language": "en",
+            "Host": "evil.example",
+            "X-Forwarded-Host": "localhost",
+        },
+        method="GET",
+        status=403,
+    )
 
 
-@pytest.mark.parametrize("prefix, url", [
-    ("/some/where", "/some/where/torc-service/v1"), ("/some/where/", "/some/where/torc-service/v1"),
-    ("//evil.example", "/torc-service/v1"), ("https://evil.example", "/torc-service/v1"), ("", "/torc-service/v1"),
-    ("/a\tb", "/torc-service/v1"),
-])
+@pytest.mark.parametrize(
+    "prefix, url",
+    [
+        ("/some/where", "/some/where/torc-service/v1"),
+        ("/some/where/", "/some/where/torc-service/v1"),
+        ("//evil.example", "/torc-service/v1"),
+        ("https://evil.example", "/torc-service/v1"),
+        ("", "/torc-service/v1"),
+        ("/a\tb", "/torc-service/v1"),
+    ],
+)
 def test_below_a_prefix_of_a_trusted_proxy_the_document_names_the_server_below_it(client, prefix, url):
     headers = {"X-Forwarded-Prefix": prefix} if prefix else {}
     got = client.get("/openapi.json", prefix="", headers=headers)
@@ -361,10 +399,17 @@ def test_below_a_prefix_of_a_trusted_proxy_the_document_names_the_server_below_i
 # Through gunicorn
 
 
-@pytest.mark.parametrize("header", [
-    "SCRIPT_NAME: /x", "PATH_INFO: /x", "REMOTE_USER: alice", "X-Forwarded-Proto: https", "X-Forwarded-Prefix: /x",
-    "X-Forwarded-Ssl: on\r\nX-Forwarded-Proto: http",
-])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "SCRIPT_NAME: /x",
+        "PATH_INFO: /x",
+        "REMOTE_USER: alice",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Prefix: /x",
+        "X-Forwarded-Ssl: on\r\nX-Forwarded-Proto: http",
+    ],
+)
 def test_headers_for_proxies_from_anybody_change_nothing(server, header):
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(f"GET {PREFIX}/ping HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
@@ -398,8 +443,10 @@ def test_hosts_and_origins_are_checked_by_a_real_server(start_server, fresh_data
 def test_a_header_may_have_64_kib_unless_set_otherwise(start_server, server, fresh_database_url):
     small = start_server(database_url=fresh_database_url, limit_request_field_size=10_000)
     for client, size, status in (
-        (server.client, 60_000, 200), (server.client, 70_000, 431),
-        (small.client, 9000, 200), (small.client, 11_000, 431),
+        (server.client, 60_000, 200),
+        (server.client, 70_000, 431),
+        (small.client, 9000, 200),
+        (small.client, 11_000, 431),
     ):
         client.get("/healthz", prefix="", headers={"Cookie": "s=" + "x" * size}, status=status)
         client.close()

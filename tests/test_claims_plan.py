@@ -71,9 +71,7 @@ def test_claim_next_jobs_reads_only_the_jobs_that_it_hands_out(crowded, database
 @pytest.mark.parametrize(
     "scheduler", [None, 7, 9], ids=["any worker", "a worker of the scheduler", "a worker of another scheduler"]
 )
-def test_claim_jobs_based_on_resources_reads_only_the_first_jobs_that_fit(
-    crowded, database_url, times, scheduler
-):
+def test_claim_jobs_based_on_resources_reads_only_the_first_jobs_that_fit(crowded, database_url, times, scheduler):
     worker = WORKER | ({"scheduler_config_id": scheduler} if scheduler else {})
     statement = "SELECT torc.claim_jobs_based_on_resources(%s, %s, true, %s)"
     answer, scans = call(database_url, statement, crowded, LIMIT, json.dumps(worker), times=times)

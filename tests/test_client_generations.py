@@ -63,9 +63,7 @@ def test_every_method_of_each_version_works_while_the_others_use_the_same_workfl
     started = {}
     for version in OPERATIONS:
         command = [sys.executable, CALLS, server.url, *map(str, shared)]
-        started[version] = subprocess.Popen(
-            command, env=environment_with(version), stdout=subprocess.PIPE, text=True
-        )
+        started[version] = subprocess.Popen(command, env=environment_with(version), stdout=subprocess.PIPE, text=True)
     outcomes = {version: json.loads(process.communicate(timeout=500)[0]) for version, process in started.items()}
     assert {version: len(found) for version, found in outcomes.items()} == OPERATIONS
     assert {

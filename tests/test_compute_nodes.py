@@ -75,10 +75,19 @@ def test_a_missing_field_without_a_default_is_422_naming_it(workflow, field):
     assert workflow.client.post("/compute_nodes", json=body, status=422).json["error"]["field"] == field
 
 
-@pytest.mark.parametrize("field, value", [
-    ("pid", 1.0), ("num_cpus", "1"), ("memory_gb", "8"), ("is_active", 1), ("scheduler", "\0"), ("memory", 8),
-    ("duration_seconds", True), ("hostname", 1),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("pid", 1.0),
+        ("num_cpus", "1"),
+        ("memory_gb", "8"),
+        ("is_active", 1),
+        ("scheduler", "\0"),
+        ("memory", 8),
+        ("duration_seconds", True),
+        ("hostname", 1),
+    ],
+)
 def test_a_field_of_the_wrong_type_is_422_naming_it(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
     assert listed() == []

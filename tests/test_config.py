@@ -42,7 +42,8 @@ def auth_file(tmp_path):
 
 def test_every_setting_is_told_with_where_it_comes_from(config, auth_file, tmp_path):
     code, out, err = config(
-        "--port=7", "--require-auth",
+        "--port=7",
+        "--require-auth",
         environment={"TORC_ADMIN_USERS": "ann, bob,,ann", "TORC_THREADS": "2", "TORC_TRUSTED_PROXIES": "10.0.0.0/8"},
         torc_toml=f"[server]\nurl = '::1'\nauth_file = '{auth_file}'\nadmin_users = ['nobody-else']\nthreads = 9\n",
         user_toml="[server]\nhost = 'x'\nmax_login_failures = 3\ndatabase = 'postgresql://me:s3cret@there/torc'\n",
@@ -50,10 +51,15 @@ def test_every_setting_is_told_with_where_it_comes_from(config, auth_file, tmp_p
     assert (code, err) == (0, "")
     user = tmp_path / ".config/torc/config.toml"
     for line in (
-        "port = 7  # option", "require_auth = true  # option", 'host = "::1"  # torc.toml',
+        "port = 7  # option",
+        "require_auth = true  # option",
+        'host = "::1"  # torc.toml',
         'admin_users = ["ann", "bob"]  # environment variable TORC_ADMIN_USERS',
-        "threads = 2  # environment variable TORC_THREADS", f"max_login_failures = 3  # {user}",
-        f'auth_file = "{auth_file}"  # torc.toml', "https = false  # default", "# tls_cert =  # default",
+        "threads = 2  # environment variable TORC_THREADS",
+        f"max_login_failures = 3  # {user}",
+        f'auth_file = "{auth_file}"  # torc.toml',
+        "https = false  # default",
+        "# tls_cert =  # default",
         'trusted_proxies = ["10.0.0.0/8"]  # environment variable TORC_TRUSTED_PROXIES',
         f'database_url = "postgresql://me:***@there/torc"  # {user}',
     ):
@@ -84,23 +90,29 @@ def test_a_switch_that_a_file_turns_on_can_be_turned_off(config):
     assert "enforce_access_control = false  # environment" in config(environment=variable, torc_toml=toml)[1]
 
 
-@pytest.mark.parametrize("toml, told", [
-    ("[server\n", "cannot read the configuration file torc.toml"),
-    ("[server]\nrequire_auth = 'yes'", "torc.toml: require_auth: 'yes' is not a valid boolean"),
-    ("[server]\nrequire_auth = 1", "1 is not a valid boolean"),
-    ("[server]\nport = true", "True is not a valid integer"),
-    ("[server]\nport = 1.5", "1.5 is not a valid integer"),
-    ("[server]\nadmin_users = 'ann,bob'", "'ann,bob' is not a valid list of texts"),
-    ("[server]\nadmin_users = [1]", "[1] is not a valid list of texts"),
-    ("[server]\nauth_file = 7", "7 is not a valid text"),
-    ("[server]\nrequire_auth = true", "--require-auth needs a password file"),
-    ("[server]\nauth_file = 'nowhere'", "cannot use the password file nowhere: cannot read nowhere"),
-    ("[server]\nauth_file = 'torc.toml'", "cannot use the password file torc.toml: line 1 has no colon"),
-    ("[server]\ntrusted_proxies = ['proxy']", "'proxy' is not an address or a network"),
-    ("[server]\nhttps = true", "--https needs --tls-cert and --tls-key"),
-    ("[server]\nhttps = true\ntls_cert = 'torc.toml'\ntls_key = 'torc.toml'", "cannot use torc.toml with torc.toml"),
-    ("[server]\ncredential_cache_ttl_secs = -1", "-1 is not in the range"),
-])
+@pytest.mark.parametrize(
+    "toml, told",
+    [
+        ("[server\n", "cannot read the configuration file torc.toml"),
+        ("[server]\nrequire_auth = 'yes'", "torc.toml: require_auth: 'yes' is not a valid boolean"),
+        ("[server]\nrequire_auth = 1", "1 is not a valid boolean"),
+        ("[server]\nport = true", "True is not a valid integer"),
+        ("[server]\nport = 1.5", "1.5 is not a valid integer"),
+        ("[server]\nadmin_users = 'ann,bob'", "'ann,bob' is not a valid list of texts"),
+        ("[server]\nadmin_users = [1]", "[1] is not a valid list of texts"),
+        ("[server]\nauth_file = 7", "7 is not a valid text"),
+        ("[server]\nrequire_auth = true", "--require-auth needs a password file"),
+        ("[server]\nauth_file = 'nowhere'", "cannot use the password file nowhere: cannot read nowhere"),
+        ("[server]\nauth_file = 'torc.toml'", "cannot use the password file torc.toml: line 1 has no colon"),
+        ("[server]\ntrusted_proxies = ['proxy']", "'proxy' is not an address or a network"),
+        ("[server]\nhttps = true", "--https needs --tls-cert and --tls-key"),
+        (
+            "[server]\nhttps = true\ntls_cert = 'torc.toml'\ntls_key = 'torc.toml'",
+            "cannot use torc.toml with torc.toml",
+        ),
+        ("[server]\ncredential_cache_ttl_secs = -1", "-1 is not in the range"),
+    ],
+)
 @pytest.mark.parametrize("command", ["config", "run"])
 def test_a_broken_configuration_is_one_line_and_a_non_zero_exit(config, command, toml, told):
     code, out, err = config(command=command, torc_toml=toml)

@@ -825,7 +825,6 @@ def test_backup_needs_the_program_on_this_host(site, folder):
     assert "needs the program torc-server" in site.run("backup", folder / "x", code=2, PATH=str(folder))
 
 
-
 # Size
 
 

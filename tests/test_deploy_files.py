@@ -156,8 +156,9 @@ def test_a_service_of_a_user_is_installed_started_stopped_and_removed(torc, fold
     assert torc("start", "--user")[2] == [f"--user start torc-server.service {timers}"]
     assert torc("stop", "--user")[2] == [f"--user stop torc-server.service {timers}"]
     assert torc("status", "--user")[0] == 3
-    assert torc("uninstall", "--user")[2][0] == f"--user disable --now torc-server.service {timers.split()[0]} " + (
-        timers.split()[1]
+    assert (
+        torc("uninstall", "--user")[2][0]
+        == f"--user disable --now torc-server.service {timers.split()[0]} " + (timers.split()[1])
     )
     assert not list(units.iterdir())
     code, told, _ = torc("uninstall", "--user")
@@ -229,7 +230,7 @@ def login_lines(start_server, fresh_database_url, folder):
         trusted_proxy="127.0.0.1",
     )  # fmt: skip
     forged = "login failed: user 'x' from 198.51.100.9"
-    names = ["alice", "it's", 'both \' and "', "x' from 198.51.100.9", f"WARNING torc_server: {forged}"]
+    names = ["alice", "it's", "both ' and \"", "x' from 198.51.100.9", f"WARNING torc_server: {forged}"]
     for name in names:
         server.client.get("/ping", user=(name, "wrong"), headers={"X-Forwarded-For": "192.0.2.7"}, status=401)
     for i in range(3):

@@ -93,7 +93,7 @@ def test_a_missing_or_invalid_index_is_made_again_and_a_foreign_one_is_left(chec
         "index torc.mine is not of this release: it slows down every change",
     ]
     assert 'torc-server pg psql -c "REINDEX INDEX CONCURRENTLY torc.file_workflow_id_idx"' in advice(found)
-    assert any("psql -c \"CREATE INDEX CONCURRENTLY job_workflow_id_idx ON torc.job" in each for each in advice(found))
+    assert any('psql -c "CREATE INDEX CONCURRENTLY job_workflow_id_idx ON torc.job' in each for each in advice(found))
     assert messages(check("schema")) == ["index torc.mine is not of this release: it slows down every change"]
 
 
@@ -185,10 +185,13 @@ def test_claimed_jobs_without_any_active_node_are_told_after_a_while(check, conn
 # PostgreSQL
 
 
-@pytest.mark.parametrize("setting, value, words", [
-    ("synchronous_commit", "off", "acknowledged can be lost"),
-    ("default_transaction_isolation", "serializable", "transitions wait"),
-])
+@pytest.mark.parametrize(
+    "setting, value, words",
+    [
+        ("synchronous_commit", "off", "acknowledged can be lost"),
+        ("default_transaction_isolation", "serializable", "transitions wait"),
+    ],
+)
 def test_settings_that_do_not_fit_are_named_with_the_command(check, connection, setting, value, words):
     connection.execute(f"ALTER DATABASE {connection.info.dbname} SET {setting} = '{value}'")
     found = {finding.message.split()[0]: finding for finding in check("PostgreSQL").findings}
@@ -296,10 +299,13 @@ def test_it_examines_the_database_that_comes_along_also_while_it_is_stopped(comm
     assert command(*arguments)[0] == 0
 
 
-@pytest.mark.parametrize("where, words", [
-    ("--database-url=host=/nonexistent dbname=x", "the database does not answer"),
-    ("--data-dir=nothing", "there is none in nothing"),
-])
+@pytest.mark.parametrize(
+    "where, words",
+    [
+        ("--database-url=host=/nonexistent dbname=x", "the database does not answer"),
+        ("--data-dir=nothing", "there is none in nothing"),
+    ],
+)
 def test_without_a_database_it_says_so_and_examines_the_rest(command, folder, where, words):
     code, out = command(where, "--only=disk")
     assert code == 1

@@ -329,9 +329,7 @@ def test_a_stream_ends_when_its_caller_loses_access(start_server, fresh_database
     member = {"user_name": "bob", "role": "member", "group_id": group}
     server.client.post(f"/access_groups/{group}/members", json=member, user=alice)
     server.client.post(f"/workflows/{workflow}/access_groups/{group}", user=alice)
-    streams = [
-        Stream(server, workflow, headers={"Authorization": basic(*user)}) for user in (alice, bob)
-    ]
+    streams = [Stream(server, workflow, headers={"Authorization": basic(*user)}) for user in (alice, bob)]
     assert [stream.response.status for stream in streams] == [200, 200]
     server.client.delete(f"/access_groups/{group}/members/bob", user=alice)
     started = time.monotonic()

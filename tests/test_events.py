@@ -49,9 +49,21 @@ def test_the_time_is_the_servers_in_milliseconds_whatever_is_sent(workflow, stor
     assert workflow.client.get(f"/events/{created['id']}").json == created
 
 
-@pytest.mark.parametrize("data", [
-    None, False, 0, "", [], {}, {"a": None, "b": [None, {"c": None}]}, [1.5, "x"], "\U0001f600", -(2**80),
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        False,
+        0,
+        "",
+        [],
+        {},
+        {"a": None, "b": [None, {"c": None}]},
+        [1.5, "x"],
+        "\U0001f600",
+        -(2**80),
+    ],
+)
 def test_every_json_value_is_data_null_too(workflow, store, data):
     created = store(data)
     stored = workflow.client.get(f"/events/{created['id']}").json
@@ -65,9 +77,16 @@ def test_data_and_workflow_id_are_required(workflow):
         assert workflow.client.post("/events", json=body, status=422).json["error"]["field"] == field
 
 
-@pytest.mark.parametrize("field, value", [
-    ("workflow_id", None), ("timestamp", "now"), ("timestamp", 1.0), ("data", "\0"), ("data", [{"a": "\ud800"}]),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("workflow_id", None),
+        ("timestamp", "now"),
+        ("timestamp", 1.0),
+        ("data", "\0"),
+        ("data", [{"a": "\ud800"}]),
+    ],
+)
 def test_a_field_that_does_not_fit_is_422_naming_it(store, listed, field, value):
     assert store(**{"data": 1, "status": 422} | {field: value})["error"]["field"] == field
     assert listed() == []
@@ -121,9 +140,16 @@ def test_put_replaces_data_by_the_whole_body_and_keeps_the_rest(workflow, store,
     assert workflow.client.get(target).json == created | {"data": data}
 
 
-@pytest.mark.parametrize("body, status", [
-    ('"\\u0000"', 422), ("", 400), ("{", 400), ("NaN", 400), ('{"a":1,"a":2}', 422),
-])
+@pytest.mark.parametrize(
+    "body, status",
+    [
+        ('"\\u0000"', 422),
+        ("", 400),
+        ("{", 400),
+        ("NaN", 400),
+        ('{"a":1,"a":2}', 422),
+    ],
+)
 def test_put_of_what_is_no_storable_json_changes_nothing(workflow, store, body, status):
     created = store(1)
     target = f"/events/{created['id']}"

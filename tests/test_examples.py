@@ -26,11 +26,14 @@ TEXT = ROOT / "README.md"
 PARTS = 6
 
 
-@pytest.mark.parametrize("kinds", [
-    pytest.param(["worker.py"] * 3, marks=pytest.mark.long),
-    pytest.param(["worker_one_by_one.py"] * 3, marks=pytest.mark.long),
-    WORKERS,
-])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(["worker.py"] * 3, marks=pytest.mark.long),
+        pytest.param(["worker_one_by_one.py"] * 3, marks=pytest.mark.long),
+        WORKERS,
+    ],
+)
 def test_workers_of_either_kind_or_both_count_the_words_as_a_direct_count_does(server, folder, kinds):
     workflow = create(server, folder)
     assert statuses(server, workflow) == {"split": "ready", "merge": "blocked"} | each_count("blocked")

@@ -42,10 +42,21 @@ def test_names_need_not_be_unique(store):
     assert store(name="same")["id"] < store(name="same")["id"]
 
 
-@pytest.mark.parametrize("field, value", [
-    ("workflow_id", None), ("workflow_id", "1"), ("workflow_id", 2**63), ("name", None), ("name", 1), ("name", "\0"),
-    ("rules", None), ("rules", []), ("rules", {}), ("rules", "\ud800"),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("workflow_id", None),
+        ("workflow_id", "1"),
+        ("workflow_id", 2**63),
+        ("name", None),
+        ("name", 1),
+        ("name", "\0"),
+        ("rules", None),
+        ("rules", []),
+        ("rules", {}),
+        ("rules", "\ud800"),
+    ],
+)
 def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
     assert listed()["total_count"] == 0
@@ -102,9 +113,16 @@ def test_an_unknown_workflow_is_404_for_create_and_list(client, store):
     assert client.get("/workflows/999999999/failure_handlers", status=404).json["error"]["message"] == message
 
 
-@pytest.mark.parametrize("params, code", [
-    ({"limit": 100001}, 422), ({"limit": -1}, 422), ({"offset": -1}, 422), ({"limit": "x"}, 400), ({"offset": ""}, 400),
-])
+@pytest.mark.parametrize(
+    "params, code",
+    [
+        ({"limit": 100001}, 422),
+        ({"limit": -1}, 422),
+        ({"offset": -1}, 422),
+        ({"limit": "x"}, 400),
+        ({"offset": ""}, 400),
+    ],
+)
 def test_a_page_out_of_bounds_is_refused_naming_the_parameter(listed, params, code):
     assert listed(status=code, **params)["error"]["field"] == next(iter(params))
 

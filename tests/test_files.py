@@ -45,9 +45,17 @@ def test_names_and_paths_need_not_be_unique_and_may_be_empty(file):
     assert file(name="", path="")["id"] < file(name="", path="")["id"]
 
 
-@pytest.mark.parametrize("field, value", [
-    ("workflow_id", None), ("workflow_id", "1"), ("name", None), ("name", 1), ("path", None), ("st_mtime", "1"),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("workflow_id", None),
+        ("workflow_id", "1"),
+        ("name", None),
+        ("name", 1),
+        ("path", None),
+        ("st_mtime", "1"),
+    ],
+)
 def test_a_field_of_the_wrong_type_is_422_naming_it(workflow, field, value):
     body = {"workflow_id": workflow.id, "name": "n", "path": "p"} | {field: value}
     assert workflow.client.post("/files", json=body, status=422).json["error"]["field"] == field

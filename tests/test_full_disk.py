@@ -41,9 +41,7 @@ def test_a_request_that_finds_no_room_for_its_file_is_507_and_holds_nothing(
 ):
     temporary = folder / "temporary"
     temporary.mkdir()
-    server = start_server(
-        database_url=fresh_database_url, workers=1, threads=1, environment={"TMPDIR": str(temporary)}
-    )
+    server = start_server(database_url=fresh_database_url, workers=1, threads=1, environment={"TMPDIR": str(temporary)})
     client = server.client
     workflow = client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
     jobs = [{"workflow_id": workflow, "name": f"j{i}", "command": LONG} for i in range(20)]

@@ -439,7 +439,5 @@ def test_a_failure_at_the_head_of_40_000_levels_cancels_them_all_and_its_retry_t
         assert connection.execute("SHOW statement_timeout").fetchone()[0] == SETTINGS["statement_timeout"]
         connection.execute(END_FIRST, workflow)
         assert dict(connection.execute(counted, workflow)) == {"failed": 1, "canceled": LEVELS + 99}
-        connection.execute(
-            "SELECT torc.retry_job(min(id), 0, 9) FROM torc.job WHERE workflow_id = %(w)s", workflow
-        )
+        connection.execute("SELECT torc.retry_job(min(id), 0, 9) FROM torc.job WHERE workflow_id = %(w)s", workflow)
         assert dict(connection.execute(counted, workflow)) == {"ready": 1, "blocked": LEVELS + 99}

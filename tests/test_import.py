@@ -136,20 +136,28 @@ def as_job(source, row):
 
     same = ("id", "workflow_id", "name", "command", "invocation_script", "resource_requirements_id", "scheduler_id",
             "failure_handler_id", "attempt_id", "priority")  # fmt: skip
-    status = {} if source in REAL and JOB_STATUSES[row["status"]] == "blocked" else {  # the pass may release it
-        "status": ({} if source in REAL else MOVED).get(row["id"], JOB_STATUSES[row["status"]])
-    }
-    return {name: row[name] for name in same} | status | {
-        "env": loaded(row.get("env")),
-        "labels": loaded(row.get("labels")),
-        "cancel_on_blocking_job_failure": bool(row["cancel_on_blocking_job_failure"]),
-        "supports_termination": bool(row["supports_termination"]),
-        "depends_on_job_ids": ids("job_depends_on", "depends_on_job_id"),
-        "input_file_ids": ids("job_input_file", "file_id"),
-        "output_file_ids": ids("job_output_file", "file_id"),
-        "input_user_data_ids": ids("job_input_user_data", "user_data_id"),
-        "output_user_data_ids": ids("job_output_user_data", "user_data_id"),
-    }
+    status = (
+        {}
+        if source in REAL and JOB_STATUSES[row["status"]] == "blocked"
+        else {  # the pass may release it
+            "status": ({} if source in REAL else MOVED).get(row["id"], JOB_STATUSES[row["status"]])
+        }
+    )
+    return (
+        {name: row[name] for name in same}
+        | status
+        | {
+            "env": loaded(row.get("env")),
+            "labels": loaded(row.get("labels")),
+            "cancel_on_blocking_job_failure": bool(row["cancel_on_blocking_job_failure"]),
+            "supports_termination": bool(row["supports_termination"]),
+            "depends_on_job_ids": ids("job_depends_on", "depends_on_job_id"),
+            "input_file_ids": ids("job_input_file", "file_id"),
+            "output_file_ids": ids("job_output_file", "file_id"),
+            "input_user_data_ids": ids("job_input_user_data", "user_data_id"),
+            "output_user_data_ids": ids("job_output_user_data", "user_data_id"),
+        }
+    )
 
 
 def as_node(source, row):

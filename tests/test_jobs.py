@@ -210,8 +210,7 @@ def test_bulk_jobs_of_two_workflows_are_422_naming_both(client, workflow):
     jobs = [{"workflow_id": w.id, "name": "n", "command": "c"} for w in (workflow, other)]
     message = client.post("/bulk_jobs", json={"jobs": jobs}, status=422).json["error"]["message"]
     assert message == (
-        "All jobs in a batch must have the same workflow_id. "
-        f"Found workflow_ids: {workflow.id} and {other.id}"
+        f"All jobs in a batch must have the same workflow_id. Found workflow_ids: {workflow.id} and {other.id}"
     )
     assert job_ids(workflow) == job_ids(other) == []
 

@@ -46,10 +46,20 @@ def test_memory_is_text_that_nobody_reads(workflow, store):
     assert workflow.client.get(f"/local_schedulers/{created['id']}").json == created
 
 
-@pytest.mark.parametrize("field, value", [
-    ("workflow_id", None), ("workflow_id", True), ("memory", 32), ("memory", "\0"), ("num_cpus", "8"),
-    ("num_cpus", 1.0), ("num_cpus", 2**63), ("num_cpus", True), ("name", 1),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("workflow_id", None),
+        ("workflow_id", True),
+        ("memory", 32),
+        ("memory", "\0"),
+        ("num_cpus", "8"),
+        ("num_cpus", 1.0),
+        ("num_cpus", 2**63),
+        ("num_cpus", True),
+        ("name", 1),
+    ],
+)
 def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
     assert listed() == []
@@ -128,28 +138,43 @@ def test_bulk_delete_counts_and_leaves_other_workflows_alone(workflow, store, cl
     assert client.get(f"/local_schedulers/{kept['id']}").json == kept
 
 
-@pytest.mark.parametrize("method, arguments", [
-    ("get", {}), ("delete", {}), ("put", {"json": {"workflow_id": 1}}),
-])
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("get", {}),
+        ("delete", {}),
+        ("put", {"json": {"workflow_id": 1}}),
+    ],
+)
 def test_an_unknown_scheduler_is_404_naming_the_table(client, method, arguments):
     error = getattr(client, method)("/local_schedulers/999999999", status=404, **arguments).json["error"]
     assert error == {"error": "NotFound", "message": "Resource not found in local_scheduler with ID: 999999999"}
 
 
-@pytest.mark.parametrize("method, arguments", [
-    ("get", {"params": {"workflow_id": 999999999}}),
-    ("delete", {"params": {"workflow_id": 999999999}}),
-    ("post", {"json": {"workflow_id": 999999999}}),
-])
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("get", {"params": {"workflow_id": 999999999}}),
+        ("delete", {"params": {"workflow_id": 999999999}}),
+        ("post", {"json": {"workflow_id": 999999999}}),
+    ],
+)
 def test_an_unknown_workflow_is_404_for_list_create_and_bulk_delete(client, method, arguments):
     error = getattr(client, method)("/local_schedulers", status=404, **arguments).json["error"]
     assert error == {"error": "NotFound", "message": "Workflow not found with ID: 999999999"}
 
 
-@pytest.mark.parametrize("params, code", [
-    ({"num_cpus": "x"}, 400), ({"num_cpus": ""}, 400), ({"limit": 100001}, 422), ({"offset": -1}, 422),
-    ({"reverse_sort": "1"}, 400), ({"memory": ["1g", "2g"]}, 400),
-])
+@pytest.mark.parametrize(
+    "params, code",
+    [
+        ({"num_cpus": "x"}, 400),
+        ({"num_cpus": ""}, 400),
+        ({"limit": 100001}, 422),
+        ({"offset": -1}, 422),
+        ({"reverse_sort": "1"}, 400),
+        ({"memory": ["1g", "2g"]}, 400),
+    ],
+)
 def test_a_query_that_does_not_fit_is_refused_naming_the_parameter(workflow, params, code):
     query = {"workflow_id": workflow.id} | params
     answer = workflow.client.get("/local_schedulers", params=query, status=code).json

@@ -108,9 +108,7 @@ def test_lines_of_a_request_carry_its_span_id_those_about_the_database_too(serve
     server = server_of(log_format="json", slow_statement_ms=1, workers=1)
     workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}, headers={"X-Span-ID": "first"}).json
     answer = server.client.get(f"/workflows/{workflow['id']}")
-    server.client.post(
-        f"/workflows/{workflow['id']}/initialize_jobs", headers={"X-Span-ID": "slow"}, status=200
-    )
+    server.client.post(f"/workflows/{workflow['id']}/initialize_jobs", headers={"X-Span-ID": "slow"}, status=200)
     server.stop()
     assert answer.headers["x-span-id"].isdecimal()
     slow = [line for line in json_lines(server.log) if "slow statement" in line["message"]]
@@ -127,9 +125,11 @@ def test_a_lost_database_is_logged_with_the_span_id(start_server, folder):
         os.kill(pid, signal.SIGQUIT)
     finally:
         os.kill(pid, signal.SIGCONT)
+
     def is_told():
         server.client.get("/workflows", headers=SPAN, status=None)
         return [line for line in json_lines(server.log) if line.get("span_id") == "my span"]
+
     assert wait_for(is_told, 30)
 
 

@@ -214,7 +214,7 @@ def test_the_time_from_release_to_claim_is_a_histogram(start_server, fresh_datab
     server = start_server(database_url=fresh_database_url)
     workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
     first, second, third = (
-        server.client.post("/jobs", json={"workflow_id": workflow, "name": "j", "command": 'x\n1,2'}).json["id"]
+        server.client.post("/jobs", json={"workflow_id": workflow, "name": "j", "command": "x\n1,2"}).json["id"]
         for _ in range(3)
     )
     server.client.post(f"/workflows/{workflow}/initialize_jobs")

@@ -120,7 +120,8 @@ def test_killed_in_the_middle_it_leaves_a_whole_version_and_the_next_run_goes_on
     process.wait()
     migrations.migrate(empty_database_url)
     assert query(empty_database_url, "SELECT version, name FROM torc.schema_migration ORDER BY 1") == [
-        (1, "0001_first"), (2, "0002_second"),
+        (1, "0001_first"),
+        (2, "0002_second"),
     ]
     assert query(empty_database_url, "SELECT torc.a(), (SELECT count(*) FROM torc.second)") == [(2, 1)]
 
@@ -307,10 +308,13 @@ def test_status_makes_no_database_and_starts_none(folder):
     assert sorted(state.iterdir()) == before and not embedded.is_running(state)
 
 
-@pytest.mark.parametrize("change, told", [
-    ("INSERT INTO torc.schema_migration (version, name) VALUES (9999, 'tomorrow')", "Install the torc-server that"),
-    ("COMMENT ON SCHEMA torc IS NULL", "type: torc-server migrate"),
-])
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ("INSERT INTO torc.schema_migration (version, name) VALUES (9999, 'tomorrow')", "Install the torc-server that"),
+        ("COMMENT ON SCHEMA torc IS NULL", "type: torc-server migrate"),
+    ],
+)
 def test_run_refuses_a_database_of_another_release_and_names_what_to_do(change, told, folder, fresh_database_url):
     with psycopg.connect(fresh_database_url, autocommit=True) as connection:
         connection.execute(change)

@@ -131,9 +131,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("told", BROKEN)
-def test_a_file_that_cannot_be_used_is_said_so_once_in_the_log_and_the_users_stay(
-    make_client, auth_file, told, caplog
-):
+def test_a_file_that_cannot_be_used_is_said_so_once_in_the_log_and_the_users_stay(make_client, auth_file, told, caplog):
     content = BROKEN[told]
     client = make_client(auth_file=auth_file)
     if content is None:

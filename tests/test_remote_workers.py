@@ -58,10 +58,24 @@ def test_workers_are_neither_trimmed_nor_checked(add, listed):
     assert listed() == sorted(workers)
 
 
-@pytest.mark.parametrize("worker", [
-    "user@host:22", "[::1]:22", "a/b", "/a", "a//b/", "a b", "a%2Fb", "100%", "é\U0001f600", "a?b#c", "a+b", "..",
-    "a\nb",
-])
+@pytest.mark.parametrize(
+    "worker",
+    [
+        "user@host:22",
+        "[::1]:22",
+        "a/b",
+        "/a",
+        "a//b/",
+        "a b",
+        "a%2Fb",
+        "100%",
+        "é\U0001f600",
+        "a?b#c",
+        "a+b",
+        "..",
+        "a\nb",
+    ],
+)
 def test_a_worker_is_deleted_by_its_percent_encoded_text(workflow, add, listed, worker):
     add(worker, "other")
     deleted = workflow.client.delete(f"{workflow.path}/remote_workers/{quote(worker, safe='')}").json
@@ -105,12 +119,15 @@ def test_an_item_that_is_no_text_is_422_naming_it_and_nothing_is_stored(add, lis
     assert listed() == []
 
 
-@pytest.mark.parametrize("body, headers, code", [
-    ("", {"Content-Type": "application/json"}, 400),
-    ('["a"', {"Content-Type": "application/json"}, 400),
-    ('["a"]', {"Content-Type": "text/plain"}, 415),
-    ('["a"]', {}, 415),
-])
+@pytest.mark.parametrize(
+    "body, headers, code",
+    [
+        ("", {"Content-Type": "application/json"}, 400),
+        ('["a"', {"Content-Type": "application/json"}, 400),
+        ('["a"]', {"Content-Type": "text/plain"}, 415),
+        ('["a"]', {}, 415),
+    ],
+)
 def test_the_body_must_be_json_and_say_so(workflow, listed, body, headers, code):
     workflow.client.post(f"{workflow.path}/remote_workers", body=body, headers=headers, status=code)
     assert listed() == []

@@ -64,10 +64,19 @@ def test_null_for_a_field_with_a_default_is_422_naming_it_on_post_and_put(workfl
     assert workflow.client.put(target, json=body, status=422).json["error"]["field"] == field
 
 
-@pytest.mark.parametrize("field, value", [
-    ("workflow_id", None), ("name", None), ("num_cpus", 1.0), ("num_cpus", "1"), ("num_gpus", True),
-    ("num_nodes", 2**63), ("memory", 1), ("runtime", 60),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("workflow_id", None),
+        ("name", None),
+        ("num_cpus", 1.0),
+        ("num_cpus", "1"),
+        ("num_gpus", True),
+        ("num_nodes", 2**63),
+        ("memory", 1),
+        ("runtime", 60),
+    ],
+)
 def test_a_field_of_the_wrong_type_is_422_naming_it(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
     assert listed() == []
@@ -80,12 +89,19 @@ def test_the_name_default_is_reserved_even_before_the_workflow_is_looked_up(stor
     assert store(name="Default")["name"] == "Default"
 
 
-@pytest.mark.parametrize("field, value, message", [
-    ("memory", "1.5g", "Invalid memory format '1.5g': Invalid number in memory string: 1.5"),
-    ("runtime", "30m", "Invalid runtime format '30m': Invalid ISO 8601 duration format: Failed to parse duration: 30m"),
-    ("num_nodes", 0, "num_nodes must be > 0, got 0"),
-    ("num_nodes", -1, "num_nodes must be > 0, got -1"),
-])
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("memory", "1.5g", "Invalid memory format '1.5g': Invalid number in memory string: 1.5"),
+        (
+            "runtime",
+            "30m",
+            "Invalid runtime format '30m': Invalid ISO 8601 duration format: Failed to parse duration: 30m",
+        ),
+        ("num_nodes", 0, "num_nodes must be > 0, got 0"),
+        ("num_nodes", -1, "num_nodes must be > 0, got -1"),
+    ],
+)
 def test_a_broken_rule_is_422_with_field_and_value_on_post_and_put(workflow, store, field, value, message):
     error = {"error": "UnprocessableEntity", "field": field, "message": message, "value": value}
     assert store(status=422, **{field: value})["error"] == error

@@ -65,10 +65,19 @@ def test_every_field_is_stored(workflow, store):
     assert workflow.client.get(f"/results/{created['id']}").json == created
 
 
-@pytest.mark.parametrize("field", [
-    "job_id", "workflow_id", "run_id", "compute_node_id", "return_code", "exec_time_minutes", "completion_time",
-    "status",
-])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "job_id",
+        "workflow_id",
+        "run_id",
+        "compute_node_id",
+        "return_code",
+        "exec_time_minutes",
+        "completion_time",
+        "status",
+    ],
+)
 def test_a_missing_or_null_required_field_is_422_naming_it(workflow, listed, field):
     body = workflow.result(workflow.job())
     for wrong in ({k: v for k, v in body.items() if k != field}, body | {field: None}):
@@ -76,10 +85,21 @@ def test_a_missing_or_null_required_field_is_422_naming_it(workflow, listed, fie
     assert listed() == []
 
 
-@pytest.mark.parametrize("field, value", [
-    ("run_id", "0"), ("return_code", 1.0), ("exec_time_minutes", "1"), ("completion_time", 1), ("status", "done"),
-    ("status", 5), ("peak_memory_bytes", 2**63), ("avg_cpu_percent", True), ("exit_code", "0"), ("stdout", 1),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("run_id", "0"),
+        ("return_code", 1.0),
+        ("exec_time_minutes", "1"),
+        ("completion_time", 1),
+        ("status", "done"),
+        ("status", 5),
+        ("peak_memory_bytes", 2**63),
+        ("avg_cpu_percent", True),
+        ("exit_code", "0"),
+        ("stdout", 1),
+    ],
+)
 def test_a_field_of_the_wrong_type_is_422_naming_it(workflow, store, listed, field, value):
     assert store(workflow.job(), answers=422, **{field: value})["error"]["field"] == field
     assert listed() == []

@@ -72,10 +72,21 @@ def test_a_required_field_must_be_there_on_create_and_on_put(workflow, store, fi
     assert workflow.client.put(path, json=body, status=422).json["error"]["field"] == field
 
 
-@pytest.mark.parametrize("field, value", [
-    ("workflow_id", None), ("workflow_id", "1"), ("file_id", "1"), ("file_id", 1.0), ("file_id", 2**63),
-    ("entity_id", None), ("entity_id", 1), ("entity_type", []), ("metadata", ["x"]), ("metadata", "\0"),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("workflow_id", None),
+        ("workflow_id", "1"),
+        ("file_id", "1"),
+        ("file_id", 1.0),
+        ("file_id", 2**63),
+        ("entity_id", None),
+        ("entity_id", 1),
+        ("entity_type", []),
+        ("metadata", ["x"]),
+        ("metadata", "\0"),
+    ],
+)
 def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
     assert listed() == []
@@ -185,9 +196,14 @@ def test_entities_go_with_their_workflow(store, other, client):
     client.get(f"/ro_crate_entities/{entity}", status=404)
 
 
-@pytest.mark.parametrize("method, arguments", [
-    ("get", {}), ("delete", {}), ("put", {"json": {"workflow_id": 1} | FIELDS}),
-])
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("get", {}),
+        ("delete", {}),
+        ("put", {"json": {"workflow_id": 1} | FIELDS}),
+    ],
+)
 def test_an_unknown_entity_is_404_naming_the_table(client, method, arguments):
     error = getattr(client, method)("/ro_crate_entities/999999999", status=404, **arguments).json["error"]
     assert error == {"error": "NotFound", "message": "Resource not found in ro_crate_entity with ID: 999999999"}
@@ -290,9 +306,7 @@ def test_recording_again_renews_the_metadata_of_the_files_entity_and_adds_nothin
     before = record()
     entities = listed()
     assert record() == before
-    crate.client.put(
-        f"/files/{file}", json={"workflow_id": crate.id, "name": "f", "path": path, "st_mtime": 86400}
-    )
+    crate.client.put(f"/files/{file}", json={"workflow_id": crate.id, "name": "f", "path": path, "st_mtime": 86400})
     crate.set_run(5)
     assert record()[path] == before[path] | {"torc:run_id": 5, "dateModified": "1970-01-02T00:00:00+00:00"}
     assert ids(listed())[:2] == ids(entities)
@@ -323,30 +337,40 @@ def test_a_path_that_is_taken_is_left_to_whoever_has_it(crate, store, record):
     assert [item["file_id"] for item in items if item["entity_id"] == "/twice"] == [first]
 
 
-@pytest.mark.parametrize("st_mtime, expected", [
-    (0.999, "1970-01-01T00:00:00+00:00"), (-0.5, "1970-01-01T00:00:00+00:00"),
-    (-62135596800, "0001-01-01T00:00:00+00:00"), (253402300799, "9999-12-31T23:59:59+00:00"),
-    (253402300799.5, None), (1e300, None), (-1e300, None),
-])
+@pytest.mark.parametrize(
+    "st_mtime, expected",
+    [
+        (0.999, "1970-01-01T00:00:00+00:00"),
+        (-0.5, "1970-01-01T00:00:00+00:00"),
+        (-62135596800, "0001-01-01T00:00:00+00:00"),
+        (253402300799, "9999-12-31T23:59:59+00:00"),
+        (253402300799.5, None),
+        (1e300, None),
+        (-1e300, None),
+    ],
+)
 def test_a_time_is_in_whole_seconds_and_left_out_when_no_calendar_has_it(crate, record, st_mtime, expected):
     crate.file("f", st_mtime=st_mtime)
     assert record()["/f"].get("dateModified") == expected
 
 
-@pytest.mark.parametrize("path, name, media_type", [
-    ("in.json", "in.json", "application/json"),
-    ("a/b.YAML", "b.YAML", "text/x-yaml"),
-    ("/a.csv/b", "b", "application/octet-stream"),
-    ("/a/.csv", ".csv", "application/octet-stream"),
-    (".csv", ".csv", "application/octet-stream"),
-    ("a.tar.gz", "a.tar.gz", "application/gzip"),
-    ("a.", "a.", "application/octet-stream"),
-    ("a.unknown", "a.unknown", "application/octet-stream"),
-    ("/data/dir/", "dir", "application/octet-stream"),
-    ("/", "/", "application/octet-stream"),
-    ("", "", "application/octet-stream"),
-    ("a\nb/c d.png", "c d.png", "image/png"),
-])
+@pytest.mark.parametrize(
+    "path, name, media_type",
+    [
+        ("in.json", "in.json", "application/json"),
+        ("a/b.YAML", "b.YAML", "text/x-yaml"),
+        ("/a.csv/b", "b", "application/octet-stream"),
+        ("/a/.csv", ".csv", "application/octet-stream"),
+        (".csv", ".csv", "application/octet-stream"),
+        ("a.tar.gz", "a.tar.gz", "application/gzip"),
+        ("a.", "a.", "application/octet-stream"),
+        ("a.unknown", "a.unknown", "application/octet-stream"),
+        ("/data/dir/", "dir", "application/octet-stream"),
+        ("/", "/", "application/octet-stream"),
+        ("", "", "application/octet-stream"),
+        ("a\nb/c d.png", "c d.png", "image/png"),
+    ],
+)
 def test_name_and_format_come_from_the_path(crate, record, path, name, media_type):
     crate.file(path=path, st_mtime=0)
     metadata = record()[path]

@@ -88,11 +88,20 @@ def test_every_field_must_be_there_on_create_and_on_put(workflow, store, field):
     assert workflow.client.put(path, json=body, status=422).json["error"]["field"] == field
 
 
-@pytest.mark.parametrize("field, value", [
-    *((name, None) for name in ("workflow_id", *FIELDS)),
-    *((name, value) for name in ("scheduler_id", "scheduler_config_id") for value in ("1", 1.5, True, -(2**63) - 1)),
-    ("status", 1), ("status", "\0"), ("scheduler_type", []),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        *((name, None) for name in ("workflow_id", *FIELDS)),
+        *(
+            (name, value)
+            for name in ("scheduler_id", "scheduler_config_id")
+            for value in ("1", 1.5, True, -(2**63) - 1)
+        ),
+        ("status", 1),
+        ("status", "\0"),
+        ("scheduler_type", []),
+    ],
+)
 def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored(store, listed, field, value):
     assert store(status_code=422, **{field: value})["error"]["field"] == field
     assert listed() == []
@@ -192,9 +201,7 @@ def test_a_compute_node_that_never_said_whether_it_is_active_is_inactive_afterwa
     assert active(False) == [node]
 
 
-def test_compute_nodes_of_other_workflows_with_the_same_number_stay_active(
-    client, store, set_status, compute_node
-):
+def test_compute_nodes_of_other_workflows_with_the_same_number_stay_active(client, store, set_status, compute_node):
     other = client.post("/workflows", json={"name": "other", "user": "u"}).json["id"]
     created = store()
     node = compute_node({"scheduler_id": created["id"]}, workflow_id=other)
@@ -241,20 +248,28 @@ def test_bulk_delete_counts_and_leaves_other_workflows_alone(workflow, store, cl
     assert client.get(f"/scheduled_compute_nodes/{kept['id']}").json == kept
 
 
-@pytest.mark.parametrize("method, arguments", [
-    ("get", {}), ("delete", {}), ("put", {"json": {"workflow_id": 1} | FIELDS}),
-])
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("get", {}),
+        ("delete", {}),
+        ("put", {"json": {"workflow_id": 1} | FIELDS}),
+    ],
+)
 def test_an_unknown_node_is_404_naming_the_table_and_no_value_of_the_request(client, method, arguments):
     error = getattr(client, method)("/scheduled_compute_nodes/999999999", status=404, **arguments).json["error"]
     message = "Resource not found in scheduled_compute_node with ID: 999999999"
     assert error == {"error": "NotFound", "message": message}
 
 
-@pytest.mark.parametrize("method, arguments", [
-    ("get", {"params": {"workflow_id": 999999999}}),
-    ("delete", {"params": {"workflow_id": 999999999}}),
-    ("post", {"json": {"workflow_id": 999999999} | FIELDS}),
-])
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("get", {"params": {"workflow_id": 999999999}}),
+        ("delete", {"params": {"workflow_id": 999999999}}),
+        ("post", {"json": {"workflow_id": 999999999} | FIELDS}),
+    ],
+)
 def test_an_unknown_workflow_is_404_for_list_create_and_bulk_delete(client, method, arguments):
     error = getattr(client, method)("/scheduled_compute_nodes", status=404, **arguments).json["error"]
     assert error == {"error": "NotFound", "message": "Workflow not found with ID: 999999999"}

@@ -15,9 +15,7 @@ def test_the_schema_file_is_made_from_the_migrations(fresh_database_url):
         assert schema_file.render(connection, schema_file.notes_of(text)) == text, "make schema-file"
 
 
-def test_a_database_made_by_the_schema_file_is_the_one_that_the_migrations_make(
-    fresh_database_url, empty_database_url
-):
+def test_a_database_made_by_the_schema_file_is_the_one_that_the_migrations_make(fresh_database_url, empty_database_url):
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA torc")
         connection.execute(schema_file.FILE.read_text())
@@ -40,9 +38,7 @@ def test_comments_survive_when_a_column_moves_and_new_tables_come_last(fresh_dat
         connection.execute("CREATE TABLE torc.extra (id bigint, kind torc.job_status DEFAULT 'ready')")
         connection.execute("ALTER TABLE torc.task DROP COLUMN caller")
         text = schema_file.render(connection, notes)
-    assert text.endswith(
-        "\nCREATE TABLE torc.extra (\n    id bigint,\n    kind torc.job_status DEFAULT 'ready'\n);\n"
-    )
+    assert text.endswith("\nCREATE TABLE torc.extra (\n    id bigint,\n    kind torc.job_status DEFAULT 'ready'\n);\n")
     after = schema_file.notes_of(text)
     assert notes.comments.keys() - after.comments.keys() == {"task.caller"}
     assert after.order == [*notes.order, "extra"]

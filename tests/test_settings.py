@@ -54,17 +54,37 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_files(started):
 
 
 def test_each_option_is_an_environment_variable(started):
-    found, _, _ = started(environment={
-        "TORC_HOST": "0.0.0.0", "TORC_PORT": "9000", "TORC_WORKERS": "3", "TORC_THREADS": "2", "TORC_DATA_DIR": "there",
-        "TORC_DATABASE_URL": "postgresql://me@there/torc", "TORC_LOG_LEVEL": "warn", "TORC_MAX_REQUEST_BODY_MB": "5",
-        "TORC_COMPLETION_CHECK_INTERVAL_SECS": "0.5", "TORC_ALLOWED_ORIGINS": "https://a.example, http://b:3000",
-        "TORC_ALLOWED_HOSTS": "torc.example", "TORC_LIMIT_REQUEST_FIELD_SIZE": "9000", "TORC_MAX_SMALL_BODY_MB": "2",
-    })
+    found, _, _ = started(
+        environment={
+            "TORC_HOST": "0.0.0.0",
+            "TORC_PORT": "9000",
+            "TORC_WORKERS": "3",
+            "TORC_THREADS": "2",
+            "TORC_DATA_DIR": "there",
+            "TORC_DATABASE_URL": "postgresql://me@there/torc",
+            "TORC_LOG_LEVEL": "warn",
+            "TORC_MAX_REQUEST_BODY_MB": "5",
+            "TORC_COMPLETION_CHECK_INTERVAL_SECS": "0.5",
+            "TORC_ALLOWED_ORIGINS": "https://a.example, http://b:3000",
+            "TORC_ALLOWED_HOSTS": "torc.example",
+            "TORC_LIMIT_REQUEST_FIELD_SIZE": "9000",
+            "TORC_MAX_SMALL_BODY_MB": "2",
+        }
+    )
     assert found == Settings(
-        host="0.0.0.0", port=9000, workers=3, threads=2, data_dir=Path("there"), log_level="warn",
-        database_url="postgresql://me@there/torc", max_request_body_mb=5, completion_check_interval_secs=0.5,
-        allowed_origins=("https://a.example", "http://b:3000"), allowed_hosts=("torc.example",),
-        limit_request_field_size=9000, max_small_body_mb=2,
+        host="0.0.0.0",
+        port=9000,
+        workers=3,
+        threads=2,
+        data_dir=Path("there"),
+        log_level="warn",
+        database_url="postgresql://me@there/torc",
+        max_request_body_mb=5,
+        completion_check_interval_secs=0.5,
+        allowed_origins=("https://a.example", "http://b:3000"),
+        allowed_hosts=("torc.example",),
+        limit_request_field_size=9000,
+        max_small_body_mb=2,
     )
 
 
@@ -75,22 +95,38 @@ def test_a_configuration_file_that_is_a_fifo_does_not_block_the_start(started, t
     assert told == "torc-server: cannot read the configuration file torc.toml: it is not a regular file\n"
 
 
-@pytest.mark.parametrize("arguments", [
-    ["-u", "0.0.0.0", "-p", "0", "-t", "4", "-l", "DEBUG", "-c", "2.5", "-d", "postgresql:///torc"],
-    ["--url=0.0.0.0", "--port=0", "--threads=4", "--log-level=debug", "--completion-check-interval-secs=2.5",
-     "--database=postgresql:///torc"],
-    ["-H", "0.0.0.0", "-p0", "-t4", "-l", "debug", "-c2.5", "--database-url", "postgresql:///torc"],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-u", "0.0.0.0", "-p", "0", "-t", "4", "-l", "DEBUG", "-c", "2.5", "-d", "postgresql:///torc"],
+        [
+            "--url=0.0.0.0",
+            "--port=0",
+            "--threads=4",
+            "--log-level=debug",
+            "--completion-check-interval-secs=2.5",
+            "--database=postgresql:///torc",
+        ],
+        ["-H", "0.0.0.0", "-p0", "-t4", "-l", "debug", "-c2.5", "--database-url", "postgresql:///torc"],
+    ],
+)
 def test_the_flags_of_existing_launchers_work(started, arguments):
     found, _, _ = started("run", *arguments)
     assert (found.host, found.port, found.threads, found.log_level) == ("0.0.0.0", 0, 4, "debug")
     assert (found.completion_check_interval_secs, found.database_url) == (2.5, "postgresql:///torc")
 
 
-@pytest.mark.parametrize("given, file", [
-    ("torc.db", "torc.db"), ("/var/lib/a=b.db", "/var/lib/a=b.db"), ("sqlite:torc.db", "torc.db"),
-    ("sqlite:///var/lib/torc.db?mode=rwc", "/var/lib/torc.db"), (":memory:", "FILE"), ("sqlite::memory:", "FILE"),
-])
+@pytest.mark.parametrize(
+    "given, file",
+    [
+        ("torc.db", "torc.db"),
+        ("/var/lib/a=b.db", "/var/lib/a=b.db"),
+        ("sqlite:torc.db", "torc.db"),
+        ("sqlite:///var/lib/torc.db?mode=rwc", "/var/lib/torc.db"),
+        (":memory:", "FILE"),
+        ("sqlite::memory:", "FILE"),
+    ],
+)
 def test_a_sqlite_database_is_refused_with_the_command_that_imports_it(started, given, file):
     found, code, err = started("run", "-d", given)
     assert (found, code) == (None, 2)
@@ -102,18 +138,21 @@ def test_other_databases_are_no_sqlite_files(given):
     assert sqlite_file(given) is None
 
 
-@pytest.mark.parametrize("arguments, files, told", [
-    (["run", "--port", "70000"], {}, "70000 is not in the range"),
-    (["run", "--port", "http"], {}, "'http' is not a valid integer"),
-    (["run", "--database", "/var/lib/torc.db"], {}, "must be a PostgreSQL URL"),
-    (["run", "--database", "sqlite:torc.db"], {}, "must be a PostgreSQL URL"),
-    (["run", "-d", "postgresql://h/db?nonsense=1"], {}, "nonsense"),
-    (["serve"], {}, "No such command 'serve'"),
-    (["run"], {"torc_toml": "[server\nport = 1"}, "cannot read the configuration file torc.toml"),
-    (["run"], {"etc_toml": "server = 1"}, "[server] is not a section"),
-    (["run"], {"user_toml": "[server]\nport = 'x'"}, "'x' is not a valid integer"),
-    (["migrate"], {"torc_toml": "[server]\ndatabase = 'torc.db'"}, "must be a PostgreSQL URL"),
-])
+@pytest.mark.parametrize(
+    "arguments, files, told",
+    [
+        (["run", "--port", "70000"], {}, "70000 is not in the range"),
+        (["run", "--port", "http"], {}, "'http' is not a valid integer"),
+        (["run", "--database", "/var/lib/torc.db"], {}, "must be a PostgreSQL URL"),
+        (["run", "--database", "sqlite:torc.db"], {}, "must be a PostgreSQL URL"),
+        (["run", "-d", "postgresql://h/db?nonsense=1"], {}, "nonsense"),
+        (["serve"], {}, "No such command 'serve'"),
+        (["run"], {"torc_toml": "[server\nport = 1"}, "cannot read the configuration file torc.toml"),
+        (["run"], {"etc_toml": "server = 1"}, "[server] is not a section"),
+        (["run"], {"user_toml": "[server]\nport = 'x'"}, "'x' is not a valid integer"),
+        (["migrate"], {"torc_toml": "[server]\ndatabase = 'torc.db'"}, "must be a PostgreSQL URL"),
+    ],
+)
 def test_what_cannot_be_used_is_one_line_and_a_non_zero_exit(started, arguments, files, told):
     found, code, err = started(*arguments, **files)
     assert found is None
@@ -121,5 +160,3 @@ def test_what_cannot_be_used_is_one_line_and_a_non_zero_exit(started, arguments,
     assert told in err
     assert len(err.splitlines()) == 1
     assert err.startswith("torc-server: ")
-
-

@@ -55,12 +55,16 @@ def test_a_required_field_must_be_there_on_create_and_on_put(workflow, store, fi
     assert workflow.client.put(path, json=body, status=422).json["error"]["field"] == field
 
 
-@pytest.mark.parametrize("field, value", [
-    *((name, None) for name in ("workflow_id", *REQUIRED)),
-    *((name, 1) for name in EVERYTHING if name not in ("nodes", "ntasks_per_node")),
-    *((name, value) for name in ("nodes", "ntasks_per_node") for value in ("1", 1.5, True, 2**63)),
-    ("account", "\0"), ("extra", "\ud800"),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        *((name, None) for name in ("workflow_id", *REQUIRED)),
+        *((name, 1) for name in EVERYTHING if name not in ("nodes", "ntasks_per_node")),
+        *((name, value) for name in ("nodes", "ntasks_per_node") for value in ("1", 1.5, True, 2**63)),
+        ("account", "\0"),
+        ("extra", "\ud800"),
+    ],
+)
 def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
     assert listed() == []
@@ -134,19 +138,27 @@ def test_bulk_delete_counts_and_leaves_other_workflows_alone(workflow, store, cl
     assert client.get(f"/slurm_schedulers/{kept['id']}").json == kept
 
 
-@pytest.mark.parametrize("method, arguments", [
-    ("get", {}), ("delete", {}), ("put", {"json": {"workflow_id": 1} | REQUIRED}),
-])
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("get", {}),
+        ("delete", {}),
+        ("put", {"json": {"workflow_id": 1} | REQUIRED}),
+    ],
+)
 def test_an_unknown_scheduler_is_404_naming_the_table(client, method, arguments):
     error = getattr(client, method)("/slurm_schedulers/999999999", status=404, **arguments).json["error"]
     assert error == {"error": "NotFound", "message": "Resource not found in slurm_scheduler with ID: 999999999"}
 
 
-@pytest.mark.parametrize("method, arguments", [
-    ("get", {"params": {"workflow_id": 999999999}}),
-    ("delete", {"params": {"workflow_id": 999999999}}),
-    ("post", {"json": {"workflow_id": 999999999} | REQUIRED}),
-])
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("get", {"params": {"workflow_id": 999999999}}),
+        ("delete", {"params": {"workflow_id": 999999999}}),
+        ("post", {"json": {"workflow_id": 999999999} | REQUIRED}),
+    ],
+)
 def test_an_unknown_workflow_is_404_for_list_create_and_bulk_delete(client, method, arguments):
     error = getattr(client, method)("/slurm_schedulers", status=404, **arguments).json["error"]
     assert error == {"error": "NotFound", "message": "Workflow not found with ID: 999999999"}

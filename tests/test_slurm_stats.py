@@ -64,11 +64,23 @@ def test_a_required_field_must_be_there(workflow, job, field):
     assert workflow.client.post("/slurm_stats", json=body, status=422).json["error"]["field"] == field
 
 
-@pytest.mark.parametrize("field, value", [
-    *((name, value) for name in ("workflow_id", "job_id", "run_id", "attempt_id") for value in (None, "1", 1.0, 2**63)),
-    ("max_rss_bytes", 1.5), ("max_rss_bytes", 2**63), ("ave_cpu_seconds", "1"), ("ave_cpu_seconds", True),
-    ("node_list", ["n1"]), ("slurm_job_id", 4711), ("node_list", "\0"),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        *(
+            (name, value)
+            for name in ("workflow_id", "job_id", "run_id", "attempt_id")
+            for value in (None, "1", 1.0, 2**63)
+        ),
+        ("max_rss_bytes", 1.5),
+        ("max_rss_bytes", 2**63),
+        ("ave_cpu_seconds", "1"),
+        ("ave_cpu_seconds", True),
+        ("node_list", ["n1"]),
+        ("slurm_job_id", 4711),
+        ("node_list", "\0"),
+    ],
+)
 def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
     assert listed() == []
@@ -124,9 +136,16 @@ def test_a_limit_beyond_the_maximum_is_cut_and_max_limit_stays_the_maximum(workf
     assert answer == everything | {"count": 1, "has_more": True}
 
 
-@pytest.mark.parametrize("params, code", [
-    ({"limit": -1}, 422), ({"offset": -1}, 422), ({"job_id": "x"}, 400), ({"run_id": ""}, 400), ({"limit": 2**63}, 400),
-])
+@pytest.mark.parametrize(
+    "params, code",
+    [
+        ({"limit": -1}, 422),
+        ({"offset": -1}, 422),
+        ({"job_id": "x"}, 400),
+        ({"run_id": ""}, 400),
+        ({"limit": 2**63}, 400),
+    ],
+)
 def test_a_query_that_does_not_fit_is_refused_naming_the_parameter(workflow, params, code):
     query = {"workflow_id": workflow.id} | params
     answer = workflow.client.get("/slurm_stats", params=query, status=code).json
@@ -152,10 +171,13 @@ def test_stats_go_with_their_job_and_with_their_workflow(client, database):
     assert database.execute("SELECT count(*) FROM torc.slurm_stats WHERE workflow_id = %s", [other]).fetchone() == (0,)
 
 
-@pytest.mark.parametrize("method, arguments", [
-    ("get", {"params": {"workflow_id": 999999999}}),
-    ("post", {"json": {"workflow_id": 999999999, "job_id": 1, "run_id": 1, "attempt_id": 1}}),
-])
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("get", {"params": {"workflow_id": 999999999}}),
+        ("post", {"json": {"workflow_id": 999999999, "job_id": 1, "run_id": 1, "attempt_id": 1}}),
+    ],
+)
 def test_an_unknown_workflow_is_404_for_list_and_create(client, method, arguments):
     error = getattr(client, method)("/slurm_stats", status=404, **arguments).json["error"]
     assert error == {"error": "NotFound", "message": "Workflow not found with ID: 999999999"}

@@ -122,9 +122,7 @@ def test_a_database_that_does_not_answer_is_refused(folder):
 
 
 def test_a_database_that_is_not_in_utf8_is_refused(folder, new_name, database):
-    database.execute(
-        f"CREATE DATABASE {new_name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc"
-    )
+    database.execute(f"CREATE DATABASE {new_name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc")
     url = make_conninfo(database.info.dsn, dbname=new_name)
     said = refused(run(folder, "--port=0", f"--database-url={url}"))
     assert "the database has the encoding LATIN1" in said and "createdb -E UTF8" in said

@@ -46,7 +46,7 @@ def test_for_a_person_it_is_text(status, start_server, fresh_database_url):
     _, out = status(f"--database-url={fresh_database_url}")
     line = rf"torc-server \S+ runs at {server.url}: process {server.process.pid}, for 0 min \d+ s\n  it answers; its"
     assert re.search(line, out)
-    assert '  setting workers = 2\n' in out or os.cpu_count() == 2
+    assert "  setting workers = 2\n" in out or os.cpu_count() == 2
     assert re.search(r"The database has version \d+ of the schema", out)
 
 

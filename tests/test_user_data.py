@@ -41,9 +41,22 @@ def test_a_sent_is_ephemeral_is_stored_and_echoed(workflow, store):
     assert workflow.client.get(f"/user_data/{created['id']}").json == created
 
 
-@pytest.mark.parametrize("data", [
-    False, 0, "", {}, [], 1.5, "text", [1, None, {"a": None}], {"a": None, "b": {"c": [None]}}, 2**70, "\U0001f600",
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        False,
+        0,
+        "",
+        {},
+        [],
+        1.5,
+        "text",
+        [1, None, {"a": None}],
+        {"a": None, "b": {"c": [None]}},
+        2**70,
+        "\U0001f600",
+    ],
+)
 def test_every_json_value_but_null_is_data_and_nulls_inside_it_stay(workflow, store, data):
     created = store(data=data)
     stored = workflow.client.get(f"/user_data/{created['id']}").json
@@ -60,10 +73,19 @@ def test_no_data_and_null_are_the_same_and_left_out_of_answers_and_lists(workflo
     assert item == created | {"is_ephemeral": False}
 
 
-@pytest.mark.parametrize("field, value", [
-    ("workflow_id", None), ("name", None), ("name", 1), ("is_ephemeral", 1), ("is_ephemeral", "true"),
-    ("data", "\0"), ("data", {"\0": 1}), ("data", ["\ud800"]),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("workflow_id", None),
+        ("name", None),
+        ("name", 1),
+        ("is_ephemeral", 1),
+        ("is_ephemeral", "true"),
+        ("data", "\0"),
+        ("data", {"\0": 1}),
+        ("data", ["\ud800"]),
+    ],
+)
 def test_a_value_that_does_not_fit_is_422_naming_the_field_and_nothing_is_stored(store, listed, field, value):
     assert store(status=422, **{field: value})["error"]["field"] == field
     assert listed() == []

@@ -52,25 +52,55 @@ FILE = '{"workflow_id": {}, "name": "n", "path": "p"}'
 # Bodies
 
 
-@pytest.mark.parametrize("kind", [
-    "application/json", "application/json; charset=utf-8", "Application/JSON", "application/vnd.torc+json",
-])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/vnd.torc+json",
+    ],
+)
 def test_json_content_types_are_taken(post_file, kind):
     assert post_file(FILE, {"Content-Type": kind}).status_code == 200
 
 
-@pytest.mark.parametrize("headers", [
-    {}, {"Content-Type": ""}, {"Content-Type": "text/plain"}, {"Content-Type": "text/json"},
-    {"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Type": "application/jsonp"},
-])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": ""},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "text/json"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/jsonp"},
+    ],
+)
 def test_a_body_of_another_content_type_is_415(post_file, headers):
     assert "application/json" in refused(post_file(FILE, headers), 415)
 
 
-@pytest.mark.parametrize("body", [
-    "", " ", "{", "{'a': 1}", "nul", FILE + "x", FILE + FILE, FILE[:-1] + ",}", '{"a": 01}', '{"a": .5}', '{"a": +1}',
-    '{"a": "\t"}', '{"a": "\\x"}', b"\xff\xfe{}", b'{"a": "\xff"}', "[" * 100000,
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        " ",
+        "{",
+        "{'a': 1}",
+        "nul",
+        FILE + "x",
+        FILE + FILE,
+        FILE[:-1] + ",}",
+        '{"a": 01}',
+        '{"a": .5}',
+        '{"a": +1}',
+        '{"a": "\t"}',
+        '{"a": "\\x"}',
+        b"\xff\xfe{}",
+        b'{"a": "\xff"}',
+        "[" * 100000,
+    ],
+)
 def test_a_body_that_is_not_json_is_400(post_file, body):
     assert "JSON" in refused(post_file(body), 400)
 
@@ -91,9 +121,21 @@ def test_a_key_twice_in_one_object_is_422_naming_it(post_file, more):
     refused(post_file(FILE[:-1] + f", {more}}}"), 422, next(filter(None, key)))
 
 
-@pytest.mark.parametrize("value", [
-    str(2**63), str(-(2**63) - 1), "1" * 100, "1.0", "1e0", '"1"', "true", "null", "[1]", '{"a": 1}',
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        str(2**63),
+        str(-(2**63) - 1),
+        "1" * 100,
+        "1.0",
+        "1e0",
+        '"1"',
+        "true",
+        "null",
+        "[1]",
+        '{"a": 1}',
+    ],
+)
 def test_an_integer_field_takes_only_integers_of_64_bits(post_file, value):
     refused(post_file(f'{{"workflow_id": {value}, "name": "n", "path": "p"}}'), 422, "workflow_id")
 
@@ -110,10 +152,20 @@ def test_a_text_field_takes_only_text_that_can_be_stored(post_file, value):
     refused(post_file(f'{{"workflow_id": {{}}, "name": {value}, "path": "p"}}'), 422, "name")
 
 
-@pytest.mark.parametrize("text", [
-    "", " a ", "\t\n\x01", "ünï", "日本", "\U0001f600", "\ufffe", "'; DROP TABLE torc.file; --",
-    "%s %(x)s :name {order_by}",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " a ",
+        "\t\n\x01",
+        "ünï",
+        "日本",
+        "\U0001f600",
+        "\ufffe",
+        "'; DROP TABLE torc.file; --",
+        "%s %(x)s :name {order_by}",
+    ],
+)
 def test_any_other_text_is_stored_as_it_is(workflow, text):
     body = {"workflow_id": workflow.id, "name": text, "path": text}
     created = workflow.client.post("/files", json=body).json
@@ -199,17 +251,34 @@ def test_a_status_in_a_path_must_be_one_of_the_words(workflow):
         assert "pending_failed" in message
 
 
-@pytest.mark.parametrize("path", [
-    "/files/", "//files", "/File", "/nothing", "/files/1/x", "", "/", "/workflows/", "/ping/",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/",
+        "//files",
+        "/File",
+        "/nothing",
+        "/files/1/x",
+        "",
+        "/",
+        "/workflows/",
+        "/ping/",
+    ],
+)
 def test_an_unknown_path_is_404_and_a_trailing_slash_is_one(client, path):
     refused(client.get(path, status=None), 404)
 
 
-@pytest.mark.parametrize("path, allowed", [
-    ("/ping", "GET,HEAD"), ("/files", "DELETE,GET,HEAD,POST"), ("/files/1", "DELETE,GET,HEAD,PUT"),
-    ("/bulk_jobs", "POST"), ("/workflows/1/cancel", "PUT"),
-])
+@pytest.mark.parametrize(
+    "path, allowed",
+    [
+        ("/ping", "GET,HEAD"),
+        ("/files", "DELETE,GET,HEAD,POST"),
+        ("/files/1", "DELETE,GET,HEAD,PUT"),
+        ("/bulk_jobs", "POST"),
+        ("/workflows/1/cancel", "PUT"),
+    ],
+)
 def test_options_patch_and_other_wrong_methods_are_405_and_allow_lists_the_right_ones(client, path, allowed):
     for method in {"OPTIONS", "PATCH", "TRACE", "GET", "POST", "PUT", "DELETE"} - set(allowed.split(",")):
         response = client.request(method, path, status=None)
@@ -229,19 +298,38 @@ def test_head_works_wherever_get_does_and_has_no_body(workflow):
 # Query strings
 
 
-@pytest.mark.parametrize("query", [
-    "", "workflow_id=", "workflow_id=x", "workflow_id=1.0", "workflow_id=1e3", "workflow_id=%201",
-])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "workflow_id=",
+        "workflow_id=x",
+        "workflow_id=1.0",
+        "workflow_id=1e3",
+        "workflow_id=%201",
+    ],
+)
 def test_a_missing_or_unreadable_workflow_id_is_400(client, query):
     refused(client.get(f"/files?{query}", status=None), 400, "workflow_id")
     refused(client.delete(f"/files?{query}", status=None), 400, "workflow_id")
 
 
-@pytest.mark.parametrize("name, value", [
-    ("offset", ""), ("offset", "x"), ("limit", "1.0"), ("limit", "9223372036854775808"), ("reverse_sort", "True"),
-    ("reverse_sort", "1"), ("reverse_sort", ""), ("is_output", "yes"), ("produced_by_job_id", "x"), ("limit", "1_0"),
-    ("name", "\0"),
-])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("offset", ""),
+        ("offset", "x"),
+        ("limit", "1.0"),
+        ("limit", "9223372036854775808"),
+        ("reverse_sort", "True"),
+        ("reverse_sort", "1"),
+        ("reverse_sort", ""),
+        ("is_output", "yes"),
+        ("produced_by_job_id", "x"),
+        ("limit", "1_0"),
+        ("name", "\0"),
+    ],
+)
 def test_a_query_value_that_cannot_be_read_is_400_naming_it(workflow, name, value):
     refused(workflow.client.get("/files", params={"workflow_id": workflow.id, name: value}, status=None), 400, name)
 
@@ -252,9 +340,19 @@ def test_a_known_query_key_given_twice_is_400_and_an_unknown_one_is_ignored(work
     workflow.client.get("/files", params={"workflow_id": workflow.id, "more": ["a", "b"]})
 
 
-@pytest.mark.parametrize("path", [
-    "/files", "/jobs", "/user_data", "/resource_requirements", "/compute_nodes", "/results", "/events", "/workflows",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files",
+        "/jobs",
+        "/user_data",
+        "/resource_requirements",
+        "/compute_nodes",
+        "/results",
+        "/events",
+        "/workflows",
+    ],
+)
 def test_every_list_refuses_a_negative_offset_or_limit_and_a_limit_over_100000(workflow, path):
     for name, value in (("offset", -1), ("limit", -1), ("limit", 100001)):
         params = {"workflow_id": workflow.id, name: value}
@@ -262,21 +360,36 @@ def test_every_list_refuses_a_negative_offset_or_limit_and_a_limit_over_100000(w
     workflow.client.get(path, params={"workflow_id": workflow.id, "limit": 100000, "offset": 2**62})
 
 
-@pytest.mark.parametrize("path", [
-    "/files", "/jobs", "/user_data", "/resource_requirements", "/compute_nodes", "/results", "/events",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files",
+        "/jobs",
+        "/user_data",
+        "/resource_requirements",
+        "/compute_nodes",
+        "/results",
+        "/events",
+    ],
+)
 def test_a_missing_workflow_is_404_for_every_list_and_bulk_delete(client, path):
     for method in ("GET", "DELETE"):
         response = client.request(method, f"{path}?workflow_id=999999999", status=None)
         assert refused(response, 404) == "Workflow not found with ID: 999999999"
 
 
-@pytest.mark.parametrize("path, body", [
-    ("/files", {"name": "n", "path": "p"}), ("/jobs", {"name": "n", "command": "c"}), ("/user_data", {"name": "n"}),
-    ("/resource_requirements", {"name": "n"}), ("/events", {"data": 1}),
-    ("/compute_nodes", {"hostname": "h", "num_cpus": 1, "num_gpus": 0, "memory": "1g"}),
-    ("/results", {"job_id": 1, "exit_code": 0}),
-])
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/files", {"name": "n", "path": "p"}),
+        ("/jobs", {"name": "n", "command": "c"}),
+        ("/user_data", {"name": "n"}),
+        ("/resource_requirements", {"name": "n"}),
+        ("/events", {"data": 1}),
+        ("/compute_nodes", {"hostname": "h", "num_cpus": 1, "num_gpus": 0, "memory": "1g"}),
+        ("/results", {"job_id": 1, "exit_code": 0}),
+    ],
+)
 def test_a_missing_workflow_is_404_for_every_create(client, path, body):
     response = client.post(path, json=body | {"workflow_id": 999999999}, status=None)
     assert refused(response, 404) == "Workflow not found with ID: 999999999"

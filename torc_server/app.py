@@ -46,9 +46,7 @@ def create_app(settings, conninfo, restart=None):
 
     # State
     app.extensions["metrics"] = Metrics()
-    app.extensions["database"] = database = Database(
-        conninfo, restart, settings.listen_database_url, settings.threads
-    )
+    app.extensions["database"] = database = Database(conninfo, restart, settings.listen_database_url, settings.threads)
     app.extensions["database_metrics"] = DatabaseMetrics(database)
     app.extensions["presence"] = Presence(settings.listen_database_url or conninfo)
     app.extensions["accounts"] = (
@@ -63,9 +61,7 @@ def create_app(settings, conninfo, restart=None):
         database, settings.max_streams, partial(auth.has_user, app), node_watch
     )
     app.extensions["waiting_claims"] = streams.claims
-    app.extensions["api_traffic"] = ApiTraffic(
-        database, settings.api_event_body_max_bytes, partial(auth.has_user, app)
-    )
+    app.extensions["api_traffic"] = ApiTraffic(database, settings.api_event_body_max_bytes, partial(auth.has_user, app))
     app.extensions["throttle"] = Throttle(database, settings.max_login_failures, settings.login_failure_window_secs)
 
     # Routes

@@ -52,9 +52,7 @@ class Callers:
 
     def _user_name(self, environ, accounts):
         blueprint = rule.endpoint.partition(".")[0] if (rule := environ["torc.rule"]) else None
-        if blueprint == OPEN_BLUEPRINT or (
-            blueprint == LOCAL_BLUEPRINT and self._app.settings.metrics == "local"
-        ):
+        if blueprint == OPEN_BLUEPRINT or (blueprint == LOCAL_BLUEPRINT and self._app.settings.metrics == "local"):
             return ANONYMOUS
         credentials = basic_credentials(environ.get("HTTP_AUTHORIZATION", ""))
         if credentials is None:

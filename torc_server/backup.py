@@ -115,7 +115,9 @@ def _replay(conninfo, path):
     with tempfile.TemporaryFile() as errors:
         psql = subprocess.Popen(
             [program, "--no-psqlrc", "--quiet", "--file=-"],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
             env=postgres_programs.environment(conninfo),
         )
         try:

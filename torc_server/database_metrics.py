@@ -147,9 +147,7 @@ def _of_database(said):
         dead.add_metric([table], old)
     yield live
     yield dead
-    lag = GaugeMetricFamily(
-        "torc_database_replication_lag_seconds", "How far a standby is behind.", labels=["standby"]
-    )
+    lag = GaugeMetricFamily("torc_database_replication_lag_seconds", "How far a standby is behind.", labels=["standby"])
     for standby, seconds in (said["replication_lag"] or {}).items():
         lag.add_metric([standby], seconds)
     yield lag

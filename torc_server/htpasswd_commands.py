@@ -31,8 +31,13 @@ def htpasswd_group():
 @FILE
 @NAME
 @password_options
-@click.option("--cost", default=htpasswd.DEFAULT_COST, type=click.IntRange(4, 31), show_default=True,
-              help="Of verifying; one more doubles the time. 12 takes about a quarter of a second.")
+@click.option(
+    "--cost",
+    default=htpasswd.DEFAULT_COST,
+    type=click.IntRange(4, 31),
+    show_default=True,
+    help="Of verifying; one more doubles the time. 12 takes about a quarter of a second.",
+)
 def add(file, name, password, from_stdin, cost):
     """Add a user, or give a new password. The file is made if there is none."""
     htpasswd.check_name(name)

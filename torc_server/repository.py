@@ -91,9 +91,7 @@ def _close_if_grown(connection, *values):
             connection.worn = True
 
 
-def row_json(
-    statement: Any, table: str, row_id: int, read: Callable[..., Any] = value, **params: Any
-) -> str:
+def row_json(statement: Any, table: str, row_id: int, read: Callable[..., Any] = value, **params: Any) -> str:
     """Send one statement about one row, named :id; return its JSON text. Raises ApiError 404 without a row.
 
     read: long_value for statements that take more than the row with them.

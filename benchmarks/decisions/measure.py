@@ -66,7 +66,7 @@ class Backend:
 
     def filled_workflow(self, jobs, dependencies=(), name="create", **more):
         """A workflow of so many jobs in batches of 10,000, each with dependencies on those so many places before it."""
-        workflow = self.value("SELECT torc.create_workflow('{\"name\": \"w\", \"user\": \"u\"}') ->> 'id'")
+        workflow = self.value('SELECT torc.create_workflow(\'{"name": "w", "user": "u"}\') ->> \'id\'')
         ids = []
         for start in range(0, jobs, 10_000):
             batch = [

@@ -109,9 +109,7 @@ def admin_sql(body):
     """
     value(sql.authentication.authorize_admin)
     _check_admin_sql(body["write"])
-    return statements.answer(
-        body["sql"], body["write"], body["allow_full_table"], body["dry_run"], body.get("limit")
-    )
+    return statements.answer(body["sql"], body["write"], body["allow_full_table"], body["dry_run"], body.get("limit"))
 
 
 def _check_admin_sql(is_write):

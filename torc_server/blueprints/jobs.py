@@ -35,6 +35,7 @@ SET_STATUS_ERRORS = {
     422: "Such a status takes complete_job, or the run is not the current one of the workflow.",
 }
 
+
 @blueprint.post("/jobs")
 @wire.body(JobModel)
 @wire.answers(JobModel, {422: UNRELATED})

@@ -29,9 +29,7 @@ TAKEN = "The workflow has a record of that name, and it begins with __torc_linea
 @blueprint.post("/user_data")
 @wire.query(RelatedJobs)
 @wire.body(UserDataModel)
-@wire.answers(
-    UserDataModel, {409: TAKEN, 422: "A value breaks a rule, or a job that is named is not in the workflow."}
-)
+@wire.answers(UserDataModel, {409: TAKEN, 422: "A value breaks a rule, or a job that is named is not in the workflow."})
 def create_user_data(query, body):
     """Create user data.
 

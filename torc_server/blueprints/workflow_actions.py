@@ -34,9 +34,7 @@ def create_workflow_action(id, body):
     already. The answer is what was stored: required_triggers is computed, executed_at and executed_by are not taken.
     A job that is deleted leaves job_ids.
     """
-    return wire.json_text(
-        value(sql.workflow_actions.create_workflow_action, workflow_id=id, body=json.dumps(body))
-    )
+    return wire.json_text(value(sql.workflow_actions.create_workflow_action, workflow_id=id, body=json.dumps(body)))
 
 
 @blueprint.get("/workflows/<int64:id>/actions")

@@ -59,7 +59,6 @@ class ComputeNodeModel(Model):
         example={"type": "slurm", "scheduler_id": 5, "slurm_job_id": "123456"},
     )
 
-
     end_time = fields.String(
         "When the allocation of the worker ends; free text, an RFC 3339 time by convention. Absent: it does not end.",
         example="2026-01-01T08:00:00.000Z",

@@ -105,9 +105,7 @@ class WorkflowModel(Model):
         example={"OMP_NUM_THREADS": "4"},
         allow_none=True,
     )
-    dynamic_jobs = fields.Object(
-        DynamicJobsConfig, "Limits of jobs that add jobs. Fixed at creation.", allow_none=True
-    )
+    dynamic_jobs = fields.Object(DynamicJobsConfig, "Limits of jobs that add jobs. Fixed at creation.", allow_none=True)
     submission_directory = fields.String(
         "The directory from which the workflow was submitted. Fixed at creation.",
         example="/home/alice/training",

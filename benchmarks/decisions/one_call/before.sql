@@ -9,7 +9,7 @@ RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_workflow_id bigint := torc.share_workflow_of_job(p_job_id, p_caller);
+    v_workflow_id bigint := torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     v_run_id bigint;
     v_is_watched boolean;
     v_job torc.job;

@@ -37,8 +37,8 @@ BEGIN
             action.advances,
             link.job_id,
             sum(link.occurrences * CASE action.trigger_type
-                WHEN 'on_jobs_ready' THEN torc.ready_step(link.old_status, link.new_status)
-                ELSE torc.complete_step(link.old_status, link.new_status)
+                WHEN 'on_jobs_ready' THEN torc.ready_trigger_delta(link.old_status, link.new_status)
+                ELSE torc.complete_trigger_delta(link.old_status, link.new_status)
             END) AS count
         FROM (
             SELECT change.old_status, change.new_status, listed.*
@@ -75,7 +75,7 @@ END
 $$;
 
 -- What one change counts for on_jobs_ready: +1 for a job that waits no longer, -1 for one that waits again.
-CREATE OR REPLACE FUNCTION torc.ready_step(p_old torc.job_status, p_new torc.job_status)
+CREATE OR REPLACE FUNCTION torc.ready_trigger_delta(p_old torc.job_status, p_new torc.job_status)
 RETURNS integer
 LANGUAGE sql IMMUTABLE
 AS $$
@@ -87,7 +87,7 @@ AS $$
 $$;
 
 -- What one change counts for on_jobs_complete: +1 for reaching a terminal status, -1 for a cancellation taken back.
-CREATE OR REPLACE FUNCTION torc.complete_step(p_old torc.job_status, p_new torc.job_status)
+CREATE OR REPLACE FUNCTION torc.complete_trigger_delta(p_old torc.job_status, p_new torc.job_status)
 RETURNS integer
 LANGUAGE sql IMMUTABLE
 AS $$

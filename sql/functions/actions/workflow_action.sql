@@ -38,7 +38,7 @@ DECLARE
     );
     v_unknown bigint;
 BEGIN
-    PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
     SELECT listed.id INTO v_unknown
     FROM unnest(v_new.job_ids) AS listed (id)
     WHERE p_workflow_id IS DISTINCT FROM (SELECT workflow_id FROM torc.job WHERE id = listed.id)
@@ -85,7 +85,7 @@ AS $$
 DECLARE
     v_action torc.workflow_action;
 BEGIN
-    PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
     SELECT * INTO v_action FROM torc.workflow_action WHERE id = p_action_id FOR UPDATE;
     IF NOT FOUND THEN
         PERFORM torc.fail('TC404', format('Action not found with ID: %s', p_action_id));
@@ -115,7 +115,7 @@ AS $$
 DECLARE
     v_action torc.workflow_action;
 BEGIN
-    PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
     SELECT * INTO v_action
     FROM torc.workflow_action
     WHERE id = p_action_id AND workflow_id IS NOT DISTINCT FROM p_workflow_id

@@ -22,7 +22,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     v_labels text[] := ARRAY(SELECT jsonb_array_elements_text(p_resources -> 'labels'));
-    v_has_ready boolean := torc.share_for_claim(p_workflow_id, p_caller, v_labels);
+    v_has_ready boolean := torc.lock_workflow_for_claim(p_workflow_id, p_caller, v_labels);
     v_label_sets text[];
     v_time_limit_s bigint;
     v_any_scheduler boolean;

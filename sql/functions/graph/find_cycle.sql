@@ -19,7 +19,7 @@ BEGIN
     ) THEN
         v_cycle := torc.find_cycle(p_workflow_id);
     END IF;
-    v_cycle := coalesce(v_cycle, torc.find_own_consumer(p_workflow_id));
+    v_cycle := coalesce(v_cycle, torc.find_self_dependent_job(p_workflow_id));
     IF v_cycle IS NOT NULL THEN
         PERFORM torc.fail_for_cycle(v_cycle);
     END IF;
@@ -28,7 +28,7 @@ $$;
 
 -- The first job that consumes what it produces itself, as a cycle of one, or NULL. Complete and disabled jobs do not
 -- count.
-CREATE OR REPLACE FUNCTION torc.find_own_consumer(p_workflow_id bigint)
+CREATE OR REPLACE FUNCTION torc.find_self_dependent_job(p_workflow_id bigint)
 RETURNS bigint[]
 LANGUAGE sql STABLE
 AS $$

@@ -31,7 +31,8 @@ DECLARE
     v_failed bigint[];
 BEGIN
     WHILE v_goes_on LOOP
-        IF cardinality(v_changes) = 1 AND torc.concerns_dependents(v_changes[1].old_status, v_changes[1].new_status) THEN
+        IF cardinality(v_changes) = 1
+           AND torc.changes_dependency_counts(v_changes[1].old_status, v_changes[1].new_status) THEN
             v_job_ids := ARRAY(
                 SELECT job_id FROM torc.job_depends_on WHERE depends_on_job_id = v_changes[1].job_id LIMIT 2
             );
@@ -40,7 +41,7 @@ BEGIN
                 IF v_change.old_status <> v_change.new_status THEN
                     v_downstream := array_append(v_downstream, v_change);
                 END IF;
-                v_goes_on := torc.concerns_dependents(v_change.old_status, v_change.new_status);
+                v_goes_on := torc.changes_dependency_counts(v_change.old_status, v_change.new_status);
                 v_changes := ARRAY[v_change];
                 CONTINUE;
             END IF;
@@ -53,7 +54,7 @@ BEGIN
                 sum(torc.is_failed(change.new_status)::integer - torc.is_failed(change.old_status)::integer) AS failed
             FROM unnest(v_changes) AS change
             CROSS JOIN LATERAL torc.dependents_of(change.job_id) AS dependent
-            WHERE torc.concerns_dependents(change.old_status, change.new_status)
+            WHERE torc.changes_dependency_counts(change.old_status, change.new_status)
             GROUP BY dependent.job_id
         ),
 
@@ -93,7 +94,7 @@ BEGIN
             array_agg(open_dependencies),
             array_agg(failed_dependencies),
             coalesce(array_agg((id, status, new_status)::torc.status_change) FILTER (WHERE status <> new_status), '{}'),
-            bool_or(torc.concerns_dependents(status, new_status))
+            bool_or(torc.changes_dependency_counts(status, new_status))
         INTO v_settled, v_job_ids, v_open, v_failed, v_changes, v_goes_on
         FROM settled;
         EXIT WHEN v_settled IS NULL;

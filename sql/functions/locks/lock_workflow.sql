@@ -10,7 +10,7 @@
 -- before, too: an outsider neither waits for a lock nor makes others wait behind him.
 
 -- Shared: for transitions of single jobs and claims, which row locks keep apart.
-CREATE OR REPLACE FUNCTION torc.share_workflow(p_workflow_id bigint, p_caller torc.caller)
+CREATE OR REPLACE FUNCTION torc.lock_workflow_shared(p_workflow_id bigint, p_caller torc.caller)
 RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -71,8 +71,9 @@ BEGIN
 END
 $$;
 
--- Shares the job's workflow and returns its id. Without access control the job's row says that there is that workflow.
-CREATE OR REPLACE FUNCTION torc.share_workflow_of_job(p_job_id bigint, p_caller torc.caller)
+-- Locks the job's workflow, shared, and returns its id. Without access control the job's row says that the workflow
+-- exists.
+CREATE OR REPLACE FUNCTION torc.lock_workflow_of_job_shared(p_job_id bigint, p_caller torc.caller)
 RETURNS bigint
 LANGUAGE plpgsql
 AS $$
@@ -80,7 +81,7 @@ DECLARE
     v_workflow_id bigint := torc.workflow_of_job(p_job_id);
 BEGIN
     IF p_caller.enforced THEN
-        PERFORM torc.share_workflow(v_workflow_id, p_caller);
+        PERFORM torc.lock_workflow_shared(v_workflow_id, p_caller);
     ELSE
         PERFORM torc.take_shared_lock(v_workflow_id);
     END IF;
@@ -88,13 +89,13 @@ BEGIN
 END
 $$;
 
--- Shares the job's workflow, locks the job's row and returns it.
+-- Locks the job's workflow, shared, and the job's row, and returns it.
 CREATE OR REPLACE FUNCTION torc.lock_job(p_job_id bigint, p_caller torc.caller)
 RETURNS torc.job
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_workflow_id bigint := torc.share_workflow_of_job(p_job_id, p_caller);
+    v_workflow_id bigint := torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     v_job torc.job;
 BEGIN
     SELECT * INTO v_job FROM torc.job WHERE id = p_job_id FOR UPDATE;

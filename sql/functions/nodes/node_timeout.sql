@@ -171,7 +171,7 @@ DECLARE
     v_answer json;
     v_event jsonb;
 BEGIN
-    PERFORM torc.share_workflow(p_workflow_id, NULL);
+    PERFORM torc.lock_workflow_shared(p_workflow_id, NULL);
     SELECT * INTO v_node FROM torc.compute_node WHERE id = p_id FOR NO KEY UPDATE;
     IF NOT FOUND OR NOT torc.is_silent(v_node, p_timeout, (SELECT watched_since FROM torc.node_watch)) THEN
         RETURN NULL;

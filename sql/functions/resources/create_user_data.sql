@@ -17,7 +17,7 @@ BEGIN
     IF p_consumer_job_id IS NULL AND p_producer_job_id IS NULL THEN
         PERFORM torc.authorize_workflow(v_new.workflow_id, p_caller);
     ELSE
-        PERFORM torc.share_workflow(v_new.workflow_id, p_caller);
+        PERFORM torc.lock_workflow_shared(v_new.workflow_id, p_caller);
         PERFORM torc.expect_job(p_producer_job_id, v_new.workflow_id, 'producer_job_id');
         PERFORM torc.expect_job(p_consumer_job_id, v_new.workflow_id, 'consumer_job_id');
     END IF;

@@ -30,7 +30,7 @@ AS $$
 DECLARE
     v_new torc.slurm_stats := jsonb_populate_record(NULL::torc.slurm_stats, p_body);
 BEGIN
-    PERFORM torc.share_workflow(v_new.workflow_id, p_caller);
+    PERFORM torc.lock_workflow_shared(v_new.workflow_id, p_caller);
     PERFORM 1 FROM torc.job WHERE id = v_new.job_id AND workflow_id = v_new.workflow_id FOR KEY SHARE;
     IF NOT FOUND THEN
         PERFORM torc.fail_for_unknown('job_id', v_new.job_id, v_new.workflow_id);

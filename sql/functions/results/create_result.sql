@@ -11,7 +11,7 @@ DECLARE
     v_job torc.job;
     v_stored torc.result;
 BEGIN
-    PERFORM torc.share_workflow(v_new.workflow_id, p_caller);
+    PERFORM torc.lock_workflow_shared(v_new.workflow_id, p_caller);
     SELECT * INTO v_job FROM torc.job WHERE id = v_new.job_id AND workflow_id = v_new.workflow_id FOR UPDATE;
     IF NOT FOUND THEN
         PERFORM torc.fail_for_unknown('job_id', v_new.job_id, v_new.workflow_id);

@@ -30,7 +30,7 @@ DECLARE
     v_errors json[] := '{}';
     v_message text;
 BEGIN
-    PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
     -- Not "=", which another index than that of the id could serve.
     PERFORM 1
     FROM torc.job

@@ -39,7 +39,7 @@ DECLARE
 BEGIN
     SELECT workflow_id INTO v_workflow_id FROM torc.job WHERE id = p_job_id;
     IF v_workflow_id IS NULL OR p_caller.enforced OR NOT torc.shares_at_once(v_workflow_id) THEN
-        PERFORM torc.share_workflow_of_job(p_job_id, p_caller);
+        PERFORM torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     END IF;
     SELECT status, attempt_id, attempt_run_id
     INTO v_old_status, v_attempt_id, v_attempt_run_id

@@ -10,7 +10,7 @@ RETURNS json
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    PERFORM torc.share_workflow(p_workflow_id, p_caller);
+    PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
     UPDATE torc.workflow_status
     SET
         is_archived = p_is_archived,
