@@ -54,6 +54,9 @@ the module that uses it; the last part may be an attribute that the class sets o
     marshmallow.Schema._declared_fields                        openapi, pages, schemas.common
     marshmallow.Schema._hooks                                  schemas.exact
     prometheus_client.multiprocess.mark_process_dead           metrics
+    prometheus_client.Histogram._buckets                       metrics
+    prometheus_client.Histogram._sum                           metrics
+    prometheus_client.Histogram._upper_bounds                  metrics
     prometheus_client.values.MultiProcessValue                 metrics
     psycopg.adapt.Transformer.dump_sequence                    database
     psycopg.adapt.Transformer.load_row                         database
@@ -100,7 +103,7 @@ def attribute(owner, name):
         return getattr(owner, name)
     for base in owner.__mro__:
         with contextlib.suppress(OSError, TypeError):  # compiled
-            if f"self.{name} = " in inspect.getsource(base):
+            if re.search(rf"self\.{name}(: .*)? = ", inspect.getsource(base)):
                 return True
     raise AttributeError(f"{owner.__name__} has no {name}")
 

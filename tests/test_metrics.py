@@ -58,6 +58,8 @@ def test_answers_of_all_processes_are_counted_by_route_method_and_status(server)
         server.client.close()  # another connection, perhaps another process
         server.client.get("/workflows/7", status=404)
     server.client.get("/nothing", status=404)
+    wait_for(lambda: requests(server.client, route=PATH, method="GET", status="404") >= 20)  # added up each second
+    wait_for(lambda: requests(server.client, route="none", status="404") >= 1)
     assert requests(server.client, route=PATH, method="GET", status="404") == 20
     assert requests(server.client, route="none", status="404") == 1
 
@@ -74,6 +76,7 @@ def test_counters_do_not_fall_when_workers_are_killed_or_replaced_and_the_folder
         for _ in range(10):
             server.client.close()
             server.client.get("/ping")
+        wait_for(lambda round=round: count() >= 10 * round)
         assert count() == 10 * round
         if round == 3:
             break

@@ -74,7 +74,8 @@ class Heads:
         environ = environ.copy()
         environ["REQUEST_METHOD"] = request.method
         environ["RAW_URI"] = request.uri
-        environ["PATH_INFO"] = unquote_to_wsgi_str(request.path)
+        path = request.path
+        environ["PATH_INFO"] = path if path.isascii() and "%" not in path else unquote_to_wsgi_str(path)
         environ["QUERY_STRING"] = request.query
         if type(connection.address) is tuple:  # a peer on a unix socket has none
             environ["REMOTE_ADDR"] = connection.address[0]

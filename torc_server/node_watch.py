@@ -4,9 +4,11 @@ The rules are in sql/functions/nodes/node_timeout.sql. One thread of each proces
 take turns in looking for silent nodes.
 """
 
+import contextlib
 import json
 import logging
 import threading
+from collections import deque
 
 from torc_server import current
 from torc_server.errors import ApiError
@@ -27,8 +29,7 @@ class NodeWatch:
         self._database = database
         self._timeout = timeout
         self._every = min(STORE_EVERY, timeout / 4) if timeout else STORE_EVERY
-        self._lock = threading.Lock()
-        self._heard = {}  # node id: whether it has started a job
+        self._heard = deque()  # (node ids, whether they have started a job)
         self._ended = threading.Event()
         self._is_open = False
 
@@ -46,9 +47,7 @@ class NodeWatch:
     def heard_of(self, *node_ids, works=False):
         """A request that succeeded has named these nodes; `works`: it has started a job there."""
         if self._is_open:
-            with self._lock:
-                for node_id in node_ids:
-                    self._heard[node_id] = works or self._heard.get(node_id, False)
+            self._heard.append((node_ids, works))
 
     def _work(self):
         while not self._ended.wait(self._every):
@@ -65,14 +64,18 @@ class NodeWatch:
             log.exception("signs of life of compute nodes: failed by our own fault; it is tried again")
 
     def _store(self):
-        with self._lock:
-            heard, self._heard = self._heard, {}
-        heard.pop(None, None)
+        heard, working = set(), set()
+        with contextlib.suppress(IndexError):  # it is empty
+            while True:
+                node_ids, works = self._heard.popleft()
+                (working if works else heard).update(node_ids)
+        heard = (heard | working) - {None}
         if not heard:
             return
-        working = [node_id for node_id, works in heard.items() if works]
         try:
-            server_value(self._database, sql.compute_nodes.note_nodes, ids=list(heard), working=working)
+            server_value(
+                self._database, sql.compute_nodes.note_nodes, ids=list(heard), working=list(working - {None})
+            )  # fmt: skip
         except ApiError:
             self.heard_of(*heard)
             self.heard_of(*working, works=True)

@@ -10,6 +10,7 @@ from gunicorn.http.unreader import IterUnreader
 from torc_server.spool import Spool
 
 MEMORY_BYTES = 1 << 16  # of a body; a longer one goes to a file
+LEAST_LIMIT = 1 << 20  # of a body, whatever the settings
 MAX_LINE = 8190  # bytes of a line before or behind a chunk
 MAX_TRAILER_LINES = 100
 READ_BYTES = 1 << 16
@@ -87,6 +88,8 @@ class RequestReader:
         """Return the bytes behind the head, or None while its end is not here."""
         head = self._head
         before = len(head)
+        if not before and data[:2] != b"\r\n" and (end := data.find(b"\r\n\r\n") + 4) > 3:  # nearly always
+            return self._take_head(data[:end], data[end:])
         head += data
         if before < 2 and head[:2] == b"\r\n":  # one empty line before a request is allowed
             del head[:2]
@@ -98,19 +101,22 @@ class RequestReader:
             end = len(head)  # too long, or a line that ends with LF alone: gunicorn says so
         else:
             return None
-        surplus = bytes(head[end:])
-        self._count += 1
-        self.request = self._heads.parse(bytes(head[:end]), self._address, self._count)
+        whole, surplus = bytes(head[:end]), bytes(head[end:])
         head.clear()
+        return self._take_head(whole, surplus)
+
+    def _take_head(self, head, surplus):
+        self._count += 1
+        self.request = self._heads.parse(head, self._address, self._count)
         self._body = self._new_body()
         return surplus
 
     def _new_body(self):
         reader = self.request.body.reader
+        if isinstance(reader, LengthReader) and reader.length <= LEAST_LIMIT:
+            return LengthBody(reader.length, LEAST_LIMIT)
         limit = self._body_limit(self.request.method, self.request.path)
-        if isinstance(reader, LengthReader):
-            return LengthBody(reader.length, limit)
-        return ChunkedBody(limit)
+        return LengthBody(reader.length, limit) if isinstance(reader, LengthReader) else ChunkedBody(limit)
 
 
 class LengthBody:

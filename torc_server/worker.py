@@ -59,40 +59,51 @@ SPARE_FILES = 128  # open files that are not connections
 PLAIN_HEADERS = frozenset(
     ("Content-Type", "Content-Length", "X-Span-ID", "X-Content-Type-Options", "X-Frame-Options", "Vary")
 )
+PLAIN_STATUSES = ("200", "4")  # of answers with a body
 GO_AHEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Answer(wsgi.Response):
-    """gunicorn's, but the date is put into words once a second and not once an answer: 5 µs less."""
+    """gunicorn's; but an answer of one piece with plain headers, as nearly all are, is put together in one go."""
 
     date = (0, "")  # of all answers: (second, words)
+    is_plain = False
+
+    def start_response(self, status, headers, exc_info=None):
+        if self.status is not None or self.req.method == "HEAD" or not status.startswith(PLAIN_STATUSES):
+            return super().start_response(status, headers, exc_info)
+        names = [name for name, _ in headers]
+        text = "".join([value for _, value in headers])
+        if not (PLAIN_HEADERS.issuperset(names) and text.isascii() and text.isprintable()):
+            return super().start_response(status, headers, exc_info)
+        if "Content-Length" not in names:
+            return super().start_response(status, headers, exc_info)
+        self.is_plain = True
+        self.status, self.status_code, self.headers = status, int(status[:3]), headers
+        self.response_length = int(headers[names.index("Content-Length")][1])
+        return self.write
+
+    def write(self, data):
+        if not self.is_plain or self.headers_sent or len(data) != self.response_length:
+            super().write(data)
+            return
+        self.headers_sent, self.sent = True, len(data)
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
+        self.sock.sendall(f"{''.join(self.default_headers())}{fields}\r\n".encode("latin-1") + data)
 
     def default_headers(self):
         version, connection = self.req.version, "close" if self.should_close() else "keep-alive"
         headers = [
-            f"HTTP/{version[0]}.{version[1]} {self.status}\r\n",
-            f"Server: {self.version}\r\n",
-            f"Date: {self._now()}\r\n",
-            f"Connection: {connection}\r\n",
+            f"HTTP/{version[0]}.{version[1]} {self.status}\r\n"
+            f"Server: {self.version}\r\nDate: {self._now()}\r\nConnection: {connection}\r\n"
         ]
         if self.chunked:
             headers.append("Transfer-Encoding: chunked\r\n")
         return headers
 
-    def process_headers(self, headers):
-        """gunicorn's, which looks at each name and value by itself; those that nearly all answers have are looked at
-        together: 4 µs less."""
-        names = [name for name, _ in headers]
-        text = "".join([value for _, value in headers])
-        if not (PLAIN_HEADERS.issuperset(names) and text.isascii() and text.isprintable()):
-            super().process_headers(headers)
-            return
-        self.headers = headers
-        if "Content-Length" in names:
-            self.response_length = int(headers[names.index("Content-Length")][1])
-
     @classmethod
     def _now(cls):
+        """The date, put into words once a second."""
         second = int(time.time())
         if cls.date[0] != second:
             cls.date = second, formatdate(second, usegmt=True)
@@ -205,6 +216,7 @@ class Worker(BaseWorker):
 
     def load_wsgi(self):
         super().load_wsgi()
+        self._application = self.wsgi.wsgi_app
         self._settings = self.wsgi.settings
         self._lanes = self.wsgi.extensions["lanes"]
         self._claims = self.wsgi.extensions["waiting_claims"]
@@ -256,6 +268,7 @@ class Worker(BaseWorker):
                 if connection.waits_for in ("idle", "head", "handshake", "goodbye"):
                     connection.deadline = min(connection.deadline, linger)
             self._look_after(0.05)
+        self._metrics.add_up()
         self._has_ended = True
         self._waiting.watch(os.eventfd(1), select.EPOLLIN)  # stays readable: each thread wakes, and ends
 
@@ -617,7 +630,7 @@ class Worker(BaseWorker):
         environ["torc.waiter"] = connection.waiter
         if not (self.alive and connection.reader.ends_cleanly):
             response.force_close()
-        answer = self.wsgi(environ, response.start_response)
+        answer = self._application(environ, response.start_response)
         if isinstance(answer, Subscription):
             return self._begin_stream(connection, response, answer)
         if isinstance(answer, wsgi.FileWrapper):
