@@ -134,6 +134,7 @@ def delete_workflow(id):
 
 
 @blueprint.get("/workflows/<int64:id>/status")
+@direct
 @wire.answers(WorkflowStatusResponse)
 def get_workflow_status(id):
     """Get the run state of a workflow and a summary of its jobs.
@@ -141,7 +142,7 @@ def get_workflow_status(id):
     The number of the current run; whether the workflow is canceled, archived or complete; how many jobs have each
     status, how long they took, and what they run on.
     """
-    return wire.json_text(value(sql.workflows.get_workflow_status, workflow_id=id))
+    return value(sql.workflows.get_workflow_status, workflow_id=id)
 
 
 @blueprint.put("/workflows/<int64:id>/status")

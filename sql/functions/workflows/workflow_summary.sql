@@ -4,7 +4,6 @@
 CREATE OR REPLACE FUNCTION torc.workflow_summary(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
-SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
@@ -85,7 +84,6 @@ $$;
 CREATE OR REPLACE FUNCTION torc.summary_of_waiting_jobs(p_workflow_id bigint, p_ready_jobs bigint)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
-SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
