@@ -6,8 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from torc_server.cli import run
-from torc_server.settings import Settings
+from torc_server.settings import Settings, default_of, flags_of, option_of
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = ROOT / "docs" / "settings.md"
@@ -38,17 +37,12 @@ _FUNCTION = re.compile(r"((?:^--.*\n)*)^CREATE (?:OR REPLACE )?FUNCTION torc\.(\
 
 def settings_table():
     """One row for each setting, in the order of `torc-server run --help`."""
-    settings = Settings()
     rows = ["| key | option | default | |\n|---|---|---|---|\n"]
-    for parameter in run.params:
-        if parameter.name not in {field.name for field in fields(settings)}:
-            continue
-        names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-        default = parameter.show_default if isinstance(parameter.show_default, str) else None
-        if default is None:
-            default = _shown(getattr(settings, parameter.name))
-        told = (parameter.help or f"{', '.join(parameter.type.choices)}.").replace("|", r"\|")
-        rows.append(f"| `{parameter.name}` | {names} | {default} | {told} |\n")
+    for setting in fields(Settings):
+        about = option_of(setting)
+        names = ", ".join(f"`{name}`" for flags in flags_of(setting) for name in flags.split("/"))
+        told = (about.help or f"{', '.join(about.choices)}.").replace("|", r"\|")
+        rows.append(f"| `{setting.name}` | {names} | {about.shown_default or _shown(default_of(setting))} | {told} |\n")
     return "".join(rows)
 
 

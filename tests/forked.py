@@ -9,6 +9,7 @@ import atexit
 import ctypes
 import functools
 import gc
+import importlib
 import json
 import os
 import signal
@@ -168,7 +169,11 @@ def _leave(main):
 
 if __name__ == "__main__":
     # all that its commands import
-    from torc_server import app, cli, doctor, gunicorn_conf, master, moving_in, openapi, prune, status  # noqa: F401
+    from torc_server import cli
+
+    for name in cli.COMMANDS:
+        cli.cli.get_command(None, name)
+    importlib.import_module("torc_server.commands.startup")
 
     gc.collect()
     gc.freeze()  # so that a collection in a forked process does not copy the pages of the modules

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support import clean_environment
 
-from torc_server import cli, embedded, htpasswd, settings
+from torc_server import cli, data_folder, htpasswd, settings
+from torc_server.commands import messages, startup
 from torc_server.settings import Settings
 
 
@@ -132,13 +133,13 @@ def test_a_broken_variable_is_one_line_that_names_it(config, variable):
 def test_a_setting_that_nobody_knows_is_told(config, monkeypatch):
     toml = "[server]\nrequire_auht = true\n"
     assert "# ignored, because there is no such setting: require_auht in torc.toml" in config(torc_toml=toml)[1]
-    monkeypatch.setattr(cli, "serve", lambda found: cli.warn_of_unknown_settings())
+    monkeypatch.setattr(startup, "serve", lambda found: messages.warn_of_unknown_settings())
     assert config(command="run", torc_toml=toml)[2] == "Warning: there is no setting require_auht in torc.toml\n"
 
 
 def test_inside_a_checkout_the_data_folder_is_the_one_that_make_serve_has_made(config, monkeypatch, tmp_path):
     monkeypatch.setattr(settings, "CHECKOUT", tmp_path)
-    monkeypatch.setattr("torc_server.embedded.ROOTS_FOLDER", tmp_path / "var")
+    monkeypatch.setattr("torc_server.data_folder.ROOTS_FOLDER", tmp_path / "var")
     assert f'data_dir = "{tmp_path / ".torc"}"' not in config()[1], "there is none yet"
     (tmp_path / ".torc" / "data").mkdir(parents=True)
     assert f'data_dir = "{tmp_path / ".torc"}"  # default' in config()[1]
@@ -155,6 +156,6 @@ def test_inside_a_checkout_root_finds_the_folder_that_stands_in_for_the_one_of_m
     config, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(settings, "CHECKOUT", tmp_path)
-    monkeypatch.setattr("torc_server.embedded.ROOTS_FOLDER", tmp_path / "var")
-    (embedded._replacement(tmp_path / ".torc") / "data").mkdir(parents=True)
+    monkeypatch.setattr("torc_server.data_folder.ROOTS_FOLDER", tmp_path / "var")
+    (data_folder.replacement(tmp_path / ".torc") / "data").mkdir(parents=True)
     assert f'data_dir = "{tmp_path / ".torc"}"  # default' in config()[1]

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from support import BINARIES, clean_environment
 
 from torc_server import htpasswd
-from torc_server.htpasswd_commands import htpasswd_group
+from torc_server.commands.htpasswd import command as htpasswd_group
 
 PASSWORD = "long enough"
 # Made by Apache's `htpasswd -nbB myName myPassword`, as its manual prints it.

@@ -7,6 +7,7 @@ import pytest
 from support import clean_environment
 
 from torc_server import cli, settings
+from torc_server.commands import startup
 from torc_server.settings import Settings, sqlite_file
 
 
@@ -27,7 +28,7 @@ def started(monkeypatch, tmp_path, capsys):
         for name, value in (environment or {}).items():
             monkeypatch.setenv(name, value)
         seen = []
-        monkeypatch.setattr(cli, "serve", seen.append)
+        monkeypatch.setattr(startup, "serve", seen.append)
         monkeypatch.setattr("sys.argv", ["torc-server", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()

@@ -19,7 +19,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from support import BINARIES, PREFIX, Server, clean_environment, listens, torc_server, wait_for
 
-from torc_server import embedded, gunicorn_conf
+from torc_server import data_folder, embedded, gunicorn_conf
 
 
 def run(folder, *arguments, environment=None):
@@ -325,7 +325,7 @@ def test_the_first_workflow_of_the_readme_works_as_printed_also_when_typed_twice
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has PostgreSQL run under another account")
 def test_for_root_a_folder_that_postgresqls_account_cannot_reach_is_replaced_by_one_that_it_can(folder, monkeypatch):
-    monkeypatch.setattr(embedded, "ROOTS_FOLDER", folder / "var")
+    monkeypatch.setattr(data_folder, "ROOTS_FOLDER", folder / "var")
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     other = embedded.reachable_folder(closed / "project" / ".torc")

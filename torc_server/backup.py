@@ -11,10 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import psycopg
 
 from torc_server import migrations, postgres_programs
+from torc_server.problems import CommandError
 
 DUMP = ("--format=custom", "--schema=torc", "--no-owner", "--no-privileges", "--no-unlogged-table-data")
 # All in one transaction. psql ends at the first error, and what was not committed is gone.
@@ -23,8 +23,8 @@ AFTER = b"\nCOMMIT;\n"
 UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"  # pg_restore writes it for all servers
 
 
-class BackupError(click.ClickException):
-    """A backup cannot be made or restored; the message is one line for a person."""
+class BackupError(CommandError):
+    """A backup cannot be made or restored."""
 
 
 @dataclass

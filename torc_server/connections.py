@@ -24,6 +24,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from torc_server import __version__
 from torc_server.migrations import sql_folder
 from torc_server.polling import readable
+from torc_server.problems import CommandError
 from torc_server.revision import git_hash
 
 SESSION = aiosql.from_path(sql_folder() / "queries" / "session.sql", "psycopg")
@@ -54,8 +55,8 @@ _NETWORK = {
 }
 
 
-class PoolerError(ValueError):
-    """The database URL leads to a pooler that cannot serve us; the message is one line for a person."""
+class PoolerError(CommandError):
+    """The database URL leads to a pooler that cannot serve us."""
 
 
 class Connection(psycopg.Connection):

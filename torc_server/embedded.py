@@ -26,10 +26,12 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from torc_server.data_folder import replacement
+from torc_server.problems import CommandError
+
 SUPERUSER = DATABASE = "torc"
 ACCOUNT = "torc-postgres"
 SEPARATORS = ',"\\\n'  # in lists of folders and hosts
-ROOTS_FOLDER = Path("/var/lib/torc")
 PATIENCE = 5  # seconds
 LOG_LIMIT = 10 * 1024 * 1024
 
@@ -61,8 +63,8 @@ os.execv(program, sys.argv[4:])
 _children = []  # keeps the Popen objects, so that they are reaped and never warn
 
 
-class EmbeddedError(RuntimeError):
-    """The embedded PostgreSQL cannot be had; the message is one line for a person."""
+class EmbeddedError(CommandError):
+    """The embedded PostgreSQL cannot be started or used."""
 
 
 def conninfo(state):
@@ -153,7 +155,7 @@ def reachable_folder(state):
     state = Path(state).expanduser().resolve()
     if os.geteuid() != 0:
         return state
-    other = _replacement(state)
+    other = replacement(state)
     existing = next(folder for folder in [state, *state.parents] if folder.exists())
     if not (state / "data").exists() and (other / "data").exists():
         return other
@@ -162,20 +164,9 @@ def reachable_folder(state):
     return other if closed else state
 
 
-def has_database(state):
-    """Whether a database was made in `state`, or for root in the folder in its place; nothing is made or started."""
-    state = Path(state).expanduser().resolve()
-    folders = [state, _replacement(state)] if os.geteuid() == 0 else [state]
-    return any((folder / "data").exists() for folder in folders)
-
-
 def is_running(state):
     """Whether the PostgreSQL on data folder `state` runs on this machine."""
     return _postmaster(Path(state).resolve() / "data") is not None
-
-
-def _replacement(state):
-    return ROOTS_FOLDER / f"{state.parent.name}-{hashlib.sha256(os.fsencode(state)).hexdigest()[:8]}"
 
 
 def _start(state, settings, tie, end, lock):

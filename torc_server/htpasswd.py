@@ -15,6 +15,8 @@ from pathlib import Path
 
 import bcrypt
 
+from torc_server.problems import CommandError
+
 DEFAULT_COST = 12
 MIN_PASSWORD_BYTES = 8
 MAX_PASSWORD_BYTES = 72  # bcrypt reads no further, and the package refuses more
@@ -23,8 +25,8 @@ _HASH = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _NOBODY = "anonymous"  # who gives no credentials is called so
 
 
-class HtpasswdError(ValueError):
-    """A file, name or password that cannot be used; the message is one line for a person, without any hash."""
+class HtpasswdError(CommandError):
+    """A file, name or password that cannot be used; the message has no hash."""
 
 
 # Reading

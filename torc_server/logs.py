@@ -21,7 +21,6 @@ from torc_server import current
 
 log = logging.getLogger("torc_server")
 
-FORMATS = ("plain", "json")
 FILE_NAME = "torc-server.log"
 BACKUPS = 5  # torc-server.log.1 to .5
 SAY_EVERY = 60.0  # seconds between two complaints about a log file that cannot be written
@@ -45,11 +44,6 @@ def set_up(settings):
         handler.addFilter(_add_span_id)
     level = {"warn": "WARNING", "trace": "DEBUG"}.get(settings.log_level, settings.log_level.upper())
     logging.basicConfig(level=level, handlers=handlers, force=True)
-
-
-def is_set_up():
-    """Whether set_up() was called in this process."""
-    return any(_add_span_id in handler.filters for handler in logging.getLogger().handlers)
 
 
 def fail(message):

@@ -21,16 +21,13 @@ from gunicorn.systemd import sd_notify
 
 from torc_server import __version__, listening
 from torc_server.metrics import FOLDER
+from torc_server.settings import RESTART_ONLY
 
 log = logging.getLogger("torc_server")
 
 STATE = "TORC_RELOAD_STATE"  # the descriptor of what one program tells the next one; no setting
 CHECK_SECS = 30
 SIGNALS_THAT_WAIT = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)  # until the next program can handle them
-# A reload keeps these: they belong to what stays open.
-RESTART_ONLY = (
-    "host", "port", "socket", "socket_mode", "socket_group", "database_url", "data_dir", "daemon", "pid_file",
-)  # fmt: skip
 
 
 class FormerWorker:

@@ -16,14 +16,16 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from torc_server.problems import CommandError
+
 LOCK = (0x746F7263, 1)  # "torc"
 SERVERS = (0x746F7263, 2)  # held shared by each server (presence.py), exclusively by a downgrade
 NEEDS_STOP = b"-- Servers must be stopped."  # how a migration begins that statements of the release before do not fit
 PATIENCE_SECONDS = 2  # for the connection of a server that has just been stopped
 
 
-class MigrationError(ValueError):
-    """The wanted version is not to be had; the message is one line for a person."""
+class MigrationError(CommandError):
+    """The wanted version of the schema cannot be reached."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiosql
-import click
 import psycopg
 from psycopg import sql as composed
 from psycopg.types.json import Jsonb
 
 from torc_server.migrations import sql_folder
+from torc_server.problems import CommandError
 from torc_server.repository import sql
 from torc_server.schemas.fields import JOB_STATUSES
 
@@ -37,8 +37,8 @@ INTERNAL = {
 SETTINGS = ("metadata", "slurm_defaults", "execution_config", "resource_monitor_config")  # objects from 1.0.0's clients
 
 
-class ImportRefused(click.ClickException):
-    """The source cannot be imported; the message is one line for a person."""
+class ImportRefused(CommandError):
+    """The source cannot be imported."""
 
 
 @dataclass

@@ -4,8 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import click
-
 from torc_server.settings import SettingsError
 
 TEMPLATES = Path(__file__).parent / "ops_templates"
@@ -76,30 +74,3 @@ def _own_address(settings):
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host else host
     return f"{'https://' if settings.https else ''}{host}:{settings.port}"
-
-
-@click.command("nginx-config")
-@click.option("--server-name", default="_", show_default=True, help="Name by which clients call nginx; _ for any.")
-@click.option("--listen", type=click.IntRange(1, 65535), help="Port.  [default: 443 with a certificate, else 80]")
-@click.option("--bind", default="", help="Address to listen on.  [default: all of IPv4 and IPv6]")
-@click.option("--prefix", default="", metavar="/PATH", help="Serve below this path.")
-@click.option("--certificate", metavar="FILE", help="Certificate chain for TLS, PEM.")
-@click.option("--certificate-key", metavar="FILE", help="Private key for TLS, PEM.")
-@click.option(
-    "--upstream", "upstreams", multiple=True, metavar="ADDRESS",
-    help="A server: host:port, https://host:port or unix:/path. Repeatable.  [default: the socket or port of the "
-    "settings]",
-)  # fmt: skip
-@click.option("--upstream-ca", metavar="FILE", help="Authority of the servers' certificates, for https://.")
-@click.option("--upstream-name", metavar="NAME", help="Name in the servers' certificates, for https://.")
-@click.option("--access-log", default="/var/log/nginx/torc-server.log", show_default=True, metavar="FILE")
-def nginx_config_command(listen, certificate, **options):
-    """Print a configuration of nginx that fits the settings: sizes, timeouts, headers, errors.
-
-    The settings are those that `torc-server run` has without options here: environment and files.
-    """
-    from torc_server.cli import settings_of_environment
-
-    listen = listen or (443 if certificate else 80)
-    text = nginx_config(settings_of_environment(), listen=listen, certificate=certificate, **options)
-    click.echo(text, nl=False)

@@ -7,15 +7,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import click
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+
+from torc_server.problems import CommandError
 
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql@*/bin")
 
 
-class ProgramMissing(click.ClickException):
-    """There is no program that fits; the message is one line for a person."""
+class ProgramMissing(CommandError):
+    """There is no program of PostgreSQL that fits."""
 
 
 def find(name, conninfo):

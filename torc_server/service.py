@@ -5,14 +5,13 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
 from torc_server.nginx_config import render
-from torc_server.settings import NO_TCP, Settings, SettingsError
+from torc_server.settings import NO_TCP, SettingsError
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 UNITS = (
@@ -72,7 +71,7 @@ def spelled_out(context, parameters):
 def install(program, user, account, **options):
     """Write the units, make the account if it is missing, and enable them. Raises SettingsError."""
     _check_place(program, user)
-    folder = _folder(user)
+    folder = folder_of(user)
     if not user:
         _make_account(account)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,23 +79,24 @@ def install(program, user, account, **options):
     for name, text in made.items():
         (folder / name).write_text(text)
         click.echo(f"wrote {folder / name}", err=True)
-    _systemctl(user, "daemon-reload")
-    _systemctl(user, "enable", *([SOCKET] if SOCKET in made else []), *ENABLED)
+    systemctl(user, "daemon-reload")
+    systemctl(user, "enable", *([SOCKET] if SOCKET in made else []), *ENABLED)
 
 
 def uninstall(user):
     """Stop and disable the units, and remove their files; data, settings and the account stay."""
-    folder = _folder(user)
+    folder = folder_of(user)
     present = [name for name in (SOCKET, *UNITS) if (folder / name).exists()]
     if not present:
         raise SettingsError(f"there is no torc-server.service in {folder}")
-    _systemctl(user, "disable", "--now", *[name for name in present if name in (SOCKET, *ENABLED)])
+    systemctl(user, "disable", "--now", *[name for name in present if name in (SOCKET, *ENABLED)])
     for name in present:
         (folder / name).unlink()
-    _systemctl(user, "daemon-reload")
+    systemctl(user, "daemon-reload")
 
 
-def _folder(user):
+def folder_of(user):
+    """Where the units are; `user`: those of this user. Raises SettingsError."""
     if user:
         return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "systemd" / "user"
     if os.geteuid() != 0:
@@ -123,7 +123,8 @@ def _make_account(account):
         raise SettingsError(f"the account {account} exists, but no group {account}") from error
 
 
-def _systemctl(user, *arguments):
+def systemctl(user, *arguments):
+    """Run systemctl. Raises SettingsError."""
     _run(["systemctl", *(["--user"] if user else []), *arguments])
 
 
@@ -133,73 +134,3 @@ def _run(command):
     done = subprocess.run(command, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise SettingsError(f"`{' '.join(command)}` failed with exit code {done.returncode}")
-
-
-@click.group("service")
-def service_group():
-    """Run the server as a service of systemd, with a nightly backup and a weekly prune.
-
-    Settings belong into /etc/torc/config.toml and /etc/torc/torc.env (--user: ~/.config/torc); options of run that are
-    given to install are written into the unit.
-    """
-
-
-user_option = click.option("--user", is_flag=True, help="A service of yours, without root.")
-
-
-def install_command(run_options, run_parameters):
-    """The command `service install`; it takes the options of run."""
-
-    @service_group.command("install")
-    @user_option
-    @click.option("--account", default="torc", show_default=True, help="The service's user; made if missing.")
-    @click.option("--activation", is_flag=True, help="Let systemd open the sockets: no client is refused at a restart.")
-    @run_options
-    @click.pass_context
-    def install_service(context, user, account, activation, **values):
-        """Write the units and enable them; `service start` starts the server."""
-        settings = Settings(**values)
-        settings.check()
-        names = set(values)
-        arguments = spelled_out(context, [each for each in run_parameters() if each.name in names])
-        install(_program(), user, account, arguments=arguments, settings=settings, activation=activation)
-        click.echo(f"Start it: torc-server service start{' --user' if user else ''}", err=True)
-        if user:
-            click.echo("It ends when you log out, unless you type: loginctl enable-linger", err=True)
-
-
-def _program():
-    return Path(sys.argv[0]).absolute()
-
-
-@service_group.command("uninstall")
-@user_option
-def uninstall_service(user):
-    """Stop the service and remove its units; data and settings stay."""
-    uninstall(user)
-
-
-@service_group.command("start")
-@user_option
-def start_service(user):
-    """Start the server and the timers."""
-    folder = _folder(user)
-    _systemctl(user, "start", *([SOCKET] if (folder / SOCKET).exists() else []), *ENABLED)
-
-
-@service_group.command("stop")
-@user_option
-def stop_service(user):
-    """Stop the server and the timers; requests under way are finished."""
-    folder = _folder(user)
-    _systemctl(user, "stop", *([SOCKET] if (folder / SOCKET).exists() else []), *ENABLED)
-
-
-@service_group.command("status")
-@user_option
-def status_of_service(user):
-    """Show how the service is. Exit code: that of systemctl status (0 running, 3 stopped, 4 not installed)."""
-    command = ["systemctl", *(["--user"] if user else []), "--no-pager", "status", "torc-server.service"]
-    if not shutil.which(command[0]):
-        raise SettingsError("systemctl is needed, and is not on this machine")
-    sys.exit(subprocess.run(command, stdin=subprocess.DEVNULL).returncode)

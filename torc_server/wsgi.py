@@ -8,7 +8,7 @@ It is configured by the environment (TORC_DATABASE_URL and the other TORC_<OPTIO
 import os
 
 from torc_server.app import create_app
-from torc_server.cli import settings_of_environment
+from torc_server.commands.options import settings_of_environment
 from torc_server.settings import SettingsError
 
 

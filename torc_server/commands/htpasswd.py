@@ -19,15 +19,15 @@ def password_options(command):
     return stdin(given(command))
 
 
-@click.group("htpasswd", short_help="Edit a file of users and passwords.")
-def htpasswd_group():
+@click.group("htpasswd")
+def command():
     """Edit a file of users and passwords, such as `run --auth-file` takes. A running server sees changes at once.
 
     Apache's `htpasswd -B` reads and writes the same files.
     """
 
 
-@htpasswd_group.command()
+@command.command()
 @FILE
 @NAME
 @password_options
@@ -50,7 +50,7 @@ def add(file, name, password, from_stdin, cost):
     click.echo(f"{name} has that password now", err=True)
 
 
-@htpasswd_group.command()
+@command.command()
 @FILE
 @NAME
 def remove(file, name):
@@ -61,7 +61,7 @@ def remove(file, name):
         click.echo("No user is left: a running server keeps those it has, and none can be started", err=True)
 
 
-@htpasswd_group.command("list")
+@command.command("list")
 @FILE
 def list_names(file):
     """List the users, in the order of the file."""
@@ -69,7 +69,7 @@ def list_names(file):
         click.echo(name)
 
 
-@htpasswd_group.command()
+@command.command()
 @FILE
 @NAME
 @password_options
