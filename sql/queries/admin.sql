@@ -57,8 +57,11 @@ SELECT torc.exchange_api_traffic(
 )::text;
 
 -- name: api_stats(interval, count, caller, enforced, dialect)
-SELECT torc.api_stats(:interval, :count)::text
-FROM (SELECT torc.authorize_admin((:caller, :enforced, :dialect)::torc.caller) OFFSET 0) AS allowed;
+WITH allowed AS (
+    SELECT torc.authorize_admin((:caller, :enforced, :dialect)::torc.caller)
+)
+
+SELECT torc.api_stats(:interval, :count)::text FROM allowed;
 
 -- name: may_administer(names, enforced)
 -- For each caller, in order, whether he may administer.

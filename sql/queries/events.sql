@@ -1,6 +1,10 @@
 -- name: create_event(workflow_id, data, caller, enforced, dialect)
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+)
+
 INSERT INTO torc.event AS event (workflow_id, data)
-VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :data::jsonb)
+SELECT workflow_id, :data::jsonb FROM allowed
 RETURNING torc.event_json(event)::text;
 
 -- name: get_event(id, caller, enforced, dialect)

@@ -1,7 +1,9 @@
--- name: create_failure_handler(workflow_id, name, rules, caller, enforced, dialect)
-INSERT INTO torc.failure_handler (workflow_id, name, rules)
-VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :name, :rules)
-RETURNING id;
+-- name: create_failure_handler(body, caller, enforced, dialect)
+INSERT INTO torc.failure_handler AS handler (workflow_id, name, rules)
+SELECT workflow_id, name, rules
+FROM jsonb_populate_record(NULL::torc.failure_handler, :body::jsonb)
+WHERE torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+RETURNING torc.failure_handler_json(handler)::text;
 
 -- name: get_failure_handler(id, caller, enforced, dialect)
 SELECT torc.failure_handler_json(handler)::text

@@ -1,7 +1,9 @@
--- name: create_file(workflow_id, name, path, st_mtime, caller, enforced, dialect)
-INSERT INTO torc.file (workflow_id, name, path, st_mtime)
-VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :name, :path, :st_mtime)
-RETURNING id;
+-- name: create_file(body, caller, enforced, dialect)
+INSERT INTO torc.file AS file (workflow_id, name, path, st_mtime)
+SELECT workflow_id, name, path, st_mtime
+FROM jsonb_populate_record(NULL::torc.file, :body::jsonb)
+WHERE torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+RETURNING torc.file_json(file)::text;
 
 -- name: create_files(workflow_id, piece, caller, enforced, dialect)
 -- One array of files, a piece of a bulk; their answers with commas between them.
@@ -42,12 +44,13 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.file_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_file(id, workflow_id, name, path, st_mtime, caller, enforced, dialect)
+-- name: update_file(id, body, caller, enforced, dialect)
 UPDATE torc.file AS file
-SET name = :name, path = :path, st_mtime = :st_mtime
-WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(workflow_id, :workflow_id)
+SET name = new.name, path = new.path, st_mtime = new.st_mtime
+FROM jsonb_populate_record(NULL::torc.file, :body::jsonb) AS new
+WHERE file.id = :id
+    AND torc.authorize_workflow(file.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+    AND torc.stays_in_workflow(file.workflow_id, new.workflow_id)
 RETURNING torc.file_json(file)::text;
 
 -- name: delete_file(id, caller, enforced, dialect)

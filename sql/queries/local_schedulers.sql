@@ -1,7 +1,10 @@
--- name: create_local_scheduler(workflow_id, memory, num_cpus, caller, enforced, dialect)
-INSERT INTO torc.local_scheduler (workflow_id, memory, num_cpus)
-VALUES (torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller), :memory, :num_cpus)
-RETURNING id;
+-- name: create_local_scheduler(body, caller, enforced, dialect)
+-- Answers what was sent: the name is not stored.
+INSERT INTO torc.local_scheduler AS scheduler (workflow_id, memory, num_cpus)
+SELECT workflow_id, memory, num_cpus
+FROM jsonb_populate_record(NULL::torc.local_scheduler, :body::jsonb)
+WHERE torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+RETURNING (:body::jsonb || jsonb_build_object('id', scheduler.id))::text;
 
 -- name: get_local_scheduler(id, caller, enforced, dialect)
 SELECT torc.local_scheduler_json(scheduler)::text
@@ -26,13 +29,14 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.local_scheduler_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_local_scheduler(id, workflow_id, memory, num_cpus, caller, enforced, dialect)
--- Keeps what is NULL.
+-- name: update_local_scheduler(id, body, caller, enforced, dialect)
+-- Keeps what the body does not have.
 UPDATE torc.local_scheduler AS scheduler
-SET memory = coalesce(:memory, memory), num_cpus = coalesce(:num_cpus, num_cpus)
-WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(workflow_id, :workflow_id)
+SET memory = coalesce(new.memory, scheduler.memory), num_cpus = coalesce(new.num_cpus, scheduler.num_cpus)
+FROM jsonb_populate_record(NULL::torc.local_scheduler, :body::jsonb) AS new
+WHERE scheduler.id = :id
+    AND torc.authorize_workflow(scheduler.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+    AND torc.stays_in_workflow(scheduler.workflow_id, new.workflow_id)
 RETURNING torc.local_scheduler_json(scheduler)::text;
 
 -- name: delete_local_scheduler(id, caller, enforced, dialect)

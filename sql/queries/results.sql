@@ -28,19 +28,20 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.result_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_result(id, workflow_id, job_id, run_id, return_code, exec_time_minutes, completion_time, status, caller, enforced, dialect)
+-- name: update_result(id, body, caller, enforced, dialect)
 -- What is not named here stays as it was stored.
 UPDATE torc.result AS result
 SET
-    run_id = :run_id,
-    return_code = :return_code,
-    exec_time_minutes = :exec_time_minutes,
-    completion_time = :completion_time,
-    status = :status::torc.job_status
-WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(workflow_id, :workflow_id)
-    AND torc.stays_with_job(job_id, :job_id)
+    run_id = new.run_id,
+    return_code = new.return_code,
+    exec_time_minutes = new.exec_time_minutes,
+    completion_time = new.completion_time,
+    status = new.status
+FROM jsonb_populate_record(NULL::torc.result, :body::jsonb) AS new
+WHERE result.id = :id
+    AND torc.authorize_workflow(result.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+    AND torc.stays_in_workflow(result.workflow_id, new.workflow_id)
+    AND torc.stays_with_job(result.job_id, new.job_id)
 RETURNING torc.result_json(result)::text;
 
 -- name: delete_result(id, caller, enforced, dialect)

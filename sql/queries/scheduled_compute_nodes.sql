@@ -1,16 +1,17 @@
--- name: create_scheduled_compute_node(workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status, caller, enforced, dialect)
+-- name: create_scheduled_compute_node(body, caller, enforced, dialect)
 -- Also tells open streams.
 WITH created AS (
-    INSERT INTO torc.scheduled_compute_node (workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status)
-    VALUES (
-        torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller),
-        :scheduler_id, :scheduler_config_id, :scheduler_type, :status
+    INSERT INTO torc.scheduled_compute_node AS node (
+        workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status
     )
-    RETURNING *
+    SELECT workflow_id, scheduler_id, scheduler_config_id, scheduler_type, status
+    FROM jsonb_populate_record(NULL::torc.scheduled_compute_node, :body::jsonb)
+    WHERE torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+    RETURNING node.*, node AS item
 )
 
 SELECT
-    id,
+    torc.scheduled_compute_node_json(item)::text,
     torc.publish_event(workflow_id, 'scheduler_node_created', 'info', jsonb_build_object(
         'category', 'scheduler', 'scheduled_compute_node_id', id, 'scheduler_id', scheduler_id,
         'scheduler_config_id', scheduler_config_id, 'scheduler_type', scheduler_type, 'status', status

@@ -1,14 +1,14 @@
--- name: create_slurm_scheduler(workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra, serialize_allocations, caller, enforced, dialect)
-INSERT INTO torc.slurm_scheduler (
+-- name: create_slurm_scheduler(body, caller, enforced, dialect)
+INSERT INTO torc.slurm_scheduler AS scheduler (
     workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra,
     serialize_allocations
 )
-VALUES (
-    torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller),
-    :name, :account, :gres, :mem, :nodes, :ntasks_per_node, :partition, :qos, :tmp, :walltime, :extra,
-    coalesce(:serialize_allocations::boolean, false)
-)
-RETURNING id;
+SELECT
+    workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra,
+    coalesce(serialize_allocations, false)
+FROM jsonb_populate_record(NULL::torc.slurm_scheduler, :body::jsonb)
+WHERE torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+RETURNING torc.slurm_scheduler_json(scheduler)::text;
 
 -- name: get_slurm_scheduler(id, caller, enforced, dialect)
 SELECT torc.slurm_scheduler_json(scheduler)::text
@@ -29,25 +29,26 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (SELECT torc.slurm_scheduler_json(item)::text FROM matching ORDER BY {order_by} LIMIT :limit OFFSET :offset);
 
--- name: update_slurm_scheduler(id, workflow_id, name, account, gres, mem, nodes, ntasks_per_node, partition, qos, tmp, walltime, extra, serialize_allocations, caller, enforced, dialect)
--- Overwrites account, nodes and walltime; of the others, keeps what is NULL.
+-- name: update_slurm_scheduler(id, body, caller, enforced, dialect)
+-- Overwrites account, nodes and walltime; of the others, keeps those that the body does not have.
 UPDATE torc.slurm_scheduler AS scheduler
 SET
-    name = coalesce(:name, name),
-    account = :account,
-    gres = coalesce(:gres, gres),
-    mem = coalesce(:mem, mem),
-    nodes = :nodes,
-    ntasks_per_node = coalesce(:ntasks_per_node, ntasks_per_node),
-    partition = coalesce(:partition, partition),
-    qos = coalesce(:qos, qos),
-    tmp = coalesce(:tmp, tmp),
-    walltime = :walltime,
-    extra = coalesce(:extra, extra),
-    serialize_allocations = coalesce(:serialize_allocations, serialize_allocations)
-WHERE id = :id
-    AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(workflow_id, :workflow_id)
+    name = coalesce(new.name, scheduler.name),
+    account = new.account,
+    gres = coalesce(new.gres, scheduler.gres),
+    mem = coalesce(new.mem, scheduler.mem),
+    nodes = new.nodes,
+    ntasks_per_node = coalesce(new.ntasks_per_node, scheduler.ntasks_per_node),
+    partition = coalesce(new.partition, scheduler.partition),
+    qos = coalesce(new.qos, scheduler.qos),
+    tmp = coalesce(new.tmp, scheduler.tmp),
+    walltime = new.walltime,
+    extra = coalesce(new.extra, scheduler.extra),
+    serialize_allocations = coalesce(new.serialize_allocations, scheduler.serialize_allocations)
+FROM jsonb_populate_record(NULL::torc.slurm_scheduler, :body::jsonb) AS new
+WHERE scheduler.id = :id
+    AND torc.authorize_workflow(scheduler.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
+    AND torc.stays_in_workflow(scheduler.workflow_id, new.workflow_id)
 RETURNING torc.slurm_scheduler_json(scheduler)::text;
 
 -- name: delete_slurm_scheduler(id, caller, enforced, dialect)

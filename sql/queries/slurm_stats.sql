@@ -1,5 +1,5 @@
 -- name: create_slurm_stats(body, caller, enforced, dialect)
-SELECT torc.create_slurm_stats(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller);
+SELECT torc.create_slurm_stats(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
 -- name: list_slurm_stats(workflow_id, job_id, run_id, attempt_id, offset, limit, caller, enforced, dialect)
 -- Slurm stats of a workflow, one page; served by slurm_stats_workflow_id_idx, with a job by its key.

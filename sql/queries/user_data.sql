@@ -1,7 +1,7 @@
 -- name: create_user_data(body, consumer_job_id, producer_job_id, caller, enforced, dialect)
 SELECT torc.create_user_data(
     :body::jsonb, :consumer_job_id, :producer_job_id, (:caller, :enforced, :dialect)::torc.caller
-);
+)::text;
 
 -- name: create_user_data_list(workflow_id, piece, caller, enforced, dialect)
 -- One array of user data, a piece of a bulk; their answers with commas between them.

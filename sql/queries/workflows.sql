@@ -2,9 +2,13 @@
 SELECT torc.create_workflow(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
 -- name: get_workflow(workflow_id, caller, enforced, dialect)
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+)
+
 SELECT torc.workflow_json(workflow, (:caller, :enforced, :dialect)::torc.caller)::text
-FROM (SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS id) AS allowed
-INNER JOIN torc.workflow AS workflow USING (id);
+FROM allowed
+INNER JOIN torc.workflow AS workflow ON workflow.id = allowed.workflow_id;
 
 -- name: list_workflows(name, user, description, is_archived, access_group, older_than, is_prunable, offset, limit, caller, enforced, dialect)
 -- Workflows that the caller may see, one page. Under access control: one's own, and those of one's groups; a system
@@ -86,11 +90,12 @@ SELECT torc.delete_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.c
 -- name: get_workflow_status(workflow_id, caller, enforced, dialect)
 SELECT torc.workflow_summary(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: update_workflow_status(workflow_id, run_id, is_canceled, is_archived, has_detected_need_to_run_completion_script, caller, enforced, dialect)
+-- name: update_workflow_status(workflow_id, body, caller, enforced, dialect)
 SELECT torc.update_workflow_status(
-    :workflow_id, :run_id, :is_canceled, coalesce(:is_archived::boolean, false),
-    coalesce(:has_detected_need_to_run_completion_script::boolean, false), (:caller, :enforced, :dialect)::torc.caller
-);
+    :workflow_id, run_id, is_canceled, coalesce(is_archived, false),
+    coalesce(has_detected_need_to_run_completion_script, false), (:caller, :enforced, :dialect)::torc.caller
+)
+FROM jsonb_populate_record(NULL::torc.workflow_status, :body::jsonb);
 
 -- name: archive_workflow(workflow_id, is_archived, caller, enforced, dialect)
 SELECT torc.archive_workflow(:workflow_id, :is_archived, (:caller, :enforced, :dialect)::torc.caller)::text;
@@ -191,14 +196,16 @@ SELECT torc.claim_jobs_based_on_resources(
 SELECT torc.is_workflow_complete(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
 -- name: is_workflow_uninitialized(workflow_id, caller, enforced, dialect)
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+)
+
 SELECT json_build_object('is_uninitialized', NOT EXISTS (
     SELECT 1
     FROM torc.job
     WHERE workflow_id = allowed.workflow_id AND status NOT IN ('uninitialized', 'disabled')
 ))::text
-FROM (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
-) AS allowed;
+FROM allowed;
 
 -- name: ready_job_requirements(workflow_id, scheduler_config_id, caller, enforced, dialect)
 SELECT torc.ready_job_requirements(
@@ -206,15 +213,21 @@ SELECT torc.ready_job_requirements(
 )::text;
 
 -- name: list_job_ids(workflow_id, caller, enforced, dialect)
-SELECT json_build_object('job_ids', job.ids, 'count', cardinality(job.ids))::text
-FROM (
+WITH allowed AS (
     SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
-) AS allowed
+)
+
+SELECT json_build_object('job_ids', job.ids, 'count', cardinality(job.ids))::text
+FROM allowed
 CROSS JOIN LATERAL (
     SELECT ARRAY(SELECT id FROM torc.job WHERE workflow_id = allowed.workflow_id ORDER BY id) AS ids
 ) AS job;
 
 -- name: list_required_existing_files(workflow_id, caller, enforced, dialect)
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+)
+
 SELECT json_build_object('files', ARRAY(
     SELECT id
     FROM torc.file AS file
@@ -232,11 +245,13 @@ SELECT json_build_object('files', ARRAY(
         )
     ORDER BY id
 ))::text
-FROM (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
-) AS allowed;
+FROM allowed;
 
 -- name: list_missing_user_data(workflow_id, caller, enforced, dialect)
+WITH allowed AS (
+    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
+)
+
 SELECT json_build_object('user_data', ARRAY(
     SELECT id
     FROM torc.user_data AS user_data
@@ -254,9 +269,7 @@ SELECT json_build_object('user_data', ARRAY(
         )
     ORDER BY id
 ))::text
-FROM (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
-) AS allowed;
+FROM allowed;
 
 -- name: list_job_dependencies(workflow_id, offset, limit, caller, enforced, dialect)
 WITH allowed AS (

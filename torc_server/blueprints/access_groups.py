@@ -33,7 +33,9 @@ def create_access_group(body):
 
     It starts without members and without workflows. Under access control only system administrators may do it.
     """
-    return wire.json_text(value(sql.access_groups.create_access_group, **AccessGroupModel.row(body)))
+    return wire.json_text(
+        value(sql.access_groups.create_access_group, name=body["name"], description=body.get("description"))
+    )
 
 
 @blueprint.get("/access_groups")
@@ -89,7 +91,7 @@ def add_user_to_group(id, body):
     control only administrators of the group and of the system may do it. To change a role, remove the user first.
     """
     statement = sql.access_groups.add_user_to_group
-    return wire.json_text(value(statement, **UserGroupMembershipModel.row(body) | {"group_id": id}))
+    return wire.json_text(value(statement, group_id=id, user_name=body["user_name"], role=body.get("role")))
 
 
 @blueprint.get("/access_groups/<int64:id>/members")

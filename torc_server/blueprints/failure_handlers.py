@@ -1,5 +1,7 @@
 """Failure handlers of a workflow."""
 
+import json
+
 from flask import Blueprint
 
 from torc_server import wire
@@ -25,8 +27,7 @@ def create_failure_handler(body):
     rules are read by workers, which retry a failed job instead of completing it if the rules say so; the server does
     not look into them. A failure handler cannot be changed.
     """
-    handler_id = value(sql.failure_handlers.create_failure_handler, **FailureHandlerModel.row(body))
-    return wire.json_value(body | {"id": handler_id})
+    return wire.json_text(value(sql.failure_handlers.create_failure_handler, body=json.dumps(body)))
 
 
 @blueprint.get("/workflows/<int64:id>/failure_handlers")

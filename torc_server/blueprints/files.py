@@ -1,5 +1,7 @@
 """Files of a workflow: what its jobs read and write."""
 
+import json
+
 from flask import Blueprint
 
 from torc_server import wire
@@ -26,7 +28,7 @@ def create_file(body):
     write it. Neither name nor path need be unique, and nothing has to be at the path. The answer is what was sent, with
     the new id.
     """
-    return wire.json_value(body | {"id": value(sql.files.create_file, **FileModel.row(body))})
+    return wire.json_text(value(sql.files.create_file, body=json.dumps(body)))
 
 
 @blueprint.post("/bulk_files")
@@ -90,7 +92,7 @@ def update_file(id, body):
 
     All fields are stored as they are sent: without st_mtime, the stored one is cleared. workflow_id cannot be changed.
     """
-    return wire.json_text(row_json(sql.files.update_file, "file", id, **FileModel.row(body)))
+    return wire.json_text(row_json(sql.files.update_file, "file", id, body=json.dumps(body)))
 
 
 @blueprint.delete("/files/<int64:id>")

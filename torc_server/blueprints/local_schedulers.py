@@ -1,5 +1,7 @@
 """Local schedulers of a workflow."""
 
+import json
+
 from flask import Blueprint
 
 from torc_server import wire
@@ -25,8 +27,7 @@ def create_local_scheduler(body):
 
     The answer is what was sent, with the new id. The name is not stored: it is in this answer only.
     """
-    scheduler_id = value(sql.local_schedulers.create_local_scheduler, **LocalSchedulerModel.row(body))
-    return wire.json_value(body | {"id": scheduler_id})
+    return wire.json_text(value(sql.local_schedulers.create_local_scheduler, body=json.dumps(body)))
 
 
 @blueprint.get("/local_schedulers")
@@ -73,7 +74,7 @@ def update_local_scheduler(id, body):
     memory and num_cpus are stored if they are given and keep their value if not; workflow_id cannot be changed.
     """
     statement = sql.local_schedulers.update_local_scheduler
-    return wire.json_text(row_json(statement, "local_scheduler", id, **LocalSchedulerModel.row(body)))
+    return wire.json_text(row_json(statement, "local_scheduler", id, body=json.dumps(body)))
 
 
 @blueprint.delete("/local_schedulers/<int64:id>")

@@ -91,7 +91,7 @@ def update_result(id, body):
     ignored, and so are attempt_id, the measurements, exit_code, stdout and stderr. workflow_id and job_id cannot be
     changed. Which result of the job is the current one stays as it is.
     """
-    return wire.json_text(row_json(sql.results.update_result, "result", id, **ResultModel.row(body)))
+    return wire.json_text(row_json(sql.results.update_result, "result", id, body=json.dumps(body)))
 
 
 @blueprint.delete("/results/<int64:id>")

@@ -30,8 +30,7 @@ def create_scheduled_compute_node(body):
     The server keeps what it is told: it asks nothing of a scheduler. Open event streams hear scheduler_node_created.
     The answer is what was sent, with the new id, which the compute nodes of the allocation name in their scheduler.
     """
-    node_id = value(sql.scheduled_compute_nodes.create_scheduled_compute_node, **ScheduledComputeNodesModel.row(body))
-    return wire.json_value(body | {"id": node_id})
+    return wire.json_text(value(sql.scheduled_compute_nodes.create_scheduled_compute_node, body=json.dumps(body)))
 
 
 @blueprint.get("/scheduled_compute_nodes")

@@ -1,5 +1,7 @@
 """Slurm schedulers of a workflow."""
 
+import json
+
 from flask import Blueprint
 
 from torc_server import wire
@@ -26,8 +28,7 @@ def create_slurm_scheduler(body):
     The answer is what was sent, with the new id, and serialize_allocations in any case. Jobs and workflow actions name
     it by scheduler_id. The server does not check the options and never talks to Slurm itself.
     """
-    scheduler_id = value(sql.slurm_schedulers.create_slurm_scheduler, **SlurmSchedulerModel.row(body))
-    return wire.json_value({"serialize_allocations": False} | body | {"id": scheduler_id})
+    return wire.json_text(value(sql.slurm_schedulers.create_slurm_scheduler, body=json.dumps(body)))
 
 
 @blueprint.get("/slurm_schedulers")
@@ -76,7 +77,7 @@ def update_slurm_scheduler(id, body):
     scheduler as it is now.
     """
     statement = sql.slurm_schedulers.update_slurm_scheduler
-    return wire.json_text(row_json(statement, "slurm_scheduler", id, **SlurmSchedulerModel.row(body)))
+    return wire.json_text(row_json(statement, "slurm_scheduler", id, body=json.dumps(body)))
 
 
 @blueprint.delete("/slurm_schedulers/<int64:id>")

@@ -26,8 +26,7 @@ def create_slurm_stats(body):
     The answer is what was sent, with the new id. The job must be in the workflow; run and attempt are taken as they
     are. Stats can be neither changed nor deleted: they go with their job or workflow.
     """
-    stats_id = value(sql.slurm_stats.create_slurm_stats, body=json.dumps(body))
-    return wire.json_value(body | {"id": stats_id})
+    return wire.json_text(value(sql.slurm_stats.create_slurm_stats, body=json.dumps(body)))
 
 
 @blueprint.get("/slurm_stats")

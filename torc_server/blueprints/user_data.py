@@ -37,8 +37,7 @@ def create_user_data(query, body):
     makes no dependency yet: initialize_jobs does. If one of the jobs is not in the workflow, nothing is stored. The
     answer is what was sent, with the new id.
     """
-    user_data_id = value(sql.user_data.create_user_data, body=json.dumps(body), **query)
-    return wire.json_value(body | {"id": user_data_id})
+    return wire.json_text(value(sql.user_data.create_user_data, body=json.dumps(body), **query))
 
 
 @blueprint.post("/bulk_user_data")

@@ -157,7 +157,7 @@ def update_workflow_status(id, body):
     run may be any number, also a lower one. Jobs keep their status; those that wait to run and were retried in another
     run are at attempt 1 again. The answer is what was sent, with the id.
     """
-    value(sql.workflows.update_workflow_status, workflow_id=id, **WorkflowStatusModel.row(body))
+    value(sql.workflows.update_workflow_status, workflow_id=id, body=json.dumps(body))
     return wire.json_value({"id": id} | body)
 
 

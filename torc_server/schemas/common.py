@@ -19,11 +19,6 @@ class Model(Schema):
     def drop_nulls(self, data, **kwargs):
         return {k: v for k, v in data.items() if v is not None or getattr(self.fields[k], "keep_null", False)}
 
-    @classmethod
-    def row(cls, body):
-        """Return a dict with every field of the model, None where the loaded body has no key: statement parameters."""
-        return {name: body.get(name) for name, field in cls._declared_fields.items() if not field.dump_only}
-
 
 class StrictModel(Model):
     """An object in which no other keys are allowed."""

@@ -1,5 +1,5 @@
--- Stores a UserDataModel and its links to the jobs that are named, all or nothing; returns its id. A link makes no
--- dependency: initialize_jobs() does that.
+-- Stores a UserDataModel and its links to the jobs that are named, all or nothing; returns what was sent, with the id.
+-- A link makes no dependency: initialize_jobs() does that.
 -- Locks: the workflow shared if a job is named, so that the job cannot be deleted meanwhile.
 -- Raises TC404, TC403; TC422 naming the parameter whose job is not in the workflow.
 CREATE OR REPLACE FUNCTION torc.create_user_data(
@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION torc.create_user_data(
     p_producer_job_id bigint,
     p_caller torc.caller DEFAULT NULL
 )
-RETURNS bigint
+RETURNS jsonb
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -30,6 +30,6 @@ BEGIN
     INSERT INTO torc.job_input_user_data (job_id, user_data_id)
     SELECT p_consumer_job_id, v_new.id WHERE p_consumer_job_id IS NOT NULL;
     UPDATE torc.job SET has_links = true WHERE id IN (p_producer_job_id, p_consumer_job_id) AND NOT has_links;
-    RETURN v_new.id;
+    RETURN p_body || jsonb_build_object('id', v_new.id);
 END
 $$;

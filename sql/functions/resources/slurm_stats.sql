@@ -19,12 +19,12 @@ AS $$
     ))
 $$;
 
--- Stores a SlurmStatsModel; returns its id. Run and attempt are the worker's word, not compared with the job's.
+-- Stores a SlurmStatsModel and returns it. Run and attempt are the worker's word, not compared with the job's.
 -- Locks: the workflow shared, the job's row against deletion: there is no key from the stats to the job.
 -- Raises TC404, TC403; TC422 for a job that is not in the workflow; a second one of the same job, run and attempt
 -- breaks slurm_stats_job_id_run_id_attempt_id_key.
 CREATE OR REPLACE FUNCTION torc.create_slurm_stats(p_body jsonb, p_caller torc.caller DEFAULT NULL)
-RETURNS bigint
+RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -44,7 +44,7 @@ BEGIN
         v_new.max_vm_size_bytes, v_new.max_disk_read_bytes, v_new.max_disk_write_bytes, v_new.ave_cpu_seconds,
         v_new.node_list
     )
-    RETURNING id INTO v_new.id;
-    RETURN v_new.id;
+    RETURNING * INTO v_new;
+    RETURN torc.slurm_stats_json(v_new);
 END
 $$;
