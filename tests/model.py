@@ -9,6 +9,10 @@ from dataclasses import dataclass, field, replace
 
 COMPLETE = {"completed", "failed", "canceled", "terminated"}
 FAILED = COMPLETE - {"completed"}
+WAITING = {"uninitialized", "blocked", "ready"}
+ACTIVE = {"pending", "running"}
+RETRYABLE = {"running", "failed", "terminated"}
+OPEN = WAITING | ACTIVE | {"pending_failed"}
 
 
 class Refused(Exception):
@@ -143,7 +147,7 @@ class Model:
                 job.attempt, job.retried_in = 1, None
 
     def restart_attempts_of_waiting_jobs(self):
-        self.restart_attempts(j for j in self.jobs.values() if j.status in ("uninitialized", "blocked", "ready"))
+        self.restart_attempts(j for j in self.jobs.values() if j.status in WAITING)
 
     # Actions
 
@@ -200,7 +204,7 @@ class Model:
         action.executed = True
 
     def is_complete(self):
-        return self.is_canceled or all(job.status in COMPLETE or job.status == "disabled" for job in self.jobs.values())
+        return self.is_canceled or not any(job.status in OPEN for job in self.jobs.values())
 
     # Claims
 
@@ -290,7 +294,7 @@ class Model:
             raise Refused(422)
 
     def retry(self, job, max_retries):
-        if job.status not in ("running", "failed", "terminated") or job.attempt >= max_retries:
+        if job.status not in RETRYABLE or job.attempt >= max_retries:
             raise Refused(422)
         self.take_back(job, "ready")
         job.attempt, job.retried_in = job.attempt + 1, self.run
@@ -380,7 +384,7 @@ class Model:
     def initialize(self, only_uninitialized, keep_running):
         """(taken back, kept): how many pending and running jobs."""
         before = {job.id: replace(job, dependencies=set(job.dependencies)) for job in self.jobs.values()}
-        active = [job for job in self.jobs.values() if job.status in ("pending", "running")]
+        active = [job for job in self.jobs.values() if job.status in ACTIVE]
         kept = {job.id for job in active if keep_running and self.is_held(job)}
         ours = [job for job in self.jobs.values() if job.status != "disabled" and job.id not in kept]
         actions = deepcopy(self.actions)
@@ -422,7 +426,7 @@ class Model:
         while free := [i for i, dependencies in blocked.items() if not dependencies & blocked.keys()]:
             for i in free:
                 del blocked[i]
-        alive = (job for job in self.jobs.values() if job.status not in COMPLETE | {"disabled"})
+        alive = (job for job in self.jobs.values() if job.status in OPEN)
         return bool(blocked) or any(job.inputs & job.outputs for job in alive)
 
     def inputs_of(self, job):
@@ -456,7 +460,7 @@ class Model:
         return len(chosen)
 
     def reset_status(self, force):
-        if not force and any(job.status in ("pending", "running") for job in self.jobs.values()):
+        if not force and any(job.status in ACTIVE for job in self.jobs.values()):
             raise Refused(422)
         self.begin_run(self.run + 1)
 
@@ -464,7 +468,7 @@ class Model:
         self.is_canceled = True
         self.active_nodes = set()
         for job in self.jobs.values():
-            if job.status in ("pending", "running"):
+            if job.status in ACTIVE:
                 self.move(job, "canceled")
         self.settle()
 

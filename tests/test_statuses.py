@@ -13,6 +13,10 @@ TWINS = {
     "is_complete": {"tests/model.py": model.COMPLETE, "tests/workflow.py": workflow.COMPLETE,
                     "dashboard/words.py": words.COMPLETE},
     "is_failed": {"tests/model.py": model.FAILED},
+    "is_open": {"tests/model.py": model.OPEN},
+    "is_waiting": {"tests/model.py": model.WAITING},
+    "is_active": {"tests/model.py": model.ACTIVE},
+    "is_retryable": {"tests/model.py": model.RETRYABLE},
 }  # fmt: skip
 
 

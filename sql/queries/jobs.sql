@@ -47,6 +47,7 @@ SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text F
 UNION ALL
 (
     SELECT CASE
+        -- not job_with_relations_json(), which takes twice as long for 20,000 jobs
         WHEN :include_relationships::boolean THEN torc.job_json(
             item,
             ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = matching.id ORDER BY 1),

@@ -3,7 +3,7 @@ SELECT torc.start_initialization(:workflow_id, :parameters::jsonb, (:caller, :en
 
 -- name: list_active()
 -- The tasks that are to be done; served by task_active_key.
-SELECT id FROM torc.task WHERE status IN ('queued', 'running') ORDER BY id;
+SELECT id FROM torc.task WHERE torc.is_unfinished(status) ORDER BY id;
 
 -- name: begin_task(task_id)
 SELECT torc.begin_task(:task_id);

@@ -26,7 +26,7 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT *
             FROM torc.job
-            WHERE job.workflow_id = run.workflow_id AND job.status IN ('pending', 'running')
+            WHERE job.workflow_id = run.workflow_id AND torc.is_active(job.status)
             OFFSET 0
         ) AS job
     ),

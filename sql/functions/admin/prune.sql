@@ -51,7 +51,7 @@ BEGIN
             OR NOT p_archived_only AND torc.is_finished(p_workflow_id)
         )
         AND NOT EXISTS (
-            SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running')
+            SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id AND torc.is_active(status)
         )
         AND NOT EXISTS (SELECT 1 FROM torc.compute_node WHERE workflow_id = p_workflow_id AND is_active)
         AND torc.is_older_than(p_workflow_id, p_before)

@@ -33,12 +33,11 @@ BEGIN
         UNION ALL
         SELECT job.id, 'has relations, but has_links or has_dependencies is false'
         WHERE NOT job.has_links
-            AND (
-                NOT job.has_dependencies AND EXISTS (SELECT 1 FROM torc.dependencies_of(job.id) OFFSET 0)
-                OR EXISTS (SELECT 1 FROM torc.job_input_file AS link WHERE link.job_id = job.id OFFSET 0)
-                OR EXISTS (SELECT 1 FROM torc.job_output_file AS link WHERE link.job_id = job.id OFFSET 0)
-                OR EXISTS (SELECT 1 FROM torc.job_input_user_data AS link WHERE link.job_id = job.id OFFSET 0)
-                OR EXISTS (SELECT 1 FROM torc.job_output_user_data AS link WHERE link.job_id = job.id OFFSET 0)
+            AND EXISTS (
+                SELECT 1
+                FROM torc.job_relations(job.id) AS relation
+                WHERE relation.ids <> '{}' AND NOT (relation.field = 'depends_on_job_ids' AND job.has_dependencies)
+                OFFSET 0
             )
         UNION ALL
         SELECT job.id, format('depends on %s: which is %s', edge.job_id, CASE

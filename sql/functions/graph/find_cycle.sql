@@ -61,7 +61,7 @@ AS $$
         WHERE item.workflow_id = p_workflow_id
     ) AS own
     CROSS JOIN LATERAL (SELECT id, status FROM torc.job WHERE id = own.job_id OFFSET 0) AS job
-    WHERE NOT torc.is_complete(job.status) AND job.status <> 'disabled'
+    WHERE torc.is_open(job.status)
     HAVING count(*) > 0
 $$;
 

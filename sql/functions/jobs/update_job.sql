@@ -102,36 +102,18 @@ BEGIN
 END
 $$;
 
--- The relation lists of a body that do not have the stored ids, in whatever order; as the model orders them.
+-- The relation lists of a body that do not hold the stored ids, in any order; as the model orders them.
 CREATE OR REPLACE FUNCTION torc.changed_relations(p_job_id bigint, p_new torc.new_job)
 RETURNS SETOF text
 LANGUAGE sql STABLE
 AS $$
-    SELECT list.field
-    FROM (
-        VALUES
-        (
-            'depends_on_job_ids', p_new.depends_on_job_ids,
-            ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = p_job_id ORDER BY 1)
-        ),
-        (
-            'input_file_ids', p_new.input_file_ids,
-            ARRAY(SELECT file_id FROM torc.job_input_file WHERE job_id = p_job_id ORDER BY 1)
-        ),
-        (
-            'output_file_ids', p_new.output_file_ids,
-            ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = p_job_id ORDER BY 1)
-        ),
-        (
-            'input_user_data_ids', p_new.input_user_data_ids,
-            ARRAY(SELECT user_data_id FROM torc.job_input_user_data WHERE job_id = p_job_id ORDER BY 1)
-        ),
-        (
-            'output_user_data_ids', p_new.output_user_data_ids,
-            ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = p_job_id ORDER BY 1)
-        )
-    ) AS list (field, sent, stored)
-    WHERE NOT (list.sent @> list.stored AND list.stored @> list.sent)
+    SELECT stored.field
+    FROM torc.job_relations(p_job_id) WITH ORDINALITY AS stored
+    CROSS JOIN LATERAL (
+        SELECT translate(to_jsonb(p_new) ->> stored.field, '[]', '{}')::bigint[] AS ids
+    ) AS sent
+    WHERE NOT (sent.ids @> stored.ids AND stored.ids @> sent.ids)
+    ORDER BY stored.ordinality
 $$;
 
 -- Gives an uninitialized job other edges, and the counters that go with them. The caller holds the workflow's exclusive

@@ -143,7 +143,7 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT job.workflow_id
         FROM torc.job AS job
-        WHERE job.active_compute_node_id = silent.id AND job.status IN ('pending', 'running')
+        WHERE job.active_compute_node_id = silent.id AND torc.is_active(job.status)
         UNION
         SELECT silent.own_workflow_id
     ) AS concerned

@@ -3,6 +3,12 @@
 -- by another process. What says that a process has it in hand is an advisory lock of that transaction (two-int keys: it
 -- never meets a workflow's lock), which ends with the process.
 
+-- Unfinished: queued or running. Inlined, so that the index of unfinished tasks serves it.
+CREATE OR REPLACE FUNCTION torc.is_unfinished(p_status text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_status IN ('queued', 'running') $$;
+
 -- A task as it goes on the wire. Inlined into the calling statement.
 CREATE OR REPLACE FUNCTION torc.task_json(t torc.task)
 RETURNS json
@@ -43,7 +49,7 @@ BEGIN
         IF v_task.id IS NULL THEN
             SELECT * INTO v_task
             FROM torc.task
-            WHERE workflow_id = p_workflow_id AND status IN ('queued', 'running');
+            WHERE workflow_id = p_workflow_id AND torc.is_unfinished(status);
         END IF;
     END LOOP;
     IF v_task.parameters <> p_parameters THEN
@@ -84,7 +90,7 @@ DECLARE
     v_caller torc.caller;
 BEGIN
     IF pg_try_advisory_xact_lock(3, (p_task_id % 2147483648)::integer) THEN
-        SELECT * INTO v_task FROM torc.task WHERE id = p_task_id AND status IN ('queued', 'running');
+        SELECT * INTO v_task FROM torc.task WHERE id = p_task_id AND torc.is_unfinished(status);
         IF FOUND THEN
             v_task.started_at := coalesce(v_task.started_at, clock_timestamp());
             v_caller := jsonb_populate_record(NULL::torc.caller, v_task.caller);
@@ -114,7 +120,7 @@ DECLARE
 BEGIN
     UPDATE torc.task
     SET status = 'failed', finished_at = clock_timestamp(), error = p_error
-    WHERE id = p_task_id AND status IN ('queued', 'running')
+    WHERE id = p_task_id AND torc.is_unfinished(status)
     RETURNING * INTO v_task;
     IF FOUND THEN
         PERFORM torc.publish_task(v_task, jsonb_populate_record(NULL::torc.caller, v_task.caller));
@@ -198,7 +204,7 @@ BEGIN
     RETURN json_build_object('task', (
         SELECT torc.task_json(task)
         FROM torc.task AS task
-        WHERE workflow_id = p_workflow_id AND status IN ('queued', 'running')
+        WHERE workflow_id = p_workflow_id AND torc.is_unfinished(status)
     ));
 END
 $$;

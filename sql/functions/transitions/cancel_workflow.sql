@@ -21,7 +21,7 @@ BEGIN
     RETURNING run_id INTO v_run_id;
 
     WITH active AS (
-        SELECT id, status FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running')
+        SELECT id, status FROM torc.job WHERE workflow_id = p_workflow_id AND torc.is_active(status)
     ),
 
     moved AS (

@@ -49,7 +49,7 @@ BEGIN
     IF torc.is_complete(v_job.status) AND p_status = 'uninitialized' THEN
         v_changes := v_changes || torc.uninitialize_finished_dependents(p_job_id);
     END IF;
-    IF p_status IN ('uninitialized', 'blocked', 'ready') THEN
+    IF torc.is_waiting(p_status) THEN
         PERFORM torc.publish_changes(v_job.workflow_id, v_changes);
     END IF;
     PERFORM torc.settle_dependents(v_changes);

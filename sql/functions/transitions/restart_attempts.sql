@@ -27,7 +27,7 @@ BEGIN
         FROM torc.job
         WHERE workflow_id = p_workflow_id
             AND attempt_run_id IS NOT NULL
-            AND status IN ('uninitialized', 'blocked', 'ready')
+            AND torc.is_waiting(status)
     ));
 END
 $$;

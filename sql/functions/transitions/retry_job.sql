@@ -15,7 +15,7 @@ DECLARE
     v_retried torc.job;
 BEGIN
     PERFORM torc.check_run_id(v_job.workflow_id, p_run_id);
-    IF v_job.status NOT IN ('running', 'failed', 'terminated') THEN
+    IF NOT torc.is_retryable(v_job.status) THEN
         PERFORM torc.fail('TC422', format(
             'Job cannot be retried: status is %s, must be running, failed or terminated', v_job.status
         ));

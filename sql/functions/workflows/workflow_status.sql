@@ -150,7 +150,7 @@ BEGIN
 END
 $$;
 
--- Complete: canceled, or no job outside completed, failed, canceled, terminated, disabled.
+-- Whether a workflow is complete: canceled, or no job is open (is_open).
 CREATE OR REPLACE FUNCTION torc.is_finished(p_workflow_id bigint)
 RETURNS boolean
 LANGUAGE plpgsql STABLE
