@@ -1,10 +1,12 @@
 """Words that both Python and PostgreSQL know: each list in Python is compared with the database's."""
 
+import json
+
 import model
 import pytest
 import workflow
 
-from torc_server import dialect
+from torc_server import dialect, moving_in
 from torc_server.dashboard import words
 from torc_server.schemas import tasks
 from torc_server.schemas.fields import JOB_STATUSES
@@ -51,3 +53,11 @@ def test_the_statuses_of_tasks_are_those_that_the_table_takes(database):
 def test_the_dialects_of_clients_are_those_that_the_module_explains(database):
     explained = [line.split()[0] for line in dialect.__doc__.splitlines() if line.startswith("    ")]
     assert explained == ["DIALECT", *labels(database, "dialect"), "None"]
+
+
+@pytest.mark.parametrize(
+    "given", [[], ["b", "a", "b"], ["é", "z", "Z", "a_1", "a-1"], ["\U0001f600", "\ufffd", "\uff5e"]]
+)
+def test_an_import_stores_labels_in_the_order_of_the_database(database, given):
+    [stored] = column(database, "SELECT torc.join_labels(%s)", given)
+    assert ",".join(moving_in._labels(json.dumps(given))) == stored

@@ -416,7 +416,7 @@ def _without_empty(text):
 
 
 def _labels(text):
-    """The labels that a JSON list holds: sorted, each once."""
+    """The labels that a JSON list holds: sorted, each once, as torc.join_labels() stores them."""
     return sorted(set(json.loads(text))) if text else []
 
 

@@ -50,7 +50,7 @@ SET name = new.name, path = new.path, st_mtime = new.st_mtime
 FROM jsonb_populate_record(NULL::torc.file, :body::jsonb) AS new
 WHERE file.id = :id
     AND torc.authorize_workflow(file.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(file.workflow_id, new.workflow_id)
+    AND torc.expect_unchanged('workflow_id', file.workflow_id, new.workflow_id)
 RETURNING torc.file_json(file)::text;
 
 -- name: delete_file(id, caller, enforced, dialect)

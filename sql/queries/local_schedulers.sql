@@ -36,7 +36,7 @@ SET memory = coalesce(new.memory, scheduler.memory), num_cpus = coalesce(new.num
 FROM jsonb_populate_record(NULL::torc.local_scheduler, :body::jsonb) AS new
 WHERE scheduler.id = :id
     AND torc.authorize_workflow(scheduler.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(scheduler.workflow_id, new.workflow_id)
+    AND torc.expect_unchanged('workflow_id', scheduler.workflow_id, new.workflow_id)
 RETURNING torc.local_scheduler_json(scheduler)::text;
 
 -- name: delete_local_scheduler(id, caller, enforced, dialect)

@@ -40,8 +40,8 @@ SET
 FROM jsonb_populate_record(NULL::torc.result, :body::jsonb) AS new
 WHERE result.id = :id
     AND torc.authorize_workflow(result.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(result.workflow_id, new.workflow_id)
-    AND torc.stays_with_job(result.job_id, new.job_id)
+    AND torc.expect_unchanged('workflow_id', result.workflow_id, new.workflow_id)
+    AND torc.expect_unchanged('job_id', result.job_id, new.job_id)
 RETURNING torc.result_json(result)::text;
 
 -- name: delete_result(id, caller, enforced, dialect)

@@ -48,7 +48,7 @@ SET
 FROM jsonb_populate_record(NULL::torc.slurm_scheduler, :body::jsonb) AS new
 WHERE scheduler.id = :id
     AND torc.authorize_workflow(scheduler.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(scheduler.workflow_id, new.workflow_id)
+    AND torc.expect_unchanged('workflow_id', scheduler.workflow_id, new.workflow_id)
 RETURNING torc.slurm_scheduler_json(scheduler)::text;
 
 -- name: delete_slurm_scheduler(id, caller, enforced, dialect)

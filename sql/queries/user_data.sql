@@ -63,7 +63,7 @@ SET
 FROM jsonb_populate_record(NULL::torc.user_data, :body::jsonb) AS new
 WHERE user_data.id = :id
     AND torc.authorize_workflow(user_data.workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL
-    AND torc.stays_in_workflow(user_data.workflow_id, new.workflow_id)
+    AND torc.expect_unchanged('workflow_id', user_data.workflow_id, new.workflow_id)
 RETURNING torc.user_data_json(user_data)::text;
 
 -- name: delete_user_data(id, caller, enforced, dialect)

@@ -130,17 +130,27 @@ BEGIN
 END
 $$;
 
--- The workflows that have events before p_before, with their number.
-CREATE OR REPLACE FUNCTION torc.prunable_events(p_before timestamptz, p_archived_only boolean)
-RETURNS TABLE (workflow_id bigint, events bigint)
+-- The workflows that have old events, or old results (p_results), with their number: what prune_events() and
+-- prune_results() would delete.
+CREATE OR REPLACE FUNCTION torc.prunable_rows(p_results boolean, p_before timestamptz, p_archived_only boolean)
+RETURNS TABLE (workflow_id bigint, old_rows bigint)
 LANGUAGE sql STABLE
 AS $$
     SELECT status.workflow_id, old.count
     FROM torc.workflow_status AS status
     CROSS JOIN LATERAL (
-        SELECT count(*) AS count
-        FROM torc.event
-        WHERE event.workflow_id = status.workflow_id AND "timestamp" < extract(epoch FROM p_before) * 1000
+        SELECT CASE
+            WHEN p_results THEN (
+                SELECT count(*)
+                FROM torc.result
+                WHERE result.workflow_id = status.workflow_id AND torc.is_history(result, p_before)
+            )
+            ELSE (
+                SELECT count(*)
+                FROM torc.event
+                WHERE event.workflow_id = status.workflow_id AND "timestamp" < extract(epoch FROM p_before) * 1000
+            )
+        END AS count
         OFFSET 0
     ) AS old
     WHERE old.count > 0 AND (status.is_archived OR NOT p_archived_only)
@@ -177,23 +187,6 @@ AS $$
     SELECT NOT r.is_current
         AND r.run_id < (SELECT run_id FROM torc.workflow_status WHERE workflow_id = r.workflow_id)
         AND torc.time_of(r.completion_time) < p_before
-$$;
-
--- The workflows that have such results, with their number.
-CREATE OR REPLACE FUNCTION torc.prunable_results(p_before timestamptz, p_archived_only boolean)
-RETURNS TABLE (workflow_id bigint, results bigint)
-LANGUAGE sql STABLE
-AS $$
-    SELECT status.workflow_id, old.count
-    FROM torc.workflow_status AS status
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS count
-        FROM torc.result
-        WHERE result.workflow_id = status.workflow_id AND torc.is_history(result, p_before)
-        OFFSET 0
-    ) AS old
-    WHERE old.count > 0 AND (status.is_archived OR NOT p_archived_only)
-    ORDER BY status.workflow_id
 $$;
 
 -- Deletes at most p_limit such results of a workflow with ids above p_after_id, and the Slurm statistics of the same

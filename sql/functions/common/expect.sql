@@ -1,7 +1,8 @@
 -- Rules about ids in requests that several kinds of rows share.
 
--- For updates that name a workflow: rows stay in the workflow they were made in. Raises TC422.
-CREATE OR REPLACE FUNCTION torc.stays_in_workflow(p_current bigint, p_requested bigint)
+-- For updates that name what a row belongs to (its workflow, its job), which never changes. Returns true, so that a
+-- WHERE clause can hold it. Raises TC422 naming the field.
+CREATE OR REPLACE FUNCTION torc.expect_unchanged(p_field text, p_current bigint, p_requested bigint)
 RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE
 AS $$
@@ -9,25 +10,8 @@ BEGIN
     IF p_current <> p_requested THEN
         PERFORM torc.fail(
             'TC422',
-            format('workflow_id cannot be changed: the row belongs to workflow %s, got %s', p_current, p_requested),
-            jsonb_build_object('field', 'workflow_id', 'value', p_requested)
-        );
-    END IF;
-    RETURN true;
-END
-$$;
-
--- For updates of a result: it stays with its job. Raises TC422.
-CREATE OR REPLACE FUNCTION torc.stays_with_job(p_current bigint, p_requested bigint)
-RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE
-AS $$
-BEGIN
-    IF p_current <> p_requested THEN
-        PERFORM torc.fail(
-            'TC422',
-            format('job_id cannot be changed: the result belongs to job %s, got %s', p_current, p_requested),
-            jsonb_build_object('field', 'job_id', 'value', p_requested)
+            format('%s cannot be changed: the row has %s, got %s', p_field, p_current, p_requested),
+            jsonb_build_object('field', p_field, 'value', p_requested)
         );
     END IF;
     RETURN true;

@@ -33,35 +33,33 @@ RETURNS bigint[]
 LANGUAGE sql STABLE
 AS $$
     SELECT ARRAY[min(job.id)]
-    FROM (
-        SELECT consumer.job_id
-        FROM torc.file AS file
-        CROSS JOIN LATERAL (
-            SELECT job_id
-            FROM torc.job_input_file AS input
-            WHERE file_id = file.id
-                AND EXISTS (
-                    SELECT 1 FROM torc.job_output_file WHERE file_id = file.id AND job_id = input.job_id OFFSET 0
-                )
-            OFFSET 0
-        ) AS consumer
-        WHERE file.workflow_id = p_workflow_id
-        UNION ALL
-        SELECT consumer.job_id
-        FROM torc.user_data AS item
-        CROSS JOIN LATERAL (
-            SELECT job_id
-            FROM torc.job_input_user_data AS input
-            WHERE user_data_id = item.id
-                AND EXISTS (
-                    SELECT 1 FROM torc.job_output_user_data WHERE user_data_id = item.id AND job_id = input.job_id OFFSET 0
-                )
-            OFFSET 0
-        ) AS consumer
-        WHERE item.workflow_id = p_workflow_id
-    ) AS own
-    CROSS JOIN LATERAL (SELECT id, status FROM torc.job WHERE id = own.job_id OFFSET 0) AS job
-    WHERE torc.is_open(job.status)
+    FROM torc.job AS job
+    WHERE job.workflow_id = p_workflow_id
+        AND job.has_links
+        AND torc.is_open(job.status)
+        AND (
+            EXISTS (
+                SELECT 1
+                FROM torc.job_input_file AS input
+                WHERE job_id = job.id
+                    AND EXISTS (
+                        SELECT 1 FROM torc.job_output_file WHERE job_id = job.id AND file_id = input.file_id OFFSET 0
+                    )
+                OFFSET 0
+            )
+            OR EXISTS (
+                SELECT 1
+                FROM torc.job_input_user_data AS input
+                WHERE job_id = job.id
+                    AND EXISTS (
+                        SELECT 1
+                        FROM torc.job_output_user_data
+                        WHERE job_id = job.id AND user_data_id = input.user_data_id
+                        OFFSET 0
+                    )
+                OFFSET 0
+            )
+        )
     HAVING count(*) > 0
 $$;
 
@@ -138,7 +136,26 @@ BEGIN
 END
 $$;
 
--- The edges between the given jobs as arrays over their numbers, see find_cycle_among().
+-- The edges between the given jobs, which are numbered by their place in the array.
+CREATE OR REPLACE FUNCTION torc.edges_among(p_job_ids bigint[])
+RETURNS TABLE (dependency integer, dependent integer)
+LANGUAGE sql STABLE
+AS $$
+    WITH node AS MATERIALIZED (
+        SELECT id, number::integer FROM unnest(p_job_ids) WITH ORDINALITY AS given (id, number)
+    )
+
+    SELECT dependency.number, dependent.number
+    FROM (
+        SELECT node.number, needed.job_id AS dependency_id
+        FROM node
+        CROSS JOIN LATERAL torc.dependencies_of(node.id) AS needed
+        OFFSET 0
+    ) AS dependent
+    INNER JOIN node AS dependency ON dependency.id = dependent.dependency_id
+$$;
+
+-- The same as arrays, see find_cycle_among().
 CREATE OR REPLACE FUNCTION torc.number_edges(
     p_job_ids bigint[],
     OUT waits integer[],
@@ -148,18 +165,11 @@ CREATE OR REPLACE FUNCTION torc.number_edges(
 LANGUAGE sql STABLE
 AS $$
     WITH node AS MATERIALIZED (
-        SELECT id, number::integer FROM unnest(p_job_ids) WITH ORDINALITY AS given (id, number)
+        SELECT number FROM generate_series(1, cardinality(p_job_ids)) AS numbered (number)
     ),
 
     edge AS MATERIALIZED (
-        SELECT dependency.number AS dependency, dependent.number AS dependent
-        FROM (
-            SELECT node.number, needed.job_id AS dependency_id
-            FROM node
-            CROSS JOIN LATERAL torc.dependencies_of(node.id) AS needed
-            OFFSET 0
-        ) AS dependent
-        INNER JOIN node AS dependency ON dependency.id = dependent.dependency_id
+        SELECT * FROM torc.edges_among(p_job_ids)
     )
 
     SELECT
@@ -192,23 +202,10 @@ DECLARE
     v_path bigint[] := '{}';
     v_at integer := 1;
 BEGIN
-    WITH node AS MATERIALIZED (
-        SELECT id, number::integer FROM unnest(p_job_ids) WITH ORDINALITY AS given (id, number)
-    ),
-
-    chosen AS (
-        SELECT dependent.number, min(dependency.number) AS dependency
-        FROM (
-            SELECT node.number, needed.job_id AS dependency_id
-            FROM node
-            CROSS JOIN LATERAL torc.dependencies_of(node.id) AS needed
-            OFFSET 0
-        ) AS dependent
-        INNER JOIN node AS dependency ON dependency.id = dependent.dependency_id
-        GROUP BY dependent.number
-    )
-
-    SELECT array_agg(dependency ORDER BY number) INTO v_dependency FROM chosen;
+    SELECT array_agg(chosen.dependency ORDER BY chosen.dependent) INTO v_dependency
+    FROM (
+        SELECT dependent, min(dependency) AS dependency FROM torc.edges_among(p_job_ids) GROUP BY dependent
+    ) AS chosen;
     WHILE v_seen[v_at] = 0 LOOP
         v_path := array_append(v_path, p_job_ids[v_at]);
         v_seen[v_at] := cardinality(v_path);

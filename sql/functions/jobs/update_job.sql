@@ -58,7 +58,7 @@ DECLARE
     v_changed text[] := '{}';
     v_fixed text;
 BEGIN
-    PERFORM torc.stays_in_workflow(p_job.workflow_id, p_new.workflow_id);
+    PERFORM torc.expect_unchanged('workflow_id', p_job.workflow_id, p_new.workflow_id);
     IF p_new.name <> p_job.name THEN
         v_changed := v_changed || 'name'::text;
     END IF;

@@ -93,7 +93,7 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM torc.authorize_workflow(v_workflow_id, p_caller);
-    PERFORM torc.stays_in_workflow(v_workflow_id, v_new.workflow_id);
+    PERFORM torc.expect_unchanged('workflow_id', v_workflow_id, v_new.workflow_id);
     v_new.memory_gb := torc.node_memory_gb(v_new);
 
     UPDATE torc.compute_node AS node

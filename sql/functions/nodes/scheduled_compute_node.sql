@@ -37,7 +37,7 @@ BEGIN
         status = v_new.status
     WHERE id = p_id
         AND torc.authorize_workflow(workflow_id, p_caller) IS NOT NULL
-        AND torc.stays_in_workflow(workflow_id, v_new.workflow_id)
+        AND torc.expect_unchanged('workflow_id', workflow_id, v_new.workflow_id)
     RETURNING * INTO v_new;
     IF NOT FOUND THEN
         RETURN NULL;

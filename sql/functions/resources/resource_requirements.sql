@@ -63,7 +63,7 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM torc.authorize_workflow(v_old.workflow_id, p_caller);
-    PERFORM torc.stays_in_workflow(v_old.workflow_id, v_new.workflow_id);
+    PERFORM torc.expect_unchanged('workflow_id', v_old.workflow_id, v_new.workflow_id);
     v_new.memory_bytes := torc.parse_memory(v_new.memory);
     v_new.runtime_s := CASE
         WHEN v_new.runtime = v_old.runtime THEN v_old.runtime_s

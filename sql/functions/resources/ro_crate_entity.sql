@@ -57,7 +57,7 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM torc.authorize_workflow(v_workflow_id, p_caller);
-    PERFORM torc.stays_in_workflow(v_workflow_id, v_new.workflow_id);
+    PERFORM torc.expect_unchanged('workflow_id', v_workflow_id, v_new.workflow_id);
     PERFORM torc.expect_file(v_new.file_id, v_workflow_id);
     PERFORM torc.refuse_second_entity_of_file(v_new.file_id, v_workflow_id, p_id, p_caller);
     UPDATE torc.ro_crate_entity
