@@ -3,6 +3,7 @@ PYTHON ?= python3
 export TORC_DATA_DIR ?= ./.torc
 FILE ?= backups/torc-$(shell date +%F).dump
 FAST := not clients and not long and not slow and not pages
+SHELL_SCRIPTS = $(shell grep -rlE '^#!.*sh$$' deploy openapi .ci)
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
@@ -56,10 +57,11 @@ test-oldest: .venv-oldest/installed ## the fast tests and a server, with the old
 .venv/browser: .venv/installed
 	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[browser]" && touch $@ || echo "There is no headless browser for this machine" >&2'
 
-lint: .venv/installed openapi-check ## check style and types of the code, and openapi/openapi.yaml
+lint: .venv/installed openapi-check ## check style and types of the code, shell scripts, and openapi/openapi.yaml
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check --quiet .
 	.venv/bin/ty check --quiet
+	.venv/bin/shellcheck --external-sources $(SHELL_SCRIPTS)
 
 openapi: .venv/installed ## write openapi/openapi.yaml, the description of the interface, from the code
 	@bash openapi/sync_openapi.sh promote

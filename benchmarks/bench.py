@@ -50,7 +50,7 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", nargs="?", metavar="URL", help="the server to measure; without: one of its own")
+    parser.add_argument("url", nargs="?", metavar="URL", help="the server to measure; without: one that it starts")
     parser.add_argument("--against", metavar="URL", help="another server, measured in turns with the first")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="what to call the servers in tables and plots")
     parser.add_argument(

@@ -33,7 +33,7 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("urls", nargs="*", metavar="URL", help="one server or two; without: one of its own")
+    parser.add_argument("urls", nargs="*", metavar="URL", help="one server or two; without: one that it starts")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--jobs", type=int, default=2000, help="of the shapes flat and layers (%(default)s)")
     parser.add_argument("--workers", type=int, default=8, help="processes, except for chain (%(default)s)")

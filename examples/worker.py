@@ -229,7 +229,7 @@ class Worker:
 
 
 class Run:
-    """A command that runs, in a process group of its own, so that a signal reaches whatever it starts."""
+    """A command that runs, in its own process group, so that a signal reaches whatever it starts."""
 
     def __init__(self, job, environment, output):
         self.job = job

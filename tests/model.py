@@ -1,6 +1,6 @@
-"""The rules of jobs and dependencies, said a second time: for a handful of jobs, and without a thought for speed.
+"""The rules of jobs and dependencies a second time: for a handful of jobs, without regard to speed.
 
-Where the server keeps counters and carries changes from job to job, this derives everything anew from edges and
+Where the server keeps counters and carries changes from job to job, this derives everything again from edges and
 statuses. tests/test_model.py sends the same calls to both.
 """
 

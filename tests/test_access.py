@@ -1,6 +1,6 @@
 """Who may do what: every operation, asked by everybody, with and without access control.
 
-Whoever adds a route says here who may use it.
+A new route gets its rule here.
 """
 
 import pytest

@@ -76,7 +76,7 @@ def test_a_group_that_does_not_fit_is_422_naming_the_field(root, field, value):
 def test_a_second_group_of_a_name_is_409(root, access):
     root.post("/access_groups", json={"name": "network"})
     error = root.post("/access_groups", json={"name": "network"}, status=409).json["error"]
-    assert error == {"error": "Conflict", "message": "There is one with the same name already", "field": "name"}
+    assert error == {"error": "Conflict", "message": "Another row already has this name", "field": "name"}
     assert access.client.post("/access_groups", json={"name": "admin"}, status=409)
 
 
@@ -159,7 +159,7 @@ def test_a_membership_needs_all_its_fields(root, group, field):
 
 def test_a_second_membership_is_409_whatever_its_role(root, group):
     answer = root.post(f"/access_groups/{group}/members", json=membership("mel", "admin"), status=409)
-    assert message(answer) == "There is one with the same user_name, group_id already"
+    assert message(answer) == "Another row already has this user_name, group_id"
     assert root.get(f"/access_groups/{group}/members").json["items"][1]["role"] == "member"
 
 

@@ -1,4 +1,4 @@
-"""Whoever changes something by hand is on record: who, what, when, in the transaction of the change."""
+"""Changes by hand are on record: who, what, when, in the transaction of the change."""
 
 import time
 

@@ -674,7 +674,7 @@ def test_the_members_of_the_group_admin_become_those_of_the_configuration(databa
     [
         ({"require_auth": True}, "--require-auth needs a password file"),
         ({"auth_file": "/nowhere/htpasswd"}, "cannot read /nowhere/htpasswd: No such file"),
-        ({"admin_users": ("anonymous",)}, "anonymous is nobody"),
+        ({"admin_users": ("anonymous",)}, "'anonymous' is reserved"),
         ({"trusted_proxies": ("proxy.example",)}, "'proxy.example' is not an address or a network"),
         ({"https": True, "tls_cert": "cert.pem"}, "--https needs --tls-cert and --tls-key"),
     ],

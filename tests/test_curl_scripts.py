@@ -11,6 +11,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from torc_server import htpasswd
 from torc_server.node_watch import STORE_EVERY
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "curl"
+SHELLCHECK = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 SCRIPTS = sorted(path.name for path in FOLDER.iterdir() if "." not in path.name)
 PASSWORDS = {"alice": 'pass "word" \\ ä $x\'', "root": "long enough", "eve": "eve's password"}
 ODD = "odd \"näme\" 'x' /a\\b; $HOME `id` %41 #&?=+ 日本"
@@ -207,9 +209,9 @@ def read_terminal(descriptor, until=None, timeout=60):
 # Help, usage, login
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="needs shellcheck")
+@pytest.mark.skipif(not SHELLCHECK, reason="needs shellcheck")
 def test_shellcheck_finds_nothing():
-    subprocess.run(["shellcheck", "-x", "lib.sh", *SCRIPTS], cwd=FOLDER, check=True)
+    subprocess.run([SHELLCHECK, "-x", "lib.sh", *SCRIPTS], cwd=FOLDER, check=True)
 
 
 def test_there_are_the_scripts_that_the_readme_lists_and_they_can_be_run():

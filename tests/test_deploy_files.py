@@ -5,6 +5,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def needs(program):
 
 
 def _which(program):
-    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    return shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
 def test_the_files_are_those_that_the_program_makes():
@@ -281,7 +282,7 @@ def test_shellcheck_takes_the_shell_in_the_units():
     for path in (DEPLOY / "systemd").glob("*.service"):
         for script in re.findall(r"/bin/sh -c '(.*)'", path.read_text()):
             script = "#!/bin/sh\n" + script.replace("%%", "%") + "\n"
-            done = subprocess.run(["shellcheck", "-"], input=script, capture_output=True, text=True, timeout=60)
+            done = subprocess.run([_which("shellcheck"), "-"], input=script, capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stdout
 
 

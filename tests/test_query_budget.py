@@ -1,6 +1,6 @@
 """How many statements each endpoint sends: one; a second one sets the timeout of those that may take long.
 
-Whoever adds a route says here what it may cost.
+A new route gets its budget here.
 """
 
 import psycopg

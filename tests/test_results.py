@@ -130,7 +130,7 @@ def test_a_second_result_of_the_same_attempt_is_409_and_the_first_stays_current(
     first = store(job)["id"]
     error = store(job, attempt_id=1, answers=409)["error"]
     assert error["error"] == "Conflict"
-    assert error["message"] == "There is one with the same job_id, run_id, attempt_id already"
+    assert error["message"] == "Another row already has this job_id, run_id, attempt_id"
     assert listed() == [first]
 
 

@@ -42,8 +42,8 @@ class Accounts:
         self.reload()
 
     def open(self):
-        """In a process just forked: the file may have changed since this copy of it was read. If it has, and cannot be
-        used, the other workers may have had a newer one than ours; rather than going back, know nobody."""
+        """In a process just forked: the file may have changed since this copy of it was read. If it has, and is
+        invalid, the other workers may hold a newer version than this copy: refuse all logins until it is valid."""
         self._lock = threading.Lock()
         self.turns.open()
         try:
@@ -73,7 +73,7 @@ class Accounts:
         return self._table
 
     def digest(self, name, password):
-        """What stands for these credentials in memory and in the database; without our key it is good for nothing."""
+        """The digest of these credentials, in memory and in the database; without our key it is useless."""
         secret = password.encode()[: htpasswd.MAX_PASSWORD_BYTES]
         return hashlib.blake2b(name.encode() + b":" + secret, key=self._key, digest_size=32).digest()
 

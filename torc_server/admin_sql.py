@@ -1,12 +1,12 @@
 """POST /admin/sql: which statements are allowed, and how one is run and put on record.
 
 The rules here are for people: they catch mistakes and say what is wrong. What a statement can do at all is decided by
-PostgreSQL: it runs as a role of its own (see sql/functions/admin/admin_sql.sql), with a timeout, for a read in a
+PostgreSQL: it runs as a separate role (see sql/functions/admin/admin_sql.sql), with a timeout, for a read in a
 transaction that is read only, and alone, because several cannot be prepared as one. Its connection is closed
 afterwards, with whatever the statement has set or locked in the session.
 
-There is no SQL parser among the dependencies: pglast, PostgreSQL's own parser, is under the GPL; others have a grammar
-of their own, and nothing here may depend on whether theirs and PostgreSQL's agree.
+There is no SQL parser among the dependencies: pglast, PostgreSQL's own parser, is under the GPL; others have
+other grammars, and nothing here may depend on whether theirs and PostgreSQL's agree.
 """
 
 import contextlib

@@ -278,7 +278,7 @@ def _object_without_twins(pairs):
 
 def refuse_twin(name):
     """Raise the ApiError 422 for a key that an object has twice."""
-    raise ApiError(422, f"The key {name[:60]!r} stands twice in one object", field=name[:60])
+    raise ApiError(422, f"Duplicate key {name[:60]!r} in a JSON object", field=name[:60])
 
 
 def _refuse_constant(word):

@@ -264,12 +264,12 @@ def _open(conninfo):
 
 @functools.cache
 def complete(conninfo):
-    """`conninfo` with our network timeouts, unless it has some of its own, and the encoding that we speak."""
+    """`conninfo` with our network timeouts, unless it sets them itself, and the encoding that we speak."""
     return make_conninfo("", **_NETWORK | conninfo_to_dict(conninfo) | {"client_encoding": "UTF8"})
 
 
 def _is_direct(connection):
-    """A pooler gives its clients process numbers of its own."""
+    """A pooler gives its clients its own process numbers."""
     return connection.pgconn.backend_pid == _backend_pid(connection)
 
 

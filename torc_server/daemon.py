@@ -14,7 +14,7 @@ UMASK = 0o027
 
 
 def go_to_background():
-    """Return in a process with a session of its own, and with ready(), which is to be called once the server listens.
+    """Return in a process with its own session, and with ready(), which is to be called once the server listens.
 
     The process that was started waits for that, so that what goes wrong is told on its stderr; its exit code is 0 then,
     and 1 if the server ended before. From ready() on the terminal is not used any more.

@@ -31,7 +31,7 @@ _TROUBLES = {
 }
 _RETRY_AFTER = {"53100": "30", "57014": "5"}  # seconds; 1 for all others
 
-# A second of the same key is a conflict (409), but in these it is an id that stands twice in a list of the request.
+# A unique violation is a 409, except on these keys, where the request lists the same id twice (422).
 _LISTS = {
     "job_depends_on_key": "depends_on_job_ids",
     "job_input_file_key": "input_file_ids",
@@ -96,7 +96,7 @@ def _unknown_id(diag):
 
 def _stored_already(diag):
     if field := _LISTS.get(diag.constraint_name):
-        return ApiError(422, f"{field}: an id stands twice in the list", field=field)
+        return ApiError(422, f"{field}: the list contains a duplicate id", field=field)
     columns = diag.constraint_name.removeprefix(f"{diag.table_name}_").removesuffix("_key")
     columns = re.sub("(_id|_name)_", r"\1, ", columns)
-    return ApiError(409, f"There is one with the same {columns} already", field=columns)
+    return ApiError(409, f"Another row already has this {columns}", field=columns)

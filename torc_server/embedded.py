@@ -75,7 +75,7 @@ def conninfo(state):
 def start(state, settings=None, tie=False, timeout=300):
     """Make sure that PostgreSQL runs on data folder `state`, and return a conninfo; any number of processes may call.
 
-    settings: {name: text} for PostgreSQL's command line; whoever attaches to a running one gets what is set there.
+    settings: {name: text} for PostgreSQL's command line; a caller that attaches to a running one gets its settings.
     tie: it ends (cleanly) when the process of the calling thread ends, however it ends.
     Raises EmbeddedError when it cannot be started, or does not answer within `timeout` seconds while it starts or
     recovers, or refuses us for PATIENCE.
@@ -243,7 +243,7 @@ def _create_database(state):
 
 
 def _init(state, binaries, uid, gid):
-    """initdb in a folder of its own, renamed when whole: a killed initdb leaves nothing half done."""
+    """initdb in a separate folder, renamed when whole: a killed initdb leaves nothing half done."""
     for old in state.glob("data-new-*"):
         shutil.rmtree(old, ignore_errors=True)
     new = Path(tempfile.mkdtemp(prefix="data-new-", dir=state))

@@ -33,7 +33,7 @@ class Envelope:
             except ApiError as error:
                 return error.response()(environ, start)
         answer = self._wsgi_app(environ, start)
-        # Only where there is a body: for want of one, servers other than gunicorn wait for it.
+        # Only where there is a body: other servers than gunicorn block on read() without one.
         if environ.get("CONTENT_LENGTH", "0") != "0":
             try:
                 self._discard_rest_of_body(body, self._settings.max_request_body_mb * MIB)

@@ -43,7 +43,7 @@ class ApiError(Exception):
 
 
 class Later(Exception):
-    """The request waits for something; nothing of it was done. Whoever called the application shall run it again after
+    """The request waits for something; nothing of it was done. The caller of the application has to run it again after
     `delay` seconds, and meanwhile keep no thread for it.
 
     It leaves the application as an exception, and only for a server that says that it does so (see Database.run).
@@ -55,7 +55,7 @@ class Later(Exception):
 
 
 class LaterWithJobs(Later):
-    """The request is a claim that found nothing, and waits for jobs: whoever called the application shall run it again
+    """The request is a claim that found nothing, and waits for jobs: the caller of the application has to run it again
     when its waiter is resumed (see waiting_claims.WaitingClaims.add), with the waiter in the environ."""
 
     def __init__(self, waiter):
@@ -64,7 +64,7 @@ class LaterWithJobs(Later):
 
 
 class InvalidPath(BadRequest):
-    """A path parameter that cannot be read. Not an ApiError: routing passes on none but the framework's errors."""
+    """A path parameter that cannot be read. Not an ApiError: werkzeug only passes on its own exceptions."""
 
     def __init__(self, field, rule):
         super().__init__(f"Invalid URL: {field} {rule}")

@@ -98,8 +98,8 @@ def post_fork(server, worker):
     def stop(number, frame):
         worker.alive = False
 
-    # Told to stop before gunicorn sets a worker's own handlers, it would not hear, and be waited for for 30 s. Theirs
-    # cannot serve yet: they need what init_process() makes.
+    # Temporary handlers: a SIGTERM that arrives before gunicorn installs its own would be lost, and the master would
+    # wait for 30 s (graceful_timeout). Gunicorn's cannot be installed here, they need what init_process() makes.
     for number in (signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, stop)
     extensions = server.app.wsgi().extensions

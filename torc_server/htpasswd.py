@@ -1,7 +1,7 @@
 """htpasswd files with bcrypt hashes, as Apache's `htpasswd -B` writes them: read, verify, edit.
 
 A line is name:hash, split at the first colon, both sides trimmed; blank lines and those that begin with # are kept and
-mean nothing. Of a name that stands twice the last line counts.
+mean nothing. Of several lines of one name the last one counts.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Which requests have threads of their own: a call that walks a whole workflow must not keep the small ones waiting."""
+"""Which requests have their own threads: a call that walks a whole workflow must not keep the small ones waiting."""
 
 LANES = ("lists", "walks")  # reads of many rows; calls that walk or lock a whole workflow
 AT_ONCE = "at once"  # calls that wait for nothing: the thread that reads one serves it, however busy the others are

@@ -98,7 +98,7 @@ class Source:
 def move_in(source, conninfo, progress, keep_ids=None, after_id=0):
     """Import all workflows of a Source with ids above after_id, and its groups of users; return the Summary.
 
-    progress: called with the ids of the workflows, gives them one by one. keep_ids: None stands for whether the
+    progress: called with the ids of the workflows, gives them one by one. keep_ids: None: keep them if the
     database is empty. Raises ImportRefused, naming the workflow; those before it are stored.
     """
     with psycopg.connect(conninfo, autocommit=True) as target:

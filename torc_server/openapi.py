@@ -40,7 +40,7 @@ DESCRIPTION = (
     "gives (id, timestamp and the like) are not among them."
     "\n\n"
     "**Versions.** This document describes the interface, whose version it bears. get_version tells that and the "
-    "version of the server, which has a number of its own. Clients refuse another major version of the interface; "
+    "version of the server, which has its own number. Clients refuse another major version of the interface; "
     "clients of torc 0.22.2 are told 0.12.0, the one that they know."
 )
 

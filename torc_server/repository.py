@@ -1,7 +1,7 @@
 """Sends the statements of sql/queries/<resource>.sql, reached as `sql.<resource>.<name>`; what they call is in
 sql/functions. Statements of requests get the caller as :caller (a name), :enforced and :dialect.
 
-Other modules send SQL only on connections of their own: sessions and their health (database, connections, presence,
+Other modules send SQL only on their own connections: sessions and their health (database, connections, presence,
 embedded), event streams (streams, waiting_claims), and commands (migrations, backup, doctor, moving_in, prune, status,
 admin_sql).
 """
@@ -52,7 +52,7 @@ def value(statement: Any, **params: Any) -> Any:
 
 
 def long_value(statement: Any, **params: Any) -> Any:
-    """The same for calls that walk a whole workflow: they may take LONG_TIMEOUT, in a transaction of their own."""
+    """The same for calls that walk a whole workflow: they may take LONG_TIMEOUT, in their own transaction."""
     params = _with_caller(params)
 
     def work(connection):

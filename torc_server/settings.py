@@ -60,7 +60,7 @@ def default_data_dir() -> Path:
 def sqlite_file(text: str) -> str | None:
     """What launchers of torc's server give as its database: the path of a SQLite file; None for a URL of another kind.
 
-    For a database in memory it is FILE, which stands for any.
+    For a database in memory it is FILE, which means any file.
     """
     path = re.sub(r"^sqlite:(//)?", "", text)
     if ":memory:" in path or "mode=memory" in path:
@@ -171,8 +171,8 @@ class Settings:
     workers: int = setting(default_workers, "Processes.", least=1, shown_default="cores, at least 2")
     threads: int = setting(
         4,
-        "Small requests that each process serves at once. Lists and calls that walk a whole workflow have threads "
-        "of their own, half as many each.",
+        "Small requests that each process serves at once. Lists and calls that walk a whole workflow have their own "
+        "threads, half as many each.",
         flags="-t",
         least=1,
     )

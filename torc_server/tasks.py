@@ -1,6 +1,6 @@
 """Tasks: one thread of each process does what calls have left in torc.task, and what a process that ended left there.
 
-The rules are in sql/functions/tasks/task.sql. The calls of its own process wake the thread; it finds the tasks of other
+The rules are in sql/functions/tasks/task.sql. The calls of this process wake the thread; it finds the tasks of other
 processes when it starts, and every LOOK_EVERY seconds.
 """
 
@@ -15,7 +15,7 @@ from torc_server.repository import server_long_value, server_rows, server_value,
 
 log = logging.getLogger("torc_server")
 LOOK_EVERY = 15.0  # seconds
-LOOK_AGAIN_AFTER = 3.0  # seconds, while another process has a task in hand, which may die
+LOOK_AGAIN_AFTER = 3.0  # seconds, while another process works on a task; it may die
 RETRY_AFTER = 1.0  # seconds after which a task is tried again that the database did not let us finish
 
 

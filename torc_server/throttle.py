@@ -18,7 +18,7 @@ from torc_server.settings import cores
 log = logging.getLogger("torc_server")
 
 MAX_BLOCKED = 10_000  # pairs of address and user that a process remembers
-MAX_NAME = 200  # characters of a name that are counted and logged; whoever sends longer ones does not exist
+MAX_NAME = 200  # characters of a name that are counted and logged; no account has a longer name
 
 
 TURN_POLL = 0.01  # seconds; a verification takes a quarter of a second

@@ -4,7 +4,7 @@ All connections of a process wait in one epoll object, each with a deadline. A f
 more) wait there too: the one that finds bytes reads them, and once a request is whole it runs the application and
 sends the answer itself, without handing it over. Of these threads one is always left that runs no request, so that
 connections are accepted, read and written to whatever the database does; requests that find all others busy queue.
-Calls that walk whole workflows have threads of their own (see lanes). Event streams are sent by the thread that hears
+Calls that walk whole workflows have their own threads (see lanes). Event streams are sent by the thread that hears
 the events (see streams), which also resumes claims that wait for jobs (see waiting_claims). The main thread only looks
 after deadlines, stopping and gunicorn's heartbeat.
 
@@ -49,7 +49,7 @@ from torc_server.streams import Subscription
 log = logging.getLogger("torc_server")
 
 TRIM_AFTER = 500  # closed connections
-TICK = 1.0  # seconds between two looks at the deadlines
+TICK = 1.0  # seconds between two checks of the deadlines
 GOODBYE_SECS = 5.0  # how long a client may take to hang up after the last answer
 LOCK_SECS = 2.0  # how long a small request may wait for a lock, from when it is whole
 LANE_LOCK_SECS = 60.0  # and one of a lane: it waits without a thread

@@ -20,7 +20,7 @@ def _create_app():
 
 
 def _open():
-    """Begin in this process with connections and threads of its own."""
+    """Open the connections and start the threads of this process."""
     for name in ("database", "presence", "node_watch", "api_traffic", "accounts"):
         if app.extensions[name]:
             app.extensions[name].open()

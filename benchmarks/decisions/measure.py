@@ -4,7 +4,7 @@
     benchmarks/decisions/measure.py --urls URL URL     # two databases that are migrated already, in turns
 
 A folder holds work.txt, the names of the works below that it is about, and before.sql and after.sql, each run once on a
-database of its own that has the schema and the functions of this checkout. Either may be empty: what is decided is in
+new database that has the schema and the functions of this checkout. Either may be empty: what is decided is in
 the checkout, so that before.sql brings back the other way. Each database is worked on by one connection, set up as the
 server sets up its own; what counts is the CPU of its backend from /proc, in µs for each job. The machine may be loaded,
 so the two take turns, every ten jobs, and of all samples of a call the lowest tenth counts: trust the ratio, and no

@@ -85,7 +85,7 @@ confirm() { # QUESTION; the script has set $yes if --yes was given
     esac
 }
 
-# Requests. The login goes to curl through a pipe (-K -) and never stands on a command line.
+# Requests. The login goes to curl through a pipe (-K -) and is never on a command line.
 
 for program in curl jq; do
     command -v "$program" >/dev/null || fail 2 "needs the program $program"

@@ -67,8 +67,8 @@ SELECT torc.repair_counters(:workflow_id);
 SELECT * FROM torc.find_lost_jobs(:silent);
 
 -- name: objects(schema)
--- All that a release defines in its schema: what it is, its name, its definition. In names and definitions the schema is
--- called torc.
+-- All that a release defines in its schema: what it is, its name, its definition. In names and definitions the schema
+-- is called torc.
 SELECT kind, replace(name, :schema || '.', 'torc.'), replace(definition, :schema || '.', 'torc.')
 FROM (
     SELECT
@@ -83,7 +83,11 @@ FROM (
         concat_ws(
             ' ', format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'NOT NULL' END,
             'DEFAULT ' || pg_get_expr(adbin, adrelid), nullif(attidentity::text, ''),
-            (SELECT 'COLLATE ' || collname FROM pg_collation WHERE pg_collation.oid = attcollation AND collname <> 'default')
+            (
+                SELECT 'COLLATE ' || collname
+                FROM pg_collation
+                WHERE pg_collation.oid = attcollation AND collname <> 'default'
+            )
         )
     FROM pg_attribute
     INNER JOIN pg_class ON pg_class.oid = attrelid AND relkind IN ('r', 'p', 'c')
@@ -91,7 +95,8 @@ FROM (
     WHERE relnamespace = :schema::regnamespace AND attnum > 0 AND NOT attisdropped
     UNION ALL
     SELECT
-        'index', format('torc.%%s', indexed.relname), pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' (invalid)' END
+        'index', format('torc.%%s', indexed.relname),
+        pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' (invalid)' END
     FROM pg_index
     INNER JOIN pg_class AS indexed ON indexed.oid = indexrelid
     WHERE indexed.relnamespace = :schema::regnamespace
@@ -119,7 +124,9 @@ FROM (
         pg_get_functiondef(pg_proc.oid)
     FROM pg_proc
     WHERE pronamespace = :schema::regnamespace AND prokind IN ('f', 'p')
-        AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+        AND NOT EXISTS (
+            SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+        )
     UNION ALL
     SELECT 'trigger', format('torc.%%s.%%s', relname, tgname), pg_get_triggerdef(pg_trigger.oid)
     FROM pg_trigger

@@ -27,7 +27,10 @@ matching AS NOT MATERIALIZED (
         AND (
             :upstream_job_id::bigint IS NULL
             OR EXISTS (
-                SELECT 1 FROM torc.job_depends_on WHERE job_id = job.id AND depends_on_job_id = :upstream_job_id OFFSET 0
+                SELECT 1
+                FROM torc.job_depends_on
+                WHERE job_id = job.id AND depends_on_job_id = :upstream_job_id
+                OFFSET 0
             )
         )
         AND (:active_compute_node_id::bigint IS NULL OR active_compute_node_id = :active_compute_node_id)

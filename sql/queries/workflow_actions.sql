@@ -38,7 +38,9 @@ SELECT torc.claim_action(:workflow_id, :action_id, :compute_node_id, (:caller, :
 
 -- name: merge_action_config(workflow_id, action_id, updates, caller, enforced, dialect)
 -- An action's type and what its configuration would be with the updates; nothing is stored.
-SELECT torc.merge_action_config(:workflow_id, :action_id, :updates::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
+SELECT torc.merge_action_config(
+    :workflow_id, :action_id, :updates::jsonb, (:caller, :enforced, :dialect)::torc.caller
+)::text;
 
 -- name: update_workflow_action(workflow_id, action_id, updates, caller, enforced, dialect)
 SELECT torc.update_workflow_action(

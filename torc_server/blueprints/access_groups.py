@@ -140,7 +140,7 @@ def list_user_groups(user_name, query):
 def list_workflow_groups(id, query):
     """List the access groups that a workflow is shared with.
 
-    One page, by name. Whoever may use the workflow may ask.
+    One page, by name. Every user of the workflow may ask.
     """
     return wire.access_page(sql.access_groups.list_workflow_groups, query, workflow_id=id)
 

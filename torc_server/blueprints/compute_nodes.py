@@ -35,8 +35,8 @@ def create_compute_node(body):
 
     A worker does this before it starts jobs, which name the node; open event streams hear compute_node_started. The
     answer is what was sent, with the new id; is_active stays absent if it was. In the short form of the documentation
-    page, memory may stand for memory_gb, and pid (0), start_time (now), num_nodes (1) and compute_node_type (local) may
-    be left out.
+    page, memory may be sent instead of memory_gb, and pid (0), start_time (now), num_nodes (1) and compute_node_type
+    (local) may be left out.
     """
     text = value(sql.compute_nodes.create_compute_node, body=json.dumps(body))
     heard_of(json.loads(text)["id"])

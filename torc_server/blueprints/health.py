@@ -1,4 +1,4 @@
-"""For whoever watches the server: outside the base path, open without credentials, telling nothing else."""
+"""For monitoring: outside the base path, open without credentials, telling nothing else."""
 
 import psycopg
 from flask import Blueprint, current_app

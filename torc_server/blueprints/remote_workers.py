@@ -19,7 +19,7 @@ def create_remote_workers(id):
     """Add remote workers to a workflow.
 
     The body is an array of addresses. They are stored word for word and not checked, all of them or none. An address
-    that is there already, or stands in the array twice, is stored once and answered like a new one.
+    that is there already, or comes twice in the array, is stored once and answered like a new one.
     """
     workers = parse_json(read_body())
     check_workers(workers)
@@ -42,7 +42,7 @@ def list_remote_workers(id):
 def delete_remote_worker(id, worker):
     """Delete a remote worker of a workflow.
 
-    The answer is the worker that was deleted. The address stands percent-encoded in the path.
+    The answer is the worker that was deleted. The address is percent-encoded in the path.
     """
     deleted = value(sql.remote_workers.delete_remote_worker, workflow_id=id, worker=worker)
     if deleted is None:  # without the worker's text: clients retry when an error holds a word such as "network"

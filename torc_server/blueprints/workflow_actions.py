@@ -30,9 +30,9 @@ blueprint = Blueprint("workflow_actions", __name__)
 def create_workflow_action(id, body):
     """Create an action of a workflow.
 
-    It counts what happens after its creation; initialize_jobs starts the count anew and includes jobs that are there
-    already. The answer is what was stored: required_triggers is computed, executed_at and executed_by are not taken.
-    A job that is deleted leaves job_ids.
+    It counts what happens after its creation; initialize_jobs starts the count at 0 again and includes jobs that are
+    there already. The answer is what was stored: required_triggers is computed, executed_at and executed_by are not
+    taken. A job that is deleted leaves job_ids.
     """
     return wire.json_text(value(sql.workflow_actions.create_workflow_action, workflow_id=id, body=json.dumps(body)))
 

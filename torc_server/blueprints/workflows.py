@@ -203,7 +203,7 @@ def get_slurm_job_correlations(id, query):
 def cancel_workflow(id):
     """Cancel a workflow with its pending and running jobs.
 
-    From now on claims hand out nothing and the workflow counts as complete; workers see that from is_complete. Pending
+    From now on claims get no job and the workflow counts as complete; workers see that from is_complete. Pending
     and running jobs become canceled, without results, and those that depend on them follow as after a failure; ready
     and uninitialized jobs keep their status. Its compute nodes are no longer active, and an event is stored. May be
     repeated. The answer is the workflow.
@@ -236,7 +236,7 @@ def initialize_jobs(id, query):
     With keep_running a running job is left alone while its compute node is active, and a pending job while any compute
     node of the workflow is active, because a claim does not say by which. The answer counts both.
 
-    Actions start anew: what was executed may be executed again, recovery actions are deleted. The run and stored
+    Actions start again: what was executed may be executed again, recovery actions are deleted. The run and stored
     results stay, but unfinished jobs have no current result any more; a job that was retried in an earlier run is at
     attempt 1 again. Any body is ignored. Nothing is changed if the
     call is refused.
@@ -370,7 +370,7 @@ def claim_jobs_based_on_resources(id, limit, query, body):
     tried once. So the answer can hold fewer jobs than the limit though more are ready; it is empty only if none fits.
 
     What is claimed becomes pending, or with start_on running, as with claim_next_jobs, and with wait the answer waits
-    for jobs that fit, as there. A canceled workflow hands out nothing and says so in reason.
+    for jobs that fit, as there. A canceled workflow gives no jobs, and the answer says so in reason.
     """
     strict, resources = query["strict_scheduler_match"], json.dumps(body, sort_keys=True)
     claim = partial(

@@ -20,7 +20,7 @@ WORKFLOW_ACTIONS = {
     ),
     "cancel": (
         "Cancel",
-        "No job is handed out any more; claimed and running jobs become canceled, and workers stop.",
+        "Claims get no job any more; claimed and running jobs become canceled, and workers stop.",
     ),
     "retry": ("Retry failed", "Failed and terminated jobs become ready for their next attempt."),
     "reset": (

@@ -13,7 +13,7 @@ STEPS_OF_AXIS = (
 
 
 def areas(series):
-    """Stacked areas, the first at the bottom: a path for each of the lists of numbers, and what the top stands for."""
+    """Stacked areas, the first at the bottom: a path for each of the lists of numbers, and what the top means."""
     width, height = AREA
     top = max((sum(column) for column in zip(*series, strict=True)), default=0) or 1
     below, paths = [0] * len(series[0]), []

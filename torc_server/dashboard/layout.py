@@ -1,4 +1,4 @@
-"""Where the nodes of a graph stand in its picture, and where its edges run. Layers go from left to right.
+"""Where the nodes of a graph are in its picture, and where its edges run. Layers go from left to right.
 
 igraph's layered layout is C: 4,000 nodes and 11,700 edges take 10 ms. It is imported when the first graph is shown,
 since a process takes 14 MB for it.

@@ -33,7 +33,7 @@ const namesWithUnderscores = {
   },
 };
 
-// Swagger UI reads the whole document anew for each operation that is opened, which takes a second; all that it needs
+// Swagger UI reads the whole document again for each operation that is opened, which takes a second; all that it needs
 // is what "#/components/…" refers to, put in place.
 const resolveHere = {
   fn: {

@@ -36,7 +36,7 @@ class WorkflowPart(Model):
 
 
 class Answer(Schema):
-    """An answer that is no model of its own. Used to describe, not to convert: PostgreSQL makes the JSON."""
+    """An answer that is no model. Used to describe, not to convert: PostgreSQL makes the JSON."""
 
     class Meta:
         unknown = EXCLUDE
@@ -55,7 +55,7 @@ class Page(Query):
     columns = ()
     default_column = "id"
     ties = ("id",)
-    page_after = "workflow_id"  # where offset, limit, … stand among the parameters of the contract
+    page_after = "workflow_id"  # the parameter of the contract after which offset, limit, … come
 
     offset = fields.QueryInteger("How many items to skip.", example=200, minimum=0, load_default=0)
     limit = fields.QueryInteger(
@@ -79,7 +79,7 @@ class WorkflowId(Query):
 
 
 class PathParameters(Query):
-    """Every parameter that stands in a path; {resource} is what the path is about."""
+    """Every parameter of a path; {resource} is what the path is about."""
 
     id = fields.QueryInteger("Id of the {resource}.", example=7, required=True)
     workflow_id = fields.QueryInteger("Id of the workflow.", example=7, required=True)

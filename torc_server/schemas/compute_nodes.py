@@ -25,7 +25,7 @@ class ComputeNodeModel(Model):
         "How long the worker ran. Absent: it has not said.", unit="seconds", example=5400.5, allow_none=True
     )
     is_active = fields.Boolean(
-        "Whether the worker is running. Canceling the workflow makes it false. Where nobody has said, it reads as "
+        "Whether the worker is running. Canceling the workflow makes it false. Where it was never set, it reads as "
         "false, but the filter is_active finds the node neither under true nor under false.",
         example=True,
         allow_none=True,
@@ -85,7 +85,7 @@ class ComputeNodeModel(Model):
 
 
 class SentComputeNode(ComputeNodeModel):
-    """A compute node as requests may hold it: memory, such as 256g, stands for memory_gb where that is absent."""
+    """A compute node as requests may hold it: memory, such as 256g, is read where memory_gb is absent."""
 
     memory_gb = fields.Float()
 

@@ -53,7 +53,7 @@ def is_text(value):
 
 
 def is_id_list(value):
-    """Whether a JSON value is a list of 64-bit integers in which none stands twice."""
+    """Whether a JSON value is a list of 64-bit integers without duplicates."""
     return type(value) is list and all(map(is_int64, value)) and len(set(value)) == len(value)
 
 
@@ -206,12 +206,12 @@ class IdList(Documented, fields.Field):
         if type(value) is not list or not all(map(is_int64, value)):
             raise ValidationError("must be a list of integers of 64 bits")
         if not is_id_list(value):
-            raise ValidationError("an id stands twice in the list")
+            raise ValidationError("the list contains a duplicate id")
         return value
 
 
 class ListOfIntegers(Documented, fields.Field):
-    """A list of 64-bit integers; the same one may stand in it twice."""
+    """A list of 64-bit integers; duplicates are allowed."""
 
     openapi = {"type": "array", "items": Integer.openapi}
 
@@ -271,7 +271,7 @@ class Objects(Object):
 
 
 class Json(Documented, fields.Field):
-    """Any JSON value. With keep_null, null is a value of its own and not the same as absent."""
+    """Any JSON value. With keep_null, null is a value, and not the same as absent."""
 
     def __init__(self, description=None, *, keep_null=False, **kwargs):
         super().__init__(description, allow_none=True, **kwargs)

@@ -1,11 +1,11 @@
-"""Files: what jobs consume and produce, by name and path. The server never looks at the disk."""
+"""Files: what jobs consume and produce, by name and path. The server never reads the disk."""
 
 from torc_server.schemas import fields
 from torc_server.schemas.common import Answer, Model, PageAnswer, SortedPage, WorkflowPart
 
 
 class FileModel(WorkflowPart):
-    """A file that jobs read or write. The server knows it by its path and never looks at the disk."""
+    """A file that jobs read or write. The server knows it by its path and never reads the disk."""
 
     id = fields.RowId(example=15)
     name = fields.String("What the file is called; need not be unique.", example="part_1", required=True)

@@ -26,7 +26,7 @@ class ComputeNodeSchedule(Model):
         "How many jobs a worker may run at once; absent: as many as fit.", example=8, allow_none=True
     )
     start_one_worker_per_node = fields.Boolean(
-        "Whether each node of an allocation gets a worker of its own.", example=False, allow_none=True
+        "Whether each node of an allocation gets its own worker.", example=False, allow_none=True
     )
 
 

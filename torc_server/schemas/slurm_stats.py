@@ -14,7 +14,7 @@ class SlurmStatsModel(Model):
     attempt_id = fields.Integer(
         "The attempt at the job in that run; not compared with the job's.", example=1, required=True
     )
-    slurm_job_id = fields.String("Slurm's id of its own job, as text.", example="4711_2", allow_none=True)
+    slurm_job_id = fields.String("Slurm's id of its job, as text.", example="4711_2", allow_none=True)
     max_rss_bytes = fields.Integer(
         "Largest resident memory of any task.", unit="bytes", example=2147483648, allow_none=True
     )

@@ -517,7 +517,7 @@ class ClaimByResources(Query):
     """strict_scheduler_match: never fall back to jobs pinned to other schedulers."""
 
     strict_scheduler_match = fields.QueryBoolean(
-        "Whether never to hand out jobs that are meant for another scheduler.", example=True, load_default=False
+        "Whether never to give jobs that are meant for another scheduler.", example=True, load_default=False
     )
     start_on = start_on()
     compute_node_id = claiming_node()

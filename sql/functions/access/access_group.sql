@@ -56,7 +56,7 @@ BEGIN
 END
 $$;
 
--- Deletes a group with its memberships and links; returns it. A system group stays, whoever asks.
+-- Deletes a group with its memberships and links; returns it. A system group cannot be deleted.
 -- Locks: the group's row. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.delete_access_group(p_group_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json

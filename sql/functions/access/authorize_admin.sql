@@ -1,6 +1,6 @@
--- Who may administer. All of it passes while access control is not enforced. The name anonymous is nobody's, not even
--- that of an account or a member so called. No message holds a name: clients retry when an error text holds a word such
--- as "network".
+-- Who may administer. All checks pass while access control is not enforced. The name anonymous never has any rights,
+-- even if an account or a member of a group has that name. No message holds a name: clients retry when an error text
+-- holds a word such as "network".
 
 -- Whether a user is in the system's group admin, in whatever role.
 CREATE OR REPLACE FUNCTION torc.is_system_admin(p_user text)
@@ -28,8 +28,8 @@ BEGIN
 END
 $$;
 
--- Passes system administrators; returns true, so that it can stand in a statement. VOLATILE as authorize_workflow().
--- Raises TC403.
+-- Passes system administrators; returns true, so that a statement can call it in an expression. VOLATILE as
+-- authorize_workflow(). Raises TC403.
 CREATE OR REPLACE FUNCTION torc.authorize_admin(p_caller torc.caller)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
@@ -57,7 +57,7 @@ END
 $$;
 
 -- Passes system administrators and the group's own administrators: its members with the role admin. The members of a
--- system group are the server's configuration, whoever asks. Raises TC404, TC403.
+-- system group are the server's configuration, and no caller changes them. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.authorize_group_admin(p_group_id bigint, p_caller torc.caller)
 RETURNS void
 LANGUAGE plpgsql VOLATILE

@@ -17,8 +17,8 @@ END
 $$;
 
 -- Before a compute node is deleted, or with NULL all of a workflow: results go with it; jobs and actions forget it.
--- Returns p_workflow_id, so that it can stand in a WHERE clause. Locks, under access control: the nodes, which holds up
--- whoever is about to name them. Raises TC403.
+-- Returns p_workflow_id, so that a WHERE clause can hold the call. Locks, under access control: the nodes, so that
+-- no row that names them is added meanwhile. Raises TC403.
 CREATE OR REPLACE FUNCTION torc.authorize_node_deletion(p_workflow_id bigint, p_node_id bigint, p_caller torc.caller)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE

@@ -1,5 +1,5 @@
--- Lets the caller pass if the workflow exists and the caller may use it; returns the workflow's id, so that it can
--- stand in the WHERE clause of the statement that does the work.
+-- Lets the caller pass if the workflow exists and the caller may use it; returns the workflow's id, so that the
+-- WHERE clause of the statement that does the work can hold the call.
 -- VOLATILE, though it only reads: a stable call may be dropped or put off by the planner where no row needs its result,
 -- and a list of an unknown workflow would be empty instead of an error.
 -- Passes: everybody while access control is not enforced, the owner, system administrators, and members of a group
@@ -37,7 +37,7 @@ AS $$
         OR torc.is_system_admin(p_caller.name)
 $$;
 
--- Whether a workflow is a user's own, or shared with one of the user's groups. Nobody is named anonymous.
+-- Whether a workflow is a user's own, or shared with one of the user's groups. Always false for anonymous.
 CREATE OR REPLACE FUNCTION torc.has_access(p_workflow_id bigint, p_user text)
 RETURNS boolean
 LANGUAGE sql STABLE
@@ -62,7 +62,7 @@ AS $$
     )
 $$;
 
--- Whoever may use a workflow may change it, but not give it away: that takes the owner or a system administrator.
+-- Every user of a workflow may change it, but only its owner and system administrators may give it away.
 -- For updates that name a user. Raises TC403.
 CREATE OR REPLACE FUNCTION torc.may_set_user(p_current text, p_requested text, p_caller torc.caller)
 RETURNS boolean

@@ -1,11 +1,11 @@
--- When the counters of workflow actions move. Only actions below their requirement advance; job triggers count how often
--- job_ids contains a job. Action rows are locked last, by id; they guard the rows of workflow_action_job.
+-- When the counters of workflow actions move. Only actions below their requirement advance; job triggers count how
+-- often job_ids contains a job. Action rows are locked last, by id; they guard the rows of workflow_action_job.
 
 -- Jobs changed status in settle_dependents() or complete_job():
 --   on_jobs_ready: a blocked job was released, or canceled by dependency (it waits no longer);
 --   on_jobs_complete: a job reached a terminal status.
--- A cancellation that is taken back takes its count back. The actions are found by the jobs, whatever the length of their
--- lists; see job_edges.sql for how the statements stay linear.
+-- A cancellation that is taken back takes its count back. The actions are found by the jobs, whatever the length of
+-- their lists; see job_edges.sql for how the statements stay linear.
 CREATE OR REPLACE FUNCTION torc.trigger_job_actions(p_workflow_id bigint, p_changes torc.status_change[])
 RETURNS void
 LANGUAGE plpgsql
@@ -17,7 +17,9 @@ DECLARE
     v_action_ids bigint[] := ARRAY(
         SELECT DISTINCT link.action_id
         FROM unnest(p_changes) AS change
-        CROSS JOIN LATERAL (SELECT action_id FROM torc.workflow_action_job WHERE job_id = change.job_id OFFSET 0) AS link
+        CROSS JOIN LATERAL (
+            SELECT action_id FROM torc.workflow_action_job WHERE job_id = change.job_id OFFSET 0
+        ) AS link
     );
 BEGIN
     IF v_action_ids = '{}' THEN
@@ -98,11 +100,12 @@ AS $$
     END
 $$;
 
--- Fires on_workflow_complete if the workflow is complete now. Under shared locks no completion knows that it is the last
--- one (looked at without a lock, 4 simultaneous last ones lost it in 347 of 400 workflows): so the action rows are
--- locked first, and a new statement looks. Whoever gets the lock last sees all others committed.
--- While more jobs are open than there can be transactions, one stays open whatever the others do, and no lock is needed.
--- (Blocked ones do not count for that: one completion may cancel any number of them.)
+-- Fires on_workflow_complete if the workflow is complete now. Under shared locks no completion knows that it is the
+-- last one (looked at without a lock, 4 simultaneous last ones lost it in 347 of 400 workflows): so the action rows are
+-- locked first, and a new statement reads the jobs. The transaction that gets the lock last sees all others committed.
+-- Fast path: if more jobs are open than max_connections, concurrent transactions cannot complete them all, the workflow
+-- cannot be complete, and no lock is taken. Blocked jobs do not count, because one completion may cancel any number of
+-- them.
 CREATE OR REPLACE FUNCTION torc.trigger_workflow_complete(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -149,8 +152,8 @@ $$;
 
 -- What initialize_jobs does to the actions of a workflow. Recovery actions are deleted. Counters become the number of
 -- listed jobs that satisfy the action; start and worker triggers fire. Executed actions may be executed again, except,
--- with p_only_uninitialized, those whose cause has not been reset: on_workflow_start, and an action on jobs all of whose
--- jobs are complete. The caller holds the workflow's exclusive lock.
+-- with p_only_uninitialized, those whose cause has not been reset: on_workflow_start, and an action on jobs all of
+-- whose jobs are complete. The caller holds the workflow's exclusive lock.
 CREATE OR REPLACE FUNCTION torc.reset_actions(p_workflow_id bigint, p_only_uninitialized boolean)
 RETURNS void
 LANGUAGE plpgsql
@@ -254,11 +257,15 @@ BEGIN
     SET
         job_ids = kept.job_ids,
         required_triggers = CASE
-            WHEN action.trigger_type IN ('on_jobs_ready', 'on_jobs_complete') THEN greatest(cardinality(kept.job_ids), 1)
+            WHEN action.trigger_type IN ('on_jobs_ready', 'on_jobs_complete')
+                THEN greatest(cardinality(kept.job_ids), 1)
             ELSE action.required_triggers
         END,
         trigger_count = torc.clamp_to_64_bits(
-            CASE WHEN lost.counted > 0 THEN greatest(action.trigger_count - lost.counted, 0) ELSE action.trigger_count END
+            CASE
+                WHEN lost.counted > 0 THEN greatest(action.trigger_count - lost.counted, 0)
+                ELSE action.trigger_count
+            END
         )
     FROM lost
     CROSS JOIN LATERAL (

@@ -1,15 +1,15 @@
 -- POST /admin/sql: one statement that a system administrator wrote.
 --
--- It runs as the database role torc_admin_reader or torc_admin_writer. These may not log in, belong to no other role and
--- have only the rights that enable_admin_sql() grants; the server's own role may be a superuser. The statement runs
+-- It runs as the database role torc_admin_reader or torc_admin_writer. These may not log in, belong to no other role
+-- and have only the rights that enable_admin_sql() grants; the server's own role may be a superuser. The statement runs
 -- within a SECURITY DEFINER function that such a role owns: there PostgreSQL refuses every change of role, by SET ROLE
--- or by set_config('role', …). After a SET LOCAL ROLE instead, a SELECT could return to the server's role. What runs when
--- the transaction is committed runs as the server's role again: so reads are rolled back, and writes are statements of a
--- few kinds (torc_server/admin_sql.py), none of which leaves anything to be run then.
+-- or by set_config('role', …). After a SET LOCAL ROLE instead, a SELECT could return to the server's role. What runs
+-- when the transaction is committed runs as the server's role again: so reads are rolled back, and writes are
+-- statements of a few kinds (torc_server/admin_sql.py), none of which leaves anything to be run then.
 
 -- Makes the two roles if needed, grants them their rights, and makes them the owners of their functions. To be called
--- after each migration, by a superuser or a role that may create roles. Raises insufficient_privilege (42501) where that
--- is missing, or where a role of that name has rights that it must not have.
+-- after each migration, by a superuser or a role that may create roles. Raises insufficient_privilege (42501) where
+-- that is missing, or where a role of that name has rights that it must not have.
 CREATE OR REPLACE FUNCTION torc.enable_admin_sql()
 RETURNS void
 LANGUAGE plpgsql
@@ -35,8 +35,8 @@ BEGIN
     ALTER FUNCTION torc.read_for_admin OWNER TO torc_admin_reader;
     ALTER FUNCTION torc.write_for_admin OWNER TO torc_admin_writer;
     REVOKE CREATE ON SCHEMA torc FROM torc_admin_reader, torc_admin_writer;
-    -- Not for their owners: a statement that called write_for_admin() could run any other, such as CREATE FUNCTION in the
-    -- schema for temporary objects, and have that called by a deferred trigger, which runs as the server's role.
+    -- Not for their owners: a statement that called write_for_admin() could run any other, such as CREATE FUNCTION in
+    -- the schema for temporary objects, and have that called by a deferred trigger, which runs as the server's role.
     REVOKE ALL ON FUNCTION torc.read_for_admin, torc.write_for_admin
     FROM PUBLIC, torc_admin_reader, torc_admin_writer;
     EXECUTE format('GRANT EXECUTE ON FUNCTION torc.read_for_admin, torc.write_for_admin TO %I', current_user);
@@ -142,6 +142,7 @@ BEGIN
 END
 $$;
 
+-- Raises program_limit_exceeded if the rows are larger than p_most bytes.
 CREATE OR REPLACE FUNCTION torc.refuse_many_bytes(p_bytes bigint, p_most bigint)
 RETURNS void
 LANGUAGE plpgsql IMMUTABLE

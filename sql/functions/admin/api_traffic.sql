@@ -100,8 +100,8 @@ AS $$
     )
 $$;
 
--- The requests of the last p_count intervals, each of p_interval seconds and beginning at a multiple of that, the newest
--- first; all processes together.
+-- The requests of the last p_count intervals, each of p_interval seconds and beginning at a multiple of that, the
+-- newest first; all processes together.
 CREATE OR REPLACE FUNCTION torc.api_stats(p_interval bigint, p_count bigint)
 RETURNS json
 LANGUAGE plpgsql STABLE

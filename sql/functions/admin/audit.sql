@@ -1,4 +1,4 @@
--- The record of what was done by hand (design: whoever changes something by hand is on record). Each function that does
+-- The record of what was done by hand (design: what a person changes by hand is on record). Each function that does
 -- such a thing calls torc.audit() in its transaction.
 
 -- Stores who does what. Without a caller (an operator at psql, or the server's configuration) it names the database

@@ -2,7 +2,8 @@
 
 -- Pending and running jobs that no worker may have any more, with what is known of their compute node. reason:
 --   inactive: the node was said, or found, to have ended;
---   silent: no request has named the node for p_silent seconds, and the running jobs have taken longer than they asked for;
+--   silent: no request has named the node for p_silent seconds, and the running jobs have taken longer than they
+--     asked for;
 --   none: running on no node (it was deleted), or pending while no node of the workflow is active.
 CREATE OR REPLACE FUNCTION torc.find_lost_jobs(p_silent double precision)
 RETURNS TABLE (
@@ -37,7 +38,9 @@ BEGIN
             CASE
                 WHEN node.id IS NULL AND taken.status = 'running' THEN 'none'
                 WHEN node.id IS NULL AND NOT EXISTS (
-                    SELECT 1 FROM torc.compute_node AS other WHERE other.workflow_id = taken.workflow_id AND other.is_active
+                    SELECT 1
+                    FROM torc.compute_node AS other
+                    WHERE other.workflow_id = taken.workflow_id AND other.is_active
                 ) THEN 'none'
                 WHEN node.id IS NOT NULL AND node.is_active IS NOT TRUE THEN 'inactive'
                 WHEN torc.is_silent(node, p_silent, '-infinity') THEN 'silent'

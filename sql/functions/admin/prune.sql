@@ -13,8 +13,8 @@ EXCEPTION WHEN data_exception THEN
 END
 $$;
 
--- Whether nothing has happened in a workflow since p_before: it was created, and its last event and its last result are,
--- before that. The filter older_than of lists, and half of the rule of `torc-server prune`.
+-- Whether nothing has happened in a workflow since p_before: it was created, and its last event and its last result
+-- are, before that. The filter older_than of lists, and half of the rule of `torc-server prune`.
 CREATE OR REPLACE FUNCTION torc.is_older_than(p_workflow_id bigint, p_before timestamptz)
 RETURNS boolean
 LANGUAGE plpgsql STABLE
@@ -37,8 +37,8 @@ BEGIN
 END
 $$;
 
--- Whether a workflow may be deleted whole: it is archived, or, unless p_archived_only, complete or canceled; no job of it
--- is pending or running, and no node active; it is older than p_before; and no other workflow uses its requirements,
+-- Whether a workflow may be deleted whole: it is archived, or, unless p_archived_only, complete or canceled; no job of
+-- it is pending or running, and no node active; it is older than p_before; and no other workflow uses its requirements,
 -- handlers or nodes.
 CREATE OR REPLACE FUNCTION torc.is_prunable(p_workflow_id bigint, p_before timestamptz, p_archived_only boolean)
 RETURNS boolean
@@ -178,8 +178,8 @@ BEGIN
 END
 $$;
 
--- Whether a result is history: of an earlier run, replaced by a newer one, completed before p_before. What is left are the
--- results that lists show without all_runs, and those of the current run, which transitions look at.
+-- Whether a result is history: of an earlier run, replaced by a newer one, completed before p_before. What is left are
+-- the results that lists show without all_runs, and those of the current run, which transitions look at.
 CREATE OR REPLACE FUNCTION torc.is_history(r torc.result, p_before timestamptz)
 RETURNS boolean
 LANGUAGE sql STABLE

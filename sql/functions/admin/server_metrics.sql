@@ -1,9 +1,9 @@
--- What GET /metrics says of the database, as JSON. What it costs is bounded whatever the tables hold: it looks at the
+-- What GET /metrics says of the database, as JSON. What it costs is bounded whatever the tables hold: it reads the
 -- newest 10,000 workflows that are not archived, and counts at most 100,000 jobs of a status, by
 -- job_workflow_id_status_idx; the rest is the system's own statistics. Reads without locks.
--- oldest_ready: for how many seconds the longest-waiting of the first ready jobs of the workflows has been ready (the one
--- with the lowest id of each). nodes: how many are active, for how many seconds the most silent of them has been silent;
--- of the newest 10,000.
+-- oldest_ready: for how many seconds the longest-waiting of the first ready jobs of the workflows has been ready (the
+-- one with the lowest id of each). nodes: how many are active, for how many seconds the most silent of them has been
+-- silent; of the newest 10,000.
 CREATE OR REPLACE FUNCTION torc.server_metrics()
 RETURNS json
 LANGUAGE plpgsql STABLE

@@ -1,11 +1,11 @@
 -- Hands out ready jobs that fit the free resources of a worker, in claim order, and makes them pending.
 -- p_resources: num_cpus, memory_gb, num_gpus (each per node) and num_nodes; optional time_limit (ISO 8601 duration),
 -- scheduler_config_id and labels, as in claim_next_jobs(). Claim order: priority, then what needs most (GPUs, runtime,
--- memory, CPUs), then id. Candidates are the first p_limit fitting jobs that are pinned to no scheduler or to the worker's
--- own; if there are none and p_strict is false, the first p_limit fitting jobs of any scheduler. They are then packed.
--- Where some did not fit together and resources are left, that is repeated once with what is left.
--- A canceled workflow hands out nothing and says so in reason. With p_start_on the jobs become running on that compute
--- node instead, as by start_job().
+-- memory, CPUs), then id. Candidates are the first p_limit fitting jobs that are pinned to no scheduler or to the
+-- worker's own; if there are none and p_strict is false, the first p_limit fitting jobs of any scheduler. They are then
+-- packed. Where some did not fit together and resources are left, that is repeated once with what is left.
+-- A canceled workflow gives no jobs, and the answer says so in reason. With p_start_on the jobs become running on that
+-- compute node instead, as by start_job().
 -- Locks: workflow shared, the workflow's claim lock (packing must see what others took: 17,000 jobs/s, against 1,700
 -- with optimistic re-packing), the candidates' rows. Raises TC404, TC403, TC422 (limit, time_limit, node).
 CREATE OR REPLACE FUNCTION torc.claim_jobs_based_on_resources(
@@ -96,7 +96,8 @@ RETURNS jsonb
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_answer jsonb := torc.hand_out_jobs(p_pool.job_ids, p_start_on, p_compute_node_id);  -- first, so that the query below does not find them
+    -- first, so that the query below does not find them
+    v_answer jsonb := torc.hand_out_jobs(p_pool.job_ids, p_start_on, p_compute_node_id);
     v_candidates bigint[];
 BEGIN
     p_pool.job_ids := '{}';
@@ -135,10 +136,10 @@ $$;
 -- to any if p_any_scheduler. First which requirements the ready jobs use (a walk over the index, one step each), then
 -- the first jobs of every fitting one: a filter on the jobs themselves reads all that do not fit (22 claims/s against
 -- 6,700).
--- One plan for all calls: planned anew each time, that took 700 µs of a claim's 1,250. It may be made while there are
--- next to no jobs, when all plans cost the same: so only indexes may give the order, and each ORDER BY spells out the
--- one that is meant. (BETWEEN x AND x means = x; but what equals a constant plays no part in the order, and then an
--- index would do that reads the jobs of other schedulers or requirements first.)
+-- The plan is cached: planning on every call took 700 µs of a claim's 1,250. It may be made while the table is nearly
+-- empty, when all plans cost the same. So sorting and sequential scans are off, and each ORDER BY names all columns of
+-- the wanted index. BETWEEN x AND x is used instead of = x, because with equality the planner drops the column from the
+-- order, and may take an index that reads jobs of other schedulers or requirements first.
 CREATE OR REPLACE FUNCTION torc.pick_fitting_jobs(
     p_workflow_id bigint,
     p_limit bigint,
@@ -244,8 +245,8 @@ END
 $$;
 
 -- Packs candidates into a worker's nodes, once through in claim order; returns the pool with those that fit. A job of
--- several nodes takes whole nodes; jobs of one node share what the other nodes have together. A job that does not fit is
--- skipped; later ones are still tried.
+-- several nodes takes whole nodes; jobs of one node share what the other nodes have together. A job that does not fit
+-- is skipped; later ones are still tried.
 CREATE OR REPLACE FUNCTION torc.pack_jobs(p_job_ids bigint[], p_pool torc.worker_pool)
 RETURNS torc.worker_pool
 LANGUAGE plpgsql STABLE

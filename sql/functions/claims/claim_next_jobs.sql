@@ -1,9 +1,8 @@
--- Hands out up to p_limit ready jobs of a workflow, highest priority first, then lowest id, and makes them pending.
--- A canceled workflow hands out nothing. Two callers never wait for each other: rows that another claim has locked are
--- skipped. Only a caller that would leave with nothing, while ready rows are locked, waits for them: it holds no row
--- then. (To wait with jobs in hand would let two half-served callers wait for each other.) If others took them, it
--- looks again: the answer is empty only if nothing is ready.
--- With p_start_on they become running on that compute node instead, as by start_job().
+-- Claims up to p_limit ready jobs of a workflow, highest priority first, then lowest id, and makes them pending.
+-- A canceled workflow gives no jobs. Rows that another claim has locked are skipped. If all ready rows are locked by
+-- others, the claim waits for them instead of returning nothing; it holds no row lock then, so that two claims never
+-- wait for each other. If the others took them, it starts again: the answer is empty only if nothing is ready. With
+-- p_start_on they become running on that compute node instead, as by start_job().
 -- Locks: workflow shared, the picked job rows. Raises TC404, TC403, TC422 (the node).
 -- A worker without labels gets only jobs without labels; one with labels only jobs that have labels, all among its own.
 CREATE OR REPLACE FUNCTION torc.claim_next_jobs(
@@ -28,7 +27,9 @@ BEGIN
     END IF;
     IF v_has_ready AND p_labels <> '{}' THEN
         RETURN json_build_object(
-            'jobs', torc.hand_out_jobs(torc.pick_labeled_jobs(p_workflow_id, p_limit, p_labels), p_start_on, p_compute_node_id)
+            'jobs', torc.hand_out_jobs(
+                torc.pick_labeled_jobs(p_workflow_id, p_limit, p_labels), p_start_on, p_compute_node_id
+            )
         );
     END IF;
     WHILE v_has_ready LOOP
@@ -70,7 +71,8 @@ BEGIN
             SELECT true
             FROM torc.job
             WHERE workflow_id = p_workflow_id AND status = 'ready' AND labels = ''
-            ORDER BY priority DESC, id  -- of job_ready_idx: another index of the workflow may have to read all of its jobs
+            -- of job_ready_idx: another index of the workflow may have to read all of its jobs
+            ORDER BY priority DESC, id
             LIMIT 1
         ) IS NOT NULL
         INTO v_has_ready
@@ -95,8 +97,8 @@ BEGIN
 END
 $$;
 
--- Locks the first ready jobs in claim order that a worker with labels may have. Under the workflow's claim lock, so that
--- two such workers do not pick the same jobs; waits for jobs that others have locked only while it holds none.
+-- Locks the first ready jobs in claim order that a worker with labels may have. Under the workflow's claim lock, so
+-- that two such workers do not pick the same jobs; waits for jobs that others have locked only while it holds none.
 CREATE OR REPLACE FUNCTION torc.pick_labeled_jobs(p_workflow_id bigint, p_limit bigint, p_labels text[])
 RETURNS bigint[]
 LANGUAGE plpgsql
@@ -179,9 +181,9 @@ BEGIN
 END
 $$;
 
--- Locks the first ready jobs without labels in claim order; from job_ready_idx, 2,300 claims/s with 400,000 jobs ready. One plan for
--- all limits, and no other than in the order of that index: left to itself a kept plan sorts (105 ms instead of
--- 0.14 ms), and with a plan for each call an empty claim takes 331 µs instead of 137.
+-- Locks the first ready jobs without labels in claim order; from job_ready_idx, 2,300 claims/s with 400,000 jobs ready.
+-- One plan for all limits, and no other than in the order of that index: left to itself a kept plan sorts (105 ms
+-- instead of 0.14 ms), and with a plan for each call an empty claim takes 331 µs instead of 137.
 CREATE OR REPLACE FUNCTION torc.pick_ready_jobs(p_workflow_id bigint, p_limit bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql
@@ -202,7 +204,8 @@ BEGIN
 END
 $$;
 
--- The same for a caller with empty hands: waits for rows that others have locked, and takes those that stay ready.
+-- The same for a caller that holds no row lock yet: waits for rows that others have locked, and takes those that stay
+-- ready.
 CREATE OR REPLACE FUNCTION torc.await_ready_jobs(p_workflow_id bigint, p_limit bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql
@@ -223,15 +226,17 @@ BEGIN
 END
 $$;
 
--- Raises TC422 unless the node is an active one of the workflow, or was given up: then it works again. (One that is deleted before the claim ends breaks the
--- key of torc.job, which is 422 too.)
+-- Raises TC422 unless the node is an active one of the workflow, or was given up: then it works again. (One that is
+-- deleted before the claim ends breaks the key of torc.job, which is 422 too.)
 CREATE OR REPLACE FUNCTION torc.check_start_on(p_workflow_id bigint, p_node_id bigint)
 RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     IF NOT EXISTS (
-        SELECT 1 FROM torc.compute_node WHERE id = p_node_id AND workflow_id = p_workflow_id AND (is_active OR timed_out_at IS NOT NULL)
+        SELECT 1
+        FROM torc.compute_node
+        WHERE id = p_node_id AND workflow_id = p_workflow_id AND (is_active OR timed_out_at IS NOT NULL)
     ) THEN
         PERFORM torc.fail(
             'TC422',
@@ -242,11 +247,11 @@ BEGIN
 END
 $$;
 
--- Makes locked ready jobs pending, or running on a compute node, and returns them as the claim endpoints answer them: in
--- the given order, with their outputs, without scheduler_id, inputs and dependencies. Open streams hear of what starts.
--- p_compute_node_id: the node that claims what stays pending, if it has said so; that is ready again when the node is
--- given up. For how long the jobs were ready, in ms and for the first 1000 of them, is appended to the transaction's
--- setting torc.waited, from which the server makes a histogram.
+-- Makes locked ready jobs pending, or running on a compute node, and returns them as the claim endpoints answer them:
+-- in the given order, with their outputs, without scheduler_id, inputs and dependencies. Open streams hear of what
+-- starts. p_compute_node_id: the node that claims what stays pending, if it has said so; that is ready again when the
+-- node is given up. For how long the jobs were ready, in ms and for the first 1000 of them, is appended to the
+-- transaction's setting torc.waited, from which the server makes a histogram.
 CREATE OR REPLACE FUNCTION torc.hand_out_jobs(p_job_ids bigint[], p_start_on bigint, p_compute_node_id bigint)
 RETURNS json
 LANGUAGE plpgsql

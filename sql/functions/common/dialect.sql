@@ -55,6 +55,7 @@ AS $$
     END
 $$;
 
+-- An execution_config with its defaults, NULL if a value has a type or is a word that torc 1.0.0 refuses.
 CREATE OR REPLACE FUNCTION torc.normal_execution_config(p_config jsonb)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE
@@ -117,7 +118,7 @@ AS $$
 $$;
 
 -- Whether an object has no other keys than p_types, and values of those types. A type is "boolean", "integer",
--- "string", a list of words, or an object of types, where "*" stands for every key. null fits all.
+-- "string", a list of words, or an object of types, where "*" means every key. null fits all.
 CREATE OR REPLACE FUNCTION torc.fits_types(p_object jsonb, p_types jsonb)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE

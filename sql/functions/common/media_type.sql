@@ -1,4 +1,4 @@
--- The media type that the extension of a path stands for; application/octet-stream for all that is not listed.
+-- The media type of the extension of a path; application/octet-stream for extensions that are not listed.
 CREATE OR REPLACE FUNCTION torc.media_type(p_path text)
 RETURNS text
 LANGUAGE sql IMMUTABLE

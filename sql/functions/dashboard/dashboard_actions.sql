@@ -134,12 +134,13 @@ BEGIN
         );
         RAISE SQLSTATE 'TC001';
     EXCEPTION
-        WHEN SQLSTATE 'TC001' THEN  -- not TC000, which stands for the whole class
+        WHEN SQLSTATE 'TC001' THEN  -- not TC000, which means the whole class
             RETURN v_answer;
     END;
 END
 $$;
 
+-- How many compute nodes of a workflow are active.
 CREATE OR REPLACE FUNCTION torc.dashboard_active_nodes(p_workflow_id bigint)
 RETURNS bigint
 LANGUAGE sql STABLE
@@ -156,7 +157,11 @@ BEGIN
             jsonb_build_object('from', old, 'to', new, 'jobs', jobs, 'names', names[1:3]) ORDER BY old, new
         ), '[]')
         FROM (
-            SELECT before.status AS old, job.status AS new, count(*) AS jobs, array_agg(job.name ORDER BY job.id) AS names
+            SELECT
+                before.status AS old,
+                job.status AS new,
+                count(*) AS jobs,
+                array_agg(job.name ORDER BY job.id) AS names
             FROM unnest(p_ids, p_before) AS before (id, status)
             CROSS JOIN LATERAL (SELECT * FROM torc.job WHERE id = before.id OFFSET 0) AS job
             WHERE job.status <> before.status

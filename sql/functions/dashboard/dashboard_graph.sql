@@ -1,11 +1,12 @@
 -- The dashboard's picture of a workflow's graph. In small workflows each job is a node. In larger ones the jobs
 -- whose names differ only in digits are one node, until somebody unfolds it.
 
--- {"workflow", "total", "folded", "nodes": […], "edges": […]}. A node has key, label, jobs, counts by status, work_s (the
--- longest runtime asked for by one of its jobs that is not complete), and id if it is one job; an edge has the places of
--- its ends among the nodes ("source", "target"), and how many dependencies it stands for: all, by files, by user data.
--- p_fold_above: workflows of more jobs are folded. p_open: keys of the nodes to unfold. One of more than 200 jobs becomes one node for each status, which can be unfolded
--- in turn. No more than p_most nodes are made of names: the smallest ones are put together as "…".
+-- {"workflow", "total", "folded", "nodes": […], "edges": […]}. A node has key, label, jobs, counts by status, work_s
+-- (the longest runtime asked for by one of its jobs that is not complete), and id if it is one job; an edge has the
+-- places of its ends among the nodes ("source", "target"), and how many dependencies it means: all, by files, by user
+-- data. p_fold_above: workflows of more jobs are folded. p_open: keys of the nodes to unfold. One of more than 200 jobs
+-- becomes one node for each status, which can be unfolded in turn. No more than p_most nodes are made of names: the
+-- smallest ones are put together as "…".
 -- 100,000 jobs with 250,000 dependencies: 0.5 s of CPU. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_graph(
     p_workflow_id bigint,
@@ -77,7 +78,7 @@ BEGIN
             GROUP BY pattern
         ),
 
-        -- key: of the node that stands for them; NULL: each is a node.
+        -- key: of the node that represents them; NULL: each is a node.
         shown AS MATERIALIZED (
             SELECT
                 alike.*,
@@ -141,8 +142,12 @@ BEGIN
             UNION ALL
             SELECT DISTINCT reader.job_id, writer.job_id, 'data'
             FROM (SELECT id FROM torc.user_data WHERE v_has_links AND workflow_id = p_workflow_id) AS data
-            CROSS JOIN LATERAL (SELECT job_id FROM torc.job_output_user_data WHERE user_data_id = data.id OFFSET 0) AS writer
-            CROSS JOIN LATERAL (SELECT job_id FROM torc.job_input_user_data WHERE user_data_id = data.id OFFSET 0) AS reader
+            CROSS JOIN LATERAL (
+                SELECT job_id FROM torc.job_output_user_data WHERE user_data_id = data.id OFFSET 0
+            ) AS writer
+            CROSS JOIN LATERAL (
+                SELECT job_id FROM torc.job_input_user_data WHERE user_data_id = data.id OFFSET 0
+            ) AS reader
         ),
 
         edge AS (

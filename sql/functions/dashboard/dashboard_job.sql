@@ -99,6 +99,7 @@ BEGIN
 END
 $$;
 
+-- Why a job is blocked: the number of its open dependencies, and the first ten of them.
 CREATE OR REPLACE FUNCTION torc.dashboard_waits(p_job_id bigint)
 RETURNS jsonb
 LANGUAGE sql STABLE
@@ -130,7 +131,9 @@ BEGIN
     WHILE v_id IS NOT NULL AND cardinality(v_chain) < 100 LOOP
         SELECT job.id, job.canceled_by_dependency INTO v_next
         FROM torc.dependencies_of(v_id) AS edge
-        CROSS JOIN LATERAL (SELECT id, status, canceled_by_dependency FROM torc.job WHERE id = edge.job_id OFFSET 0) AS job
+        CROSS JOIN LATERAL (
+            SELECT id, status, canceled_by_dependency FROM torc.job WHERE id = edge.job_id OFFSET 0
+        ) AS job
         WHERE torc.is_failed(job.status)
         ORDER BY job.canceled_by_dependency, job.status, job.id
         LIMIT 1;

@@ -1,8 +1,8 @@
 -- The dashboard's pages of compute nodes and of the server.
 
--- Compute nodes of the workflows that the caller may see and that are not archived: {"total", "nodes"}, the newest first;
--- p_active: only active ones; p_silent_s: seconds without a sign of life after which a node is silent. A node has its
--- running jobs (up to 5, and how many) and its workflow.
+-- Compute nodes of the workflows that the caller may see and that are not archived: {"total", "nodes"}, the newest
+-- first; p_active: only active ones; p_silent_s: seconds without a sign of life after which a node is silent. A node
+-- has its running jobs (up to 5, and how many) and its workflow.
 CREATE OR REPLACE FUNCTION torc.dashboard_nodes(
     p_active boolean,
     p_silent_s double precision,
@@ -39,6 +39,7 @@ BEGIN
 END
 $$;
 
+-- One compute node for the list of nodes. p_silent_s: seconds without a request after which a node counts as silent.
 CREATE OR REPLACE FUNCTION torc.dashboard_node(p_id bigint, p_silent_s double precision)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -112,6 +113,7 @@ BEGIN
 END
 $$;
 
+-- The id of a compute node's workflow. Raises TC404.
 CREATE OR REPLACE FUNCTION torc.workflow_of_node(p_node_id bigint)
 RETURNS bigint
 LANGUAGE plpgsql STABLE

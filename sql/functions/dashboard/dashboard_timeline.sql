@@ -27,7 +27,8 @@ AS $$
 $$;
 
 -- Jobs over time: {"from", "to", "done": [...], "failed": […], "running": […], "ready": […]}, numbers at the ends of
--- p_steps equal spans. ready, which has to follow every dependency, is given for up to 20,000 jobs. Raises TC404, TC403.
+-- p_steps equal spans. ready, which has to follow every dependency, is given for up to 20,000 jobs. Raises TC404,
+-- TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_progress(p_workflow_id bigint, p_steps integer, p_caller torc.caller)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -161,9 +162,9 @@ END
 $$;
 
 -- What ran where: {"workflow", "from", "to", "first", "last", "nodes": […], "total_nodes", "cpus": […]}. p_from, p_to:
--- the span, by default all of it. A node has its CPUs, when it ends, and either jobs (if all nodes together have no more
--- than 2,000 in the span) or busy: how many of its CPUs were asked for at the ends of p_steps spans. cpus: the same of
--- all nodes. p_offset: 40 nodes from there on. Raises TC404, TC403.
+-- the span, by default all of it. A node has its CPUs, when it ends, and either jobs (if all nodes together have no
+-- more than 2,000 in the span) or busy: how many of its CPUs were asked for at the ends of p_steps spans. cpus: the
+-- same of all nodes. p_offset: 40 nodes from there on. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_timeline(
     p_workflow_id bigint,
     p_from double precision,

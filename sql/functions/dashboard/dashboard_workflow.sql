@@ -73,7 +73,9 @@ BEGIN
                 ORDER BY id
                 LIMIT 1000
             ) AS job
-            LEFT JOIN LATERAL (SELECT * FROM torc.result WHERE job_id = job.id AND is_current OFFSET 0) AS result ON true
+            LEFT JOIN LATERAL (
+                SELECT * FROM torc.result WHERE job_id = job.id AND is_current OFFSET 0
+            ) AS result ON true
             LEFT JOIN LATERAL (
                 SELECT * FROM torc.resource_requirements WHERE id = job.resource_requirements_id OFFSET 0
             ) AS requirement ON true
@@ -111,7 +113,9 @@ BEGIN
                         'hosts', ARRAY(
                             SELECT DISTINCT node.hostname
                             FROM unnest(largest.node_ids) AS node_id
-                            CROSS JOIN LATERAL (SELECT hostname FROM torc.compute_node WHERE id = node_id OFFSET 0) AS node
+                            CROSS JOIN LATERAL (
+                                SELECT hostname FROM torc.compute_node WHERE id = node_id OFFSET 0
+                            ) AS node
                             ORDER BY 1
                         )
                     ) ORDER BY largest.jobs DESC, largest.return_code)

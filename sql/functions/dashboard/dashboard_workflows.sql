@@ -1,8 +1,8 @@
 -- The dashboard's list of workflows.
 
 -- One page of the workflows that the caller may see: {"total": …, "workflows": […]}. p_filter holds search (in name,
--- user, project; or #id), whose (mine, shared, all), state (see dashboard_state()), archived, sort (active, newest, name,
--- user, project) and the bounds offset and limit. Only the workflows of the page have their jobs counted.
+-- user, project; or #id), whose (mine, shared, all), state (see dashboard_state()), archived, sort (active, newest,
+-- name, user, project) and the bounds offset and limit. Only the workflows of the page have their jobs counted.
 CREATE OR REPLACE FUNCTION torc.dashboard_workflows(p_filter jsonb, p_caller torc.caller)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -55,7 +55,11 @@ BEGIN
                 FROM visible
                 ORDER BY
                     is_active DESC,
-                    CASE v_sort WHEN 'name' THEN name WHEN 'user' THEN "user" WHEN 'project' THEN coalesce(project, '') END,
+                    CASE v_sort
+                        WHEN 'name' THEN name
+                        WHEN 'user' THEN "user"
+                        WHEN 'project' THEN coalesce(project, '')
+                    END,
                     id DESC
                 LIMIT v_limit OFFSET v_offset
             ) AS chosen
@@ -146,7 +150,9 @@ AS $$
 BEGIN
     RETURN (
         SELECT coalesce(jsonb_object_agg(status, jobs), '{}')
-        FROM (SELECT status, count(*) AS jobs FROM torc.job WHERE workflow_id = p_workflow_id GROUP BY status) AS counted
+        FROM (
+            SELECT status, count(*) AS jobs FROM torc.job WHERE workflow_id = p_workflow_id GROUP BY status
+        ) AS counted
     );
 END
 $$;

@@ -14,7 +14,9 @@ BEGIN
     FROM torc.job AS job
     CROSS JOIN LATERAL torc.count_dependencies(job.id) AS counted
     CROSS JOIN LATERAL (
-        SELECT job.id, format('open_dependencies is %s, the edges say %s', job.open_dependencies, counted.open_dependencies)
+        SELECT
+            job.id,
+            format('open_dependencies is %s, the edges say %s', job.open_dependencies, counted.open_dependencies)
         WHERE job.open_dependencies <> counted.open_dependencies
         UNION ALL
         SELECT

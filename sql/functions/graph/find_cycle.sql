@@ -63,6 +63,7 @@ AS $$
     HAVING count(*) > 0
 $$;
 
+-- Names the jobs of a cycle, and how to break it. Raises TC422.
 CREATE OR REPLACE FUNCTION torc.fail_for_cycle(p_job_ids bigint[])
 RETURNS void
 LANGUAGE plpgsql

@@ -5,8 +5,8 @@
 --   * what was canceled or taken back that way is itself a change for its own dependents, and so on down.
 -- Returns what moved that way.
 -- The callers hold the workflow's lock and the rows of the jobs that changed. Locks dependents, level by level, by id.
--- What the locking statement says of a job is what PostgreSQL read when it had the lock, anew if it had to wait; of
--- other tables it sees the state from before the wait, but edges only change under the exclusive lock of the workflow.
+-- A locking statement that had to wait reads the locked job again; rows of other tables are those from before the wait.
+-- That is safe here, because edges only change under the exclusive lock of the workflow.
 -- O(out-degree): decisions come from the job's own counters, so that the last of 1,000 parents frees 1,000 children
 -- without reading a million edges. What moved is collected by array_append(), which does not copy the array, so that a
 -- chain costs the same per level however long it is; a level of one job takes the short way of move_dependent(), 40 µs
@@ -50,7 +50,9 @@ BEGIN
         WITH delta AS MATERIALIZED (
             SELECT
                 dependent.job_id,
-                sum(torc.is_complete(change.old_status)::integer - torc.is_complete(change.new_status)::integer) AS opened,
+                sum(
+                    torc.is_complete(change.old_status)::integer - torc.is_complete(change.new_status)::integer
+                ) AS opened,
                 sum(torc.is_failed(change.new_status)::integer - torc.is_failed(change.old_status)::integer) AS failed
             FROM unnest(v_changes) AS change
             CROSS JOIN LATERAL torc.dependents_of(change.job_id) AS dependent
@@ -60,7 +62,8 @@ BEGIN
 
         locked AS (
             SELECT
-                id, status, cancel_on_blocking_job_failure, canceled_by_dependency, open_dependencies, failed_dependencies
+                id, status, cancel_on_blocking_job_failure, canceled_by_dependency, open_dependencies,
+                failed_dependencies
             FROM torc.job
             WHERE id = ANY (ARRAY(SELECT job_id FROM delta))
             ORDER BY id
@@ -83,7 +86,8 @@ BEGIN
             SELECT
                 counted.*,
                 torc.settled_status(
-                    status, open_dependencies, failed_dependencies, cancel_on_blocking_job_failure, canceled_by_dependency
+                    status, open_dependencies, failed_dependencies, cancel_on_blocking_job_failure,
+                    canceled_by_dependency
                 ) AS new_status
             FROM counted
         )
@@ -209,8 +213,8 @@ AS $$
     CROSS JOIN LATERAL (SELECT status FROM torc.job WHERE id = edge.job_id OFFSET 0) AS dependency
 $$;
 
--- The same for all jobs of a workflow. Inlined; the caller disables nested loops, so that the statuses of the dependencies
--- are read once and found by hashing (0.9 s for a million edges, a look-up each took 3.5 s).
+-- The same for all jobs of a workflow. Inlined; the caller disables nested loops, so that the statuses of the
+-- dependencies are read once and found by hashing (0.9 s for a million edges, a look-up each took 3.5 s).
 CREATE OR REPLACE FUNCTION torc.count_all_dependencies(p_workflow_id bigint)
 RETURNS TABLE (job_id bigint, open_dependencies bigint, failed_dependencies bigint)
 LANGUAGE sql STABLE

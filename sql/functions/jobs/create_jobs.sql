@@ -4,8 +4,8 @@
 -- p_jobs holds valid models (types, no unknown nulls, no id twice in a list): the schemas see to that.
 -- Locks: workflow exclusive (an edge made while its dependency completes would leave a wrong counter).
 -- Raises TC404, TC403, TC422.
--- Plans are kept, those of the keys' checks too: planned anew for each job they took 40 % of the time. So the statements
--- leave no choice (look-ups by id, no joins): a plan may be made while the tables are empty.
+-- Plans are cached, those of the foreign keys' checks too: planning for each job took 40 % of the time. A plan may be
+-- made while the tables are empty, so every statement only looks up rows by id.
 CREATE OR REPLACE FUNCTION torc.create_jobs(p_workflow_id bigint, p_jobs json, p_caller torc.caller DEFAULT NULL)
 RETURNS SETOF json
 LANGUAGE plpgsql
@@ -48,7 +48,7 @@ BEGIN
         FROM (
             SELECT (SELECT status FROM torc.job WHERE id = dependency.id) AS status
             FROM unnest(new.depends_on_job_ids) AS dependency (id)
-            OFFSET 0  -- one look-up, not one for each use of it
+            OFFSET 0  -- or the planner repeats the look-up for each use of status
         ) AS dependency
     ) AS dependencies;
     PERFORM torc.relate_new_jobs(p_workflow_id, v_jobs);
@@ -118,7 +118,8 @@ BEGIN
         PERFORM torc.fail(
             'TC422',
             format(
-                'All jobs in a batch must have the same workflow_id. Found workflow_ids: %s and %s', p_workflow_id, v_other
+                'All jobs in a batch must have the same workflow_id. Found workflow_ids: %s and %s',
+                p_workflow_id, v_other
             ),
             jsonb_build_object('field', 'workflow_id', 'value', v_other)
         );
@@ -183,7 +184,8 @@ BEGIN
         -- An edge to a later job of the same array, or to itself, would be the start of a cycle.
         WHEN field = 'depends_on_job_ids' AND wanted.id >= wanted.job_id THEN NULL
         WHEN field = 'depends_on_job_ids' THEN (SELECT workflow_id FROM torc.job WHERE id = wanted.id)
-        WHEN field IN ('input_file_ids', 'output_file_ids') THEN (SELECT workflow_id FROM torc.file WHERE id = wanted.id)
+        WHEN field IN ('input_file_ids', 'output_file_ids')
+            THEN (SELECT workflow_id FROM torc.file WHERE id = wanted.id)
         ELSE (SELECT workflow_id FROM torc.user_data WHERE id = wanted.id)
     END
     LIMIT 1;
@@ -193,6 +195,7 @@ BEGIN
 END
 $$;
 
+-- Raises TC422: the field names a row that is not in the workflow.
 CREATE OR REPLACE FUNCTION torc.fail_for_unknown(p_field text, p_id bigint, p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -200,7 +203,7 @@ AS $$
 BEGIN
     PERFORM torc.fail(
         'TC422',
-        format('%s: there is no such row in workflow %s: %s', p_field, p_workflow_id, p_id),
+        format('%s: row %s does not exist in workflow %s', p_field, p_id, p_workflow_id),
         jsonb_build_object('field', p_field, 'value', p_id)
     );
 END

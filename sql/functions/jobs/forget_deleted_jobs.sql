@@ -1,5 +1,6 @@
--- However jobs are deleted (endpoint, resource requirements, workflow, psql): their edges, links, results and hashes go,
--- set-wise, and their dependents are settled as if they had completed. Row-by-row keys cost 2.4 s more for 100,000 jobs.
+-- However jobs are deleted (endpoint, resource requirements, workflow, psql): their edges, links, results and hashes
+-- go, set-wise, and their dependents are settled as if they had completed. Row-by-row keys cost 2.4 s more for 100,000
+-- jobs.
 CREATE OR REPLACE FUNCTION torc.forget_deleted_jobs()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -20,7 +21,8 @@ BEGIN
     SELECT array_agg((job.id, job.status, 'completed')::torc.status_change)
     INTO v_changes
     FROM deleted_job AS job
-    WHERE EXISTS (SELECT 1 FROM torc.workflow WHERE id = job.workflow_id OFFSET 0)  -- not while the workflow itself goes
+    -- not while the workflow itself is deleted
+    WHERE EXISTS (SELECT 1 FROM torc.workflow WHERE id = job.workflow_id OFFSET 0)
         AND EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = job.id OFFSET 0);
     PERFORM torc.forget_jobs_of_actions(v_job_ids);
     DELETE FROM torc.job_depends_on WHERE job_id = ANY (v_job_ids);

@@ -1,13 +1,13 @@
--- Adds jobs to a workflow that wait for the running job that asks for them, and for whatever else they name; the jobs of
--- one call are a generation of a lineage. They are blocked until the asking job is complete, and canceled with it.
+-- Adds jobs to a workflow that wait for the running job that asks for them, and for whatever else they name; the jobs
+-- of one call are a generation of a lineage. They are blocked until the asking job is complete, and canceled with it.
 -- p_request: {jobs, lineage, state}. jobs: objects {name, command, resource_requirements, priority,
 -- cancel_on_blocking_job_failure, depends_on, labels}, no name twice: the schema sees to that. lineage: by default the
 -- name of the asking job. state: any JSON, kept in the record of the generation.
 -- Answers {spawned_job_ids, iteration}: the ids in the order of the request, and the number of generations. Sent again,
--- when jobs of all these names exist, it answers their ids and changes nothing. Without jobs, the state is the final one
--- of the lineage; without a state nothing is changed.
--- Costs so much per job and edge of the request, and per job that was created since the last call, however many jobs the
--- workflow has.
+-- when jobs of all these names exist, it answers their ids and changes nothing. Without jobs, the state is the final
+-- one of the lineage; without a state nothing is changed.
+-- Costs so much per job and edge of the request, and per job that was created since the last call, however many jobs
+-- the workflow has.
 -- Locks: workflow exclusive (edges are made). Raises TC404, TC403, TC422 (the asking job is not running, some names
 -- exist and some do not, too many generations, unknown requirements, a cycle, an unknown dependency).
 CREATE OR REPLACE FUNCTION torc.spawn_jobs(p_job_id bigint, p_request jsonb, p_caller torc.caller DEFAULT NULL)
@@ -45,7 +45,9 @@ BEGIN
         RETURN json_build_object('spawned_job_ids', '{}'::bigint[], 'iteration', v_generation);
     END IF;
     PERFORM torc.collect_job_names(v_workflow_id);
-    v_job_ids := torc.jobs_with_names(v_workflow_id, ARRAY(SELECT job ->> 'name' FROM jsonb_array_elements(v_jobs) AS job));
+    v_job_ids := torc.jobs_with_names(
+        v_workflow_id, ARRAY(SELECT job ->> 'name' FROM jsonb_array_elements(v_jobs) AS job)
+    );
     IF array_position(v_job_ids, NULL) IS NOT NULL THEN
         IF cardinality(array_remove(v_job_ids, NULL)) > 0 THEN
             PERFORM torc.fail('TC422', 'Inconsistent replay: some but not all jobs already exist');
@@ -65,8 +67,9 @@ $$;
 -- The records of lineages are user data named __torc_lineage__<lineage>__g<six digits>, one for each generation, and
 -- __torc_lineage__<lineage>__final. Clients read them by these names.
 
--- The highest generation of a lineage, 0 if it has none. The names are compared exactly: a lineage may be named like the
--- beginning of another one. Only the index of these records gives the order that is asked for, so that no other is used.
+-- The highest generation of a lineage, 0 if it has none. The names are compared exactly: a lineage may be named like
+-- the beginning of another one. Only the index of these records gives the order that is asked for, so that no other is
+-- used.
 CREATE OR REPLACE FUNCTION torc.last_generation(p_workflow_id bigint, p_lineage text)
 RETURNS bigint
 LANGUAGE plpgsql STABLE
@@ -114,6 +117,7 @@ BEGIN
 END
 $$;
 
+-- Stores the record of a lineage as user data of the workflow; a lineage has one, which is replaced.
 CREATE OR REPLACE FUNCTION torc.store_lineage_record(
     p_workflow_id bigint,
     p_lineage text,
@@ -221,9 +225,9 @@ BEGIN
 END
 $$;
 
--- Inserts the jobs of a new generation with their edges; returns their ids in the order of p_jobs. The edges come first:
--- each job's counter is made from its own. An edge to a job of the same request leads to one that is not stored yet.
--- The caller holds the workflow's exclusive lock. Raises TC422.
+-- Inserts the jobs of a new generation with their edges; returns their ids in the order of p_jobs. The edges come
+-- first: each job's counter is made from its own. An edge to a job of the same request leads to one that is not stored
+-- yet. The caller holds the workflow's exclusive lock. Raises TC422.
 CREATE OR REPLACE FUNCTION torc.insert_spawned_jobs(p_spawner torc.job, p_lineage text, p_jobs jsonb)
 RETURNS bigint[]
 LANGUAGE plpgsql
@@ -270,7 +274,7 @@ BEGIN
         FROM (
             SELECT (SELECT status FROM torc.job WHERE id = edge.job_id) AS status
             FROM torc.dependencies_of(new.id) AS edge
-            OFFSET 0  -- one look-up, not one for each use of it
+            OFFSET 0  -- or the planner repeats the look-up for each use of status
         ) AS dependency
     ) AS dependencies;
 
@@ -282,9 +286,9 @@ BEGIN
 END
 $$;
 
--- Makes the edges of new jobs: to the asking job, and to what their depends_on names, which is a job of the same request
--- or else one that exists. Returns what is wrong with the first name that is neither, or NULL. A job that depends on
--- itself is a cycle. Raises TC422.
+-- Makes the edges of new jobs: to the asking job, and to what their depends_on names, which is a job of the same
+-- request or else one that exists. Returns what is wrong with the first name that is neither, or NULL. A job that
+-- depends on itself is a cycle. Raises TC422.
 CREATE OR REPLACE FUNCTION torc.relate_spawned_jobs(p_spawner torc.job, p_jobs jsonb, p_job_ids bigint[])
 RETURNS text
 LANGUAGE plpgsql

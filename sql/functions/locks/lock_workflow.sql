@@ -2,12 +2,12 @@
 --   1. the workflow, shared or exclusive, never upgraded (an advisory lock; key: the workflow's id);
 --   2. for claims by resources, the workflow's claim lock (key: the complement of the id);
 --   3. the job's own row, then dependents by id, then action rows by id.
--- Each is a statement of its own: work in the statement that waited would see the state from before the wait.
--- A workflow's lock is only tried while torc.try_locks is on, and is waited for, up to lock_timeout, otherwise: whoever
--- does not get it raises 55P03 with DETAIL shared or exclusive, having done nothing, and what asks again or waits is
--- decided outside. (An attempt costs 2 µs more than lock itself.)
--- All of them check existence and access after the wait; they raise TC404 and TC403. Under access control they check
--- before, too: an outsider neither waits for a lock nor makes others wait behind him.
+-- Each is a separate statement: work in the statement that waited would see the state from before the wait.
+-- A workflow's lock is only tried while torc.try_locks is on, and is waited for, up to lock_timeout, otherwise: a
+-- caller that does not get it raises 55P03 with DETAIL shared or exclusive, having done nothing, and what asks again or
+-- waits is decided outside. (An attempt costs 2 µs more than lock itself.) All of them check existence and access after
+-- the wait; they raise TC404 and TC403. Under access control they check before, too: an outsider neither waits for a
+-- lock nor makes others wait behind him.
 
 -- Shared: for transitions of single jobs and claims, which row locks keep apart.
 CREATE OR REPLACE FUNCTION torc.lock_workflow_shared(p_workflow_id bigint, p_caller torc.caller)
@@ -58,6 +58,7 @@ RETURNS boolean
 LANGUAGE sql
 AS $$ SELECT pg_try_advisory_xact_lock_shared(p_workflow_id) $$;
 
+-- Takes the exclusive lock of a workflow. A caller with torc.try_locks gets lock_not_available instead of waiting.
 CREATE OR REPLACE FUNCTION torc.take_exclusive_lock(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -107,6 +108,7 @@ BEGIN
 END
 $$;
 
+-- The id of a job's workflow. Raises TC404.
 CREATE OR REPLACE FUNCTION torc.workflow_of_job(p_job_id bigint)
 RETURNS bigint
 LANGUAGE plpgsql STABLE

@@ -10,7 +10,7 @@ AS $$
 $$;
 
 -- A compute node as it goes on the wire: unset columns are left out, nulls inside scheduler stay. Whether it is active
--- reads as false where nobody has said. Inlined into the calling statement.
+-- reads as false where it was never set. Inlined into the calling statement.
 CREATE OR REPLACE FUNCTION torc.compute_node_json(n torc.compute_node)
 RETURNS jsonb
 LANGUAGE sql STABLE
@@ -42,8 +42,8 @@ AS $$
     )) || CASE WHEN n.scheduler IS NULL THEN '{}' ELSE jsonb_build_object('scheduler', n.scheduler) END
 $$;
 
--- Stores a ComputeNodeModel and tells open streams; returns it as it was sent, with its id: is_active stays absent where it was.
--- Raises TC404, TC403; TC422 for a memory that cannot be read.
+-- Stores a ComputeNodeModel and tells open streams; returns it as it was sent, with its id: is_active stays absent
+-- where it was. Raises TC404, TC403; TC422 for a memory that cannot be read.
 CREATE OR REPLACE FUNCTION torc.create_compute_node(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE plpgsql

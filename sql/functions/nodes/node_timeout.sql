@@ -1,6 +1,6 @@
 -- Signs of life of compute nodes, and what becomes of the jobs of a node that gives none.
--- A sign of life is a request that names the node: start, complete, claim, a result, an action, its own row, a heartbeat.
--- Servers collect them and store them every few seconds (note_nodes), so that no such request pays for it.
+-- A sign of life is a request that names the node: start, complete, claim, a result, an action, its own row, a
+-- heartbeat. Servers collect them and store them every few seconds (note_nodes), so that no such request pays for it.
 
 -- Stores that nodes were heard of just now. p_working: those among them that started a job; where such a node has been
 -- given up, it is active again. Rows that others have locked are skipped: they are heard of again.
@@ -28,7 +28,7 @@ BEGIN
 END
 $$;
 
--- Whether a node that works again was given up: nobody has said since that it has stopped.
+-- Whether a node that works again was given up: no request has said since that it has stopped.
 CREATE OR REPLACE FUNCTION torc.comes_back(n torc.compute_node)
 RETURNS boolean
 LANGUAGE sql STABLE
@@ -64,7 +64,8 @@ END
 $$;
 
 -- Whether a node has been silent for p_timeout seconds. p_watched_since: before that nobody listened. A node that sends
--- no heartbeats may be silent for as long as its running jobs have asked for: their runner sends nothing while they run.
+-- no heartbeats may be silent for as long as its running jobs have asked for: their runner sends nothing while they
+-- run.
 CREATE OR REPLACE FUNCTION torc.is_silent(
     n torc.compute_node,
     p_timeout double precision,
@@ -94,8 +95,9 @@ $$;
 
 -- The silent nodes, up to 1000, each with the workflows of its jobs, its own last: what give_up_node() is to be called
 -- for. Nothing while another server asks, or if one has asked less than p_every seconds ago. Silence counts only while
--- servers ask: after a break of more than two turns and 5 s, as of a stop or of a database that was away, it counts from
--- zero. So it does for a node that has not been heard of at all. Locks: an advisory lock (two-int keys), rows of nodes.
+-- servers ask: after a break of more than two turns and 5 s, as of a stop or of a database that was away, it counts
+-- from zero. So it does for a node that has not been heard of at all. Locks: an advisory lock (two-int keys), rows of
+-- nodes.
 CREATE OR REPLACE FUNCTION torc.find_silent_nodes(p_timeout double precision, p_every double precision)
 RETURNS TABLE (compute_node_id bigint, workflow_id bigint)
 LANGUAGE plpgsql
@@ -151,13 +153,13 @@ BEGIN
 END
 $$;
 
--- Gives up a node in a workflow, if it is still silent. Its running jobs fail (pending_failed, if the workflow uses that)
--- with a result of return code -128, as if a runner had reported it: dependents, actions and events follow. Its pending
--- jobs become ready: those whose claim named the node, and, when no other node of the workflow is active, those that
--- were claimed longer than p_timeout ago by a claim that named none. In its own workflow it becomes inactive, and an
--- event is stored that names it; streams hear compute_node_timed_out. Returns that event's data, NULL if nothing was
--- done. Jobs that refuse the result, because their attempt has another one, are left running and named in it.
--- Locks: workflow shared, the node's row, the jobs by id, dependents by id, action rows by id. Raises TC404.
+-- Gives up a node in a workflow, if it is still silent. Its running jobs fail (pending_failed, if the workflow uses
+-- that) with a result of return code -128, as if a runner had reported it: dependents, actions and events follow. Its
+-- pending jobs become ready: those whose claim named the node, and, when no other node of the workflow is active, those
+-- that were claimed longer than p_timeout ago by a claim that named none. In its own workflow it becomes inactive, and
+-- an event is stored that names it; streams hear compute_node_timed_out. Returns that event's data, NULL if nothing was
+-- done. Jobs that refuse the result, because their attempt has another one, are left running and named in it. Locks:
+-- workflow shared, the node's row, the jobs by id, dependents by id, action rows by id. Raises TC404.
 CREATE OR REPLACE FUNCTION torc.give_up_node(p_id bigint, p_workflow_id bigint, p_timeout double precision)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -191,10 +193,13 @@ BEGIN
         'pid', v_node.pid,
         'last_seen', to_char(v_node.last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
         'failed_job_ids', v_answer -> 'completed',
-        'left_job_ids', nullif((SELECT jsonb_agg(error -> 'job_id') FROM json_array_elements(v_answer -> 'errors') AS error), '[]'),
+        'left_job_ids', nullif(
+            (SELECT jsonb_agg(error -> 'job_id') FROM json_array_elements(v_answer -> 'errors') AS error), '[]'
+        ),
         'ready_job_ids', to_jsonb(v_ready_ids),
         'message', format(
-            'Compute node %s (%s, pid %s) has been silent for %s s: %s running jobs failed, %s pending jobs are ready again',
+            'Compute node %s (%s, pid %s) has been silent for %s s: %s running jobs failed, %s pending jobs are ready '
+            'again',
             p_id, v_node.hostname, v_node.pid,
             floor(extract(epoch FROM clock_timestamp() - v_node.last_seen)),
             json_array_length(v_answer -> 'completed'), cardinality(v_ready_ids)
@@ -209,8 +214,8 @@ BEGIN
 END
 $$;
 
--- Locks the running and pending jobs of a node in a workflow, by id, and returns them. p_is_last: also those that a claim
--- without a node took longer than p_timeout seconds ago.
+-- Locks the running and pending jobs of a node in a workflow, by id, and returns them. p_is_last: also those that a
+-- claim without a node took longer than p_timeout seconds ago.
 CREATE OR REPLACE FUNCTION torc.lock_jobs_of_node(
     p_id bigint,
     p_workflow_id bigint,
@@ -228,7 +233,10 @@ DECLARE
 BEGIN
     IF p_is_last THEN
         v_job_ids := v_job_ids || ARRAY(
-            SELECT id FROM torc.job WHERE workflow_id = p_workflow_id AND status = 'pending' ORDER BY workflow_id, status, id
+            SELECT id
+            FROM torc.job
+            WHERE workflow_id = p_workflow_id AND status = 'pending'
+            ORDER BY workflow_id, status, id
         );
     END IF;
     RETURN ARRAY(

@@ -1,8 +1,8 @@
 -- What initialize_jobs adds to the workflow's RO-Crate: with enable_ro_crate one File entity for every file that has a
 -- modification time (it exists, so it is an input), and always one SoftwareApplication entity for this server and run.
 -- Repeating it changes nothing but the metadata of files. Entities whose @id is taken stay as the client made them.
--- What it adds has the form that the caller's generation of clients expects: an object with two @types, or text with one.
--- Call it under the workflow's lock. Locks: the files against deletion, the entities of files.
+-- What it adds has the form that the caller's generation of clients expects: an object with two @types, or text with
+-- one. Call it under the workflow's lock. Locks: the files against deletion, the entities of files.
 CREATE OR REPLACE FUNCTION torc.record_ro_crate(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql
@@ -47,8 +47,9 @@ AS $$
             (input.item).id,
             (input.item).path,
             torc.ro_crate_file_metadata(input.item, p_run_id, p_as_object) AS metadata,
-            -- By ro_crate_entity_file_id_idx, one look a file, whatever the planner expects: for min(id) it would walk
-            -- the primary key for each file, and sets joined are compared all with all where few rows are expected.
+            -- By ro_crate_entity_file_id_idx, one look-up for each file, whatever the planner expects: for min(id) it
+            -- would walk the primary key for each file, and sets joined are compared all with all where few rows are
+            -- expected.
             (
                 SELECT (array_agg(id ORDER BY id))[1] FROM torc.ro_crate_entity WHERE file_id = (input.item).id
             ) AS entity_id
@@ -68,7 +69,8 @@ AS $$
     SELECT p_workflow_id, id, path, 'File', metadata::text, p_as_object
     FROM described
     WHERE entity_id IS NULL
-        AND octet_length(path) <= 2000  -- what the key can hold; a longer path is left out rather than in the way of a run
+        -- what the key can hold; a longer path is left out rather than in the way of a run
+        AND octet_length(path) <= 2000
     ORDER BY id
     ON CONFLICT (workflow_id, entity_id) DO NOTHING
 $$;

@@ -110,6 +110,7 @@ BEGIN
 END
 $$;
 
+-- Raises TC422 for less than one node.
 CREATE OR REPLACE FUNCTION torc.check_num_nodes(p_num_nodes bigint)
 RETURNS void
 LANGUAGE plpgsql

@@ -1,5 +1,5 @@
--- An RO-Crate entity as it goes on the wire. Its metadata are a text or an object, as the caller wants them; a text that
--- holds no object is an empty one. Put together as text, as in job_json(): nulls inside metadata stay.
+-- An RO-Crate entity as it goes on the wire. Its metadata are a text or an object, as the caller wants them; a text
+-- that holds no object is an empty one. Put together as text, as in job_json(): nulls inside metadata stay.
 CREATE OR REPLACE FUNCTION torc.ro_crate_entity_json(e torc.ro_crate_entity, p_caller torc.caller)
 RETURNS json
 LANGUAGE sql STABLE

@@ -27,7 +27,7 @@ BEGIN
 END
 $$;
 
--- The form of the documentation page holds only exit_code, stdout and stderr: the rest is that of the job as it stands.
+-- The form of the documentation page holds only exit_code, stdout and stderr: the rest is that of the stored job.
 -- Raises TC422 when there is no compute node to name.
 CREATE OR REPLACE FUNCTION torc.fill_in_result(p_result torc.result, p_job torc.job)
 RETURNS torc.result

@@ -1,7 +1,7 @@
--- Tasks: work on a whole workflow that is done after the answer. A task is queued, then running, then succeeded or failed;
--- it is done in one transaction, together with that last change, so that it is done once and entirely, or not at all and
--- by another process. What says that a process has it in hand is an advisory lock of that transaction (two-int keys: it
--- never meets a workflow's lock), which ends with the process.
+-- Tasks: work on a whole workflow that is done after the answer. A task is queued, then running, then succeeded or
+-- failed; it is done in one transaction, together with that last change, so that it is done once and entirely, or not
+-- at all and by another process. A process that works on a task holds an advisory lock (of two integers, which never
+-- equals a workflow's lock) in that transaction; the lock ends with the process.
 
 -- Unfinished: queued or running. Inlined, so that the index of unfinished tasks serves it.
 CREATE OR REPLACE FUNCTION torc.is_unfinished(p_status text)

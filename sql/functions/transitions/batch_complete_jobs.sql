@@ -62,7 +62,9 @@ BEGIN
             AND coalesce((sent.row).attempt_id, job.attempt_id) = job.attempt_id
             AND (sent.row).compute_node_id = ANY (v_node_ids)
             -- There may be one if the workflow has gone back to an earlier run.
-            AND NOT EXISTS (SELECT 1 FROM torc.result WHERE job_id = sent.job_id AND run_id = run.id OFFSET 0) AS is_plain,
+            AND NOT EXISTS (
+                SELECT 1 FROM torc.result WHERE job_id = sent.job_id AND run_id = run.id OFFSET 0
+            ) AS is_plain,
             job.attempt_id
         FROM (
             SELECT

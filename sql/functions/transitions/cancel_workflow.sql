@@ -1,4 +1,4 @@
--- Cancels a workflow: no job is handed out any more, pending and running jobs become canceled and their dependents are
+-- Cancels a workflow: claims get no job any more, pending and running jobs become canceled and their dependents are
 -- settled, nodes are no longer active, an event is stored. May be repeated.
 -- Locks: workflow exclusive, jobs by id. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.cancel_workflow(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)

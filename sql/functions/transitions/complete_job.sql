@@ -156,7 +156,8 @@ BEGIN
 END
 $$;
 
--- Whether the result is stored with the same value in every field, as that of its own attempt or of a higher one given.
+-- Whether the result is stored with the same value in every field, as the result of the given attempt or of a higher
+-- one.
 CREATE OR REPLACE FUNCTION torc.is_stored(p_result torc.result, p_attempt_id bigint)
 RETURNS boolean
 LANGUAGE plpgsql STABLE

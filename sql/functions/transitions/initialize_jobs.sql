@@ -6,9 +6,9 @@
 --     except disabled jobs;
 --   * p_keep_running: pending and running jobs that is_held() finds are left alone, input hash included.
 -- Then: in a later run than that of its last retry, a job is at attempt 1 again; unfinished jobs lose their current
--- result, the input hashes are stored, and on p_clear_ephemeral_user_data the data of ephemeral records is emptied whose
--- producers are not complete; RO-Crate entities are recorded; actions start anew. The results stay, and so does the run id, unless
--- raise_run_id_if_due() says otherwise.
+-- result, the input hashes are stored, and on p_clear_ephemeral_user_data the data of ephemeral records is emptied
+-- whose producers are not complete; RO-Crate entities are recorded; actions start again. The results stay, and so does
+-- the run id, unless raise_run_id_if_due() says otherwise.
 -- Answers how many pending and running jobs were taken back, and how many kept.
 -- Locks: workflow exclusive. Raises TC404, TC403, TC422 (cycle; nothing is changed).
 CREATE OR REPLACE FUNCTION torc.initialize_jobs(
@@ -43,7 +43,9 @@ BEGIN
     IF p_only_uninitialized THEN
         v_reopened := torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status], v_kept);
     END IF;
-    v_left_complete := torc.set_initial_statuses(p_workflow_id, p_only_uninitialized, v_edges_added OR v_reopened, v_kept);
+    v_left_complete := torc.set_initial_statuses(
+        p_workflow_id, p_only_uninitialized, v_edges_added OR v_reopened, v_kept
+    );
     IF v_edges_added OR v_reopened OR v_left_complete THEN
         PERFORM torc.recount_dependencies(p_workflow_id);
     END IF;
@@ -93,8 +95,12 @@ BEGIN
         UNION
         SELECT consumer.job_id, producer.job_id AS depends_on_job_id
         FROM torc.user_data AS item
-        CROSS JOIN LATERAL (SELECT job_id FROM torc.job_input_user_data WHERE user_data_id = item.id OFFSET 0) AS consumer
-        CROSS JOIN LATERAL (SELECT job_id FROM torc.job_output_user_data WHERE user_data_id = item.id OFFSET 0) AS producer
+        CROSS JOIN LATERAL (
+            SELECT job_id FROM torc.job_input_user_data WHERE user_data_id = item.id OFFSET 0
+        ) AS consumer
+        CROSS JOIN LATERAL (
+            SELECT job_id FROM torc.job_output_user_data WHERE user_data_id = item.id OFFSET 0
+        ) AS producer
         WHERE item.workflow_id = p_workflow_id
     )
 
@@ -108,9 +114,9 @@ BEGIN
 END
 $$;
 
--- The status part; returns whether a job left the complete set, after which all counters are to be set anew. Only jobs
--- that wait for something are made blocked, so blocked jobs get their counter here. p_count: edges or statuses have
--- changed, so that the stored counters are not to be believed. p_kept: see is_held().
+-- Second step: sets the initial statuses. Returns whether a job left the complete set; the caller then has to call
+-- recount_dependencies(). Only jobs that wait for something are made blocked, so blocked jobs get their counter here.
+-- p_count: count open dependencies from the edges, because edges or statuses have changed. p_kept: see is_held().
 CREATE OR REPLACE FUNCTION torc.set_initial_statuses(
     p_workflow_id bigint,
     p_only_uninitialized boolean,
@@ -216,6 +222,7 @@ AS $$
     )
 $$;
 
+-- How many jobs of a workflow are pending or running.
 CREATE OR REPLACE FUNCTION torc.count_active_jobs(p_workflow_id bigint)
 RETURNS bigint
 LANGUAGE plpgsql STABLE
@@ -265,7 +272,8 @@ AS $$
         )
 $$;
 
--- Tells open streams. That a fresh start is called reinitialized, and one of what is left over started, is the contract.
+-- Tells open streams. The contract swaps the two names: a full initialization publishes workflow_reinitialized,
+-- only_uninitialized publishes workflow_started.
 CREATE OR REPLACE FUNCTION torc.publish_initialization(p_workflow_id bigint, p_type text, p_caller torc.caller)
 RETURNS void
 LANGUAGE plpgsql

@@ -28,7 +28,9 @@ BEGIN
     WHERE workflow_id = p_workflow_id AND active_compute_node_id IS NOT NULL
         AND (NOT p_failed_only OR status = ANY (v_statuses));
     IF p_failed_only THEN
-        PERFORM torc.uninitialize_downstream(p_workflow_id, ARRAY['failed', 'canceled', 'terminated']::torc.job_status[]);
+        PERFORM torc.uninitialize_downstream(
+            p_workflow_id, ARRAY['failed', 'canceled', 'terminated']::torc.job_status[]
+        );
     END IF;
     UPDATE torc.job
     SET status = 'uninitialized', canceled_by_dependency = false

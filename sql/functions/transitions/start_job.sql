@@ -2,7 +2,8 @@
 -- as before. Locks: workflow shared, the job's row. Raises TC404, TC403, TC409 (not pending), TC422 (run, node).
 -- Hot path: every statement and every function in plpgsql costs 10 µs or more (benchmarks/decisions/one_call). So the
 -- lock is taken here, one query tells the run and whether a stream is open (as is_watched() does), and the UPDATE locks
--- the row, queries its status, after a wait for the new one, and makes the answer. More is queried only if it moved nothing.
+-- the row, queries its status, after a wait for the new one, and makes the answer. More is queried only if it moved
+-- nothing.
 CREATE OR REPLACE FUNCTION torc.start_job(
     p_job_id bigint,
     p_run_id bigint,

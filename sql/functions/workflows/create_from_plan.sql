@@ -1,7 +1,7 @@
 -- Makes a workflow with all that is in it, or nothing; answers its id. p_plan: workflow (a WorkflowModel),
 -- resource_requirements, files and jobs (lists of models without ids). A job has, as places in these lists, its
--- requirement, the files that it reads and writes, and the jobs that it comes after; and its level: the jobs that it comes
--- after have lower ones. p_initialize: its jobs become ready or blocked.
+-- requirement, the files that it reads and writes, and the jobs that it comes after; and its level: the jobs that it
+-- comes after have lower ones. p_initialize: its jobs become ready or blocked.
 -- Locks: workflow exclusive. Raises TC403, TC422.
 CREATE OR REPLACE FUNCTION torc.create_from_plan(p_plan jsonb, p_initialize boolean, p_caller torc.caller DEFAULT NULL)
 RETURNS bigint

@@ -1,9 +1,9 @@
--- Moving in: what `torc-server import` asks of the database, beside copying rows. A workflow that is being imported is in
--- an uncommitted transaction: nobody sees it, and no lock of it is needed.
+-- Moving in: what `torc-server import` asks of the database, beside copying rows. A workflow that is being imported is
+-- in an uncommitted transaction: nobody sees it, and no lock of it is needed.
 
--- Whether the ids of the source are kept: as p_keep_ids says, or, if that is NULL, when there is no workflow and no group
--- of users. Then no sequence gives one of the ids any more. p_sequences: {table: the largest id that it ever had}.
--- Locks: the workflows against new ones, for a moment.
+-- Whether the ids of the source are kept: as p_keep_ids says, or, if that is NULL, when there is no workflow and no
+-- group of users. Then no sequence gives one of the ids any more. p_sequences: {table: the largest id that it ever
+-- had}. Locks: the workflows against new ones, for a moment.
 CREATE OR REPLACE FUNCTION torc.begin_import(p_sequences jsonb, p_keep_ids boolean DEFAULT NULL)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -88,12 +88,12 @@ BEGIN
 END
 $$;
 
--- Makes a workflow whose rows were copied in one of ours: counters, flags and marks of the jobs, the jobs of the actions,
--- the hashes of inputs. p_blocked_job_ids were blocked, and are uninitialized so far: those with an open dependency are
--- blocked; the others waited only for the background pass of the source, and are released or canceled now, with all that
--- follows. p_hashed_job_ids: jobs that the source had initialized.
--- A canceled job without a result in this run, one of whose dependencies failed and which asked to be canceled then, was
--- canceled by dependency: the source has no mark for it. Not in a canceled workflow.
+-- Makes a workflow whose rows were copied in one of ours: counters, flags and marks of the jobs, the jobs of the
+-- actions, the hashes of inputs. p_blocked_job_ids were blocked, and are uninitialized so far: those with an open
+-- dependency are blocked; the others waited only for the background pass of the source, and are released or canceled
+-- now, with all that follows. p_hashed_job_ids: jobs that the source had initialized.
+-- A canceled job without a result in this run, one of whose dependencies failed and which asked to be canceled then,
+-- was canceled by dependency: the source has no mark for it. Not in a canceled workflow.
 -- Raises TC422 if something is then as it must never be.
 CREATE OR REPLACE FUNCTION torc.settle_imported_workflow(
     p_workflow_id bigint,

@@ -145,8 +145,9 @@ BEGIN
 END
 $$;
 
--- Changes a workflow by a WorkflowModel: name and user, and what else is given; what is not named here cannot be changed
--- after creation. Locks the workflow's row. Raises TC404, TC403; TC422 where a value that must stay is another one.
+-- Changes a workflow by a WorkflowModel: name and user, and what else is given; what is not named here cannot be
+-- changed after creation. Locks the workflow's row. Raises TC404, TC403; TC422 where a value that must stay is another
+-- one.
 CREATE OR REPLACE FUNCTION torc.update_workflow(p_workflow_id bigint, p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
@@ -175,7 +176,9 @@ BEGIN
         compute_node_ignore_workflow_completion
         = coalesce(v_new.compute_node_ignore_workflow_completion, compute_node_ignore_workflow_completion),
         compute_node_wait_for_healthy_database_minutes
-        = coalesce(v_new.compute_node_wait_for_healthy_database_minutes, compute_node_wait_for_healthy_database_minutes),
+        = coalesce(
+            v_new.compute_node_wait_for_healthy_database_minutes, compute_node_wait_for_healthy_database_minutes
+        ),
         use_pending_failed = coalesce(v_new.use_pending_failed, use_pending_failed),
         enable_ro_crate = coalesce(v_new.enable_ro_crate, enable_ro_crate),
         project = coalesce(v_new.project, project),

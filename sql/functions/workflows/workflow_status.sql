@@ -41,7 +41,8 @@ BEGIN
     PERFORM torc.audit(
         p_caller, 'update_workflow_status',
         format(
-            'SELECT torc.update_workflow_status(%s, %s, %s, %s, %s)', p_workflow_id, p_run_id, p_is_canceled, p_is_archived,
+            'SELECT torc.update_workflow_status(%s, %s, %s, %s, %s)',
+            p_workflow_id, p_run_id, p_is_canceled, p_is_archived,
             p_has_detected_need_to_run_completion_script
         ),
         p_workflow_id, NULL,
@@ -50,10 +51,10 @@ BEGIN
 END
 $$;
 
--- Clears the three flags, begins the next run, and stores an event; returns the workflow. Jobs keep their status; in the
--- new run, those that wait to run are at attempt 1. Who raises the run id depends on the client: see raise_run_id().
--- Locks: workflow exclusive. Raises TC404, TC403, TC422 (archived; jobs pending or running, nodes pending or active,
--- unless p_force).
+-- Clears the three flags, begins the next run, and stores an event; returns the workflow. Jobs keep their status; in
+-- the new run, those that wait to run are at attempt 1. Who raises the run id depends on the client: see
+-- raise_run_id(). Locks: workflow exclusive. Raises TC404, TC403, TC422 (archived; jobs pending or running, nodes
+-- pending or active, unless p_force).
 CREATE OR REPLACE FUNCTION torc.reset_workflow_status(
     p_workflow_id bigint,
     p_force boolean DEFAULT false,
@@ -110,6 +111,8 @@ AS $$
     UPDATE torc.workflow_status SET run_id = run_id + 1, is_reset = false WHERE workflow_id = p_workflow_id
 $$;
 
+-- Begins the next run if the first clients have reset the workflow and have not done it, see raise_run_id(). The caller
+-- holds the workflow's exclusive lock.
 CREATE OR REPLACE FUNCTION torc.raise_run_id_if_due(p_workflow_id bigint, p_caller torc.caller)
 RETURNS void
 LANGUAGE plpgsql
@@ -163,7 +166,8 @@ END
 $$;
 
 -- Whether a workflow has jobs of the statuses from one to the other, as job_status declares them. The order is that of
--- job_workflow_id_status_idx, which finds the first one: another index of the workflow may have to read all of its jobs.
+-- job_workflow_id_status_idx, which finds the first one: another index of the workflow may have to read all of its
+-- jobs.
 CREATE OR REPLACE FUNCTION torc.has_jobs_between(p_workflow_id bigint, p_first torc.job_status, p_last torc.job_status)
 RETURNS boolean
 LANGUAGE plpgsql STABLE

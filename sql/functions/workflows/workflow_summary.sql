@@ -57,6 +57,7 @@ AS $$
     WHERE workflow_id = p_workflow_id AND is_current
 $$;
 
+-- The part about compute nodes.
 CREATE OR REPLACE FUNCTION torc.summary_of_nodes(p_workflow_id bigint)
 RETURNS jsonb
 LANGUAGE sql STABLE
@@ -87,7 +88,7 @@ LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
 AS $$
 DECLARE
-    c_grace_seconds constant bigint := 120;
+    c_grace_seconds CONSTANT bigint := 120;
     v_remaining bigint;
 BEGIN
     IF p_ready_jobs = 0 THEN
