@@ -22,6 +22,8 @@ def write_git_hash(package):
 
 
 class BuildWithSql(build_py):
+    """Puts sql/ and the commit into the package."""
+
     def run(self):
         super().run()
         if not getattr(self, "editable_mode", False):  # an editable install finds sql/ beside the package
@@ -32,6 +34,8 @@ class BuildWithSql(build_py):
 
 
 class ArchiveWithHash(sdist):
+    """Puts the commit into the source archive."""
+
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)
         write_git_hash(Path(base_dir, "torc_server"))

@@ -18,7 +18,7 @@ from own_server import own_server
 SHAPES = {
     "flat": runners.flat,
     "layers": lambda jobs: runners.layers(20, max(jobs // 20, runners.FAN_IN)),
-    "chain": lambda jobs: runners.chain(100),  # one runner, so it shows latency: complete, release, claim
+    "chain": lambda _jobs: runners.chain(100),  # one runner, so it shows latency: complete, release, claim
 }
 
 

@@ -13,7 +13,7 @@ from worker import patiently
 
 
 class OneByOne(worker.Worker):
-    def _claim(self, wait):
+    def _claim(self, wait):  # noqa: ARG002
         """Jobs that fit beside those that run, pending; _start() says that they run."""
         free = self._free()
         if free is None:

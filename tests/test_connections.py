@@ -133,7 +133,7 @@ def test_a_connection_that_leads_elsewhere_is_closed_and_the_statement_run_on_an
     def work(connection):
         used.append(connection)
         if len(used) == 1:
-            raise pg.lookup(state)()
+            raise pg.lookup(state)
         return one(connection)
 
     assert pool.run(work) == 1
@@ -146,7 +146,7 @@ def test_if_the_new_connection_leads_elsewhere_too_that_is_503(pool, state):
 
     def work(connection):
         used.append(connection)
-        raise pg.lookup(state)()
+        raise pg.lookup(state)
 
     with pytest.raises(ApiError, match="connection") as raised:
         pool.run(work)

@@ -40,7 +40,7 @@ def test_a_deadlock_that_never_ends_is_503_with_the_word_connection(database_url
 
     def work(connection):
         calls.append(connection)
-        raise pg.DeadlockDetected()
+        raise pg.DeadlockDetected
 
     with pytest.raises(ApiError, match="connection") as raised:
         database.run(work)

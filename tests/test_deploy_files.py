@@ -159,7 +159,7 @@ def test_a_service_of_a_user_is_installed_started_stopped_and_removed(torc, fold
     assert torc("status", "--user")[0] == 3
     assert (
         torc("uninstall", "--user")[2][0]
-        == f"--user disable --now torc-server.service {timers.split()[0]} " + (timers.split()[1])
+        == f"--user disable --now torc-server.service {timers.split(maxsplit=1)[0]} " + (timers.split()[1])
     )
     assert not list(units.iterdir())
     code, told, _ = torc("uninstall", "--user")

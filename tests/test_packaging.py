@@ -74,7 +74,7 @@ def test_a_wheel_holds_all_python_and_sql_and_serves_from_outside_the_source(
     metadata = metadata_of(wheel)
     assert metadata["License"] == "BSD-3-Clause" and metadata["Author"] == "the torc-server authors"
     assert "License :: OSI Approved :: BSD License" in metadata.get_all("Classifier")
-    assert any(name.endswith(".dist-info/LICENSE") or name.endswith("/licenses/LICENSE") for name in held)
+    assert any(name.endswith((".dist-info/LICENSE", "/licenses/LICENSE")) for name in held)
     pip("--python", environment / "bin" / "python", "install", "--no-deps", wheel)
     shutil.rmtree(source)
     assert place_of_package(environment, folder).startswith(str(environment))

@@ -119,7 +119,7 @@ def test_a_completion_stores_the_result_as_sent_with_the_jobs_attempt_as_its_def
 def test_a_result_with_another_status_than_the_path_is_422_and_nothing_happens(workflow, target):
     job = workflow.job_in("running")
     for other in set(JOB_STATUSES) - {target}:
-        error = workflow.complete(job, target, status=422, **{"status_of_result": other})["error"]
+        error = workflow.complete(job, target, status=422, status_of_result=other)["error"]
         assert (error["field"], error["value"]) == ("status", other)
         assert error["message"] == f"ResultModel status {other} does not match target status {target}"
     assert workflow.status(job) == "running"

@@ -3,10 +3,10 @@
 import contextlib
 import hashlib
 import logging
-import os
 import secrets
 import threading
 import time
+from pathlib import Path
 
 from torc_server import htpasswd
 from torc_server.errors import ApiError
@@ -41,7 +41,7 @@ class Accounts:
         self._stamp = self._content = self._table = self._error = None
         self.reload()
 
-    def open(self):
+    def open(self) -> None:
         """In a process just forked: the file may have changed since this copy of it was read. If it has, and is
         invalid, the other workers may hold a newer version than this copy: refuse all logins until it is valid."""
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class Accounts:
             log.error("the password file cannot be used: %s", error)
             self._table = None
 
-    def reload(self):
+    def reload(self) -> int:
         """Read the file; return how many users it has. Raises HtpasswdError, and then they stay as they were."""
         with self._lock:
             self._read()
@@ -60,7 +60,7 @@ class Accounts:
                 raise self._error
             return len(self._table.users)
 
-    def table(self, thorough=False):
+    def table(self, thorough: bool = False) -> "Table":
         """The Table that is in force now. thorough: do not trust the file's status. Raises ApiError 503 without any."""
         if thorough or self._stamp is None or _stamp(self._path) != self._stamp:
             with self._lock:
@@ -72,7 +72,7 @@ class Accounts:
             raise ApiError(503, "The password file of this server cannot be used; its log says why")
         return self._table
 
-    def digest(self, name, password):
+    def digest(self, name: str, password: str) -> bytes:
         """The digest of these credentials, in memory and in the database; without our key it is useless."""
         secret = password.encode()[: htpasswd.MAX_PASSWORD_BYTES]
         return hashlib.blake2b(name.encode() + b":" + secret, key=self._key, digest_size=32).digest()
@@ -118,26 +118,26 @@ class Table:
         self._verdicts = {}  # digest: (right, until)
         self._locks = {}  # digest: lock
 
-    def knows(self, name):
+    def knows(self, name: str) -> bool:
         """Whether that is a user with a usable hash."""
         return htpasswd.is_hash(self.users.get(name, ""))
 
-    def verify(self, name, password):
+    def verify(self, name: str, password: str) -> bool:
         """Whether that is the user's password; for an unknown user it takes as long to say so."""
         known = self.knows(name)
         return htpasswd.verify_password(password, self.users[name] if known else self._dummy) and known
 
-    def remembered(self, digest):
+    def remembered(self, digest: bytes) -> bool | None:
         """True or False if the credentials were verified a moment ago, else None."""
         right, until = self._verdicts.get(digest, (None, 0))
         return right if until > time.monotonic() else None
 
-    def was_right(self, digest):
+    def was_right(self, digest: bytes) -> bool:
         """Whether the credentials were once verified as right under this content of the file, even if they are no
         longer remembered as such."""
         return self._verdicts.get(digest, (False, 0))[0]
 
-    def remember(self, digest, right):
+    def remember(self, digest: bytes, right: bool) -> None:
         if len(self._verdicts) >= MAX_VERDICTS:
             self._make_room()
         self._verdicts[digest] = right, time.monotonic() + (self._ttl_secs if right else REFUSED_SECS)
@@ -160,7 +160,7 @@ class Table:
 
 def _status(path):
     try:
-        return os.stat(path)
+        return Path(path).stat()
     except OSError:
         return None
 

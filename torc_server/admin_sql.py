@@ -15,7 +15,7 @@ import logging
 import re
 
 import psycopg
-from flask import current_app
+from flask import Response, current_app
 from psycopg import errors as pg
 from psycopg.pq import ExecStatus
 
@@ -46,7 +46,7 @@ _LINE_COMMENT = r"--[^\n]*"
 _TEXT = r"\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(?<!\w)(\$(?:[A-Za-z_]\w*)?\$).*?\1"
 
 
-def set_up(connection):
+def set_up(connection: psycopg.Connection) -> None:
     """Make the database roles of admin SQL. Raises SettingsError where the server's own role may not do that."""
     try:
         connection.execute(sql.admin.enable_admin_sql.sql)
@@ -57,7 +57,7 @@ def set_up(connection):
         ) from error
 
 
-def answer(text, is_write, allow_full_table, dry_run, limit):
+def answer(text: str, is_write: bool, allow_full_table: bool, dry_run: bool, limit: int | None) -> Response:
     """Run a statement; return the response {columns, items, rows_affected, committed}. Raises ApiError.
 
     rows_affected is of writes only. dry_run: roll a write back. limit: of the rows in the answer.
@@ -120,7 +120,7 @@ def _verbs(first, bare):
     return set(re.findall(r"\w+", " ".join(outside)))
 
 
-def blank(text):
+def blank(text: str) -> str:
     """Return a statement in which comments, texts and quoted names are blanks."""
     pieces, position = [], 0
     for match in _tokens(text):

@@ -1,12 +1,12 @@
 """create_app(): the one place where things are wired together."""
 
+from collections.abc import Callable
 from functools import partial
-
-from flask import Flask
 
 from torc_server import auth, browsers, direct, envelope, errors, observer, proxies, requests, routing
 from torc_server.accounts import Accounts
 from torc_server.api_traffic import ApiTraffic
+from torc_server.application import Application
 from torc_server.blueprints import BLUEPRINTS, OUTSIDE_BASE_PATH
 from torc_server.bodies import BASE_PATH
 from torc_server.dashboard import blueprint as dashboard
@@ -18,21 +18,21 @@ from torc_server.metrics import Metrics
 from torc_server.node_watch import NodeWatch
 from torc_server.presence import Presence
 from torc_server.revision import git_hash
+from torc_server.settings import Settings
 from torc_server.streams import Streams
 from torc_server.tasks import Tasks
 from torc_server.throttle import Throttle
 
 
-def create_app(settings, conninfo, restart=None):
-    """Return the Flask application for Settings on the database at conninfo. It does not connect: call
+def create_app(settings: Settings, conninfo: str, restart: Callable[[], None] | None = None) -> Application:
+    """Return the application for Settings on the database at conninfo. It does not connect: call
     open() of app.extensions["database"] and of app.extensions["presence"] in the process that serves.
 
     Raises HtpasswdError if the settings name a password file that cannot be used.
 
     restart: called when the database does not answer (see Database).
     """
-    app = Flask("torc_server", static_folder=None)
-    app.settings = settings
+    app = Application(settings)
     git_hash()  # asks git, if need be, before the workers are forked
     app.ensure_sync = lambda function: function  # no view is a coroutine; Flask looks four times a request
 

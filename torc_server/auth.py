@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from flask import request
 
 from torc_server import current
+from torc_server.application import Application
 from torc_server.dialect import dialect
 from torc_server.errors import ApiError
 from torc_server.proxies import client_address, networks
@@ -27,7 +28,8 @@ class Caller(NamedTuple):
     dialect: str | None = None  # see dialect.py
 
 
-def init_app(app):
+def init_app(app: Application) -> None:
+    """Identify the caller before each request of Flask, and close the connections of refused ones."""
     callers = app.extensions["callers"] = Callers(app)
 
     @app.before_request  # runs for unknown paths too

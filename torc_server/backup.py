@@ -35,7 +35,7 @@ class Contents:
     version: int = 0
 
 
-def backup(conninfo, path):
+def backup(conninfo: str, path: Path) -> Contents:
     """Write a backup to `path`, in place of an older one; return the Contents that were read back from it.
 
     Raises BackupError; an older file is untouched then.
@@ -60,7 +60,7 @@ def backup(conninfo, path):
     return contents
 
 
-def read_back(path):
+def read_back(path: Path) -> Contents:
     """Read a backup whole; return its Contents. Raises BackupError for what is damaged, cut off or something else."""
     contents = Contents({})
     with _reading(path) as script:
@@ -80,7 +80,7 @@ def read_back(path):
     return contents
 
 
-def restore(conninfo, path, replace=False):
+def restore(conninfo: str, path: Path, replace: bool = False) -> Contents:
     """Put a backup in the place of what the database holds, in one transaction, and bring it to this release's schema.
 
     Return its Contents. replace: also if there are workflows, which are lost then. Raises BackupError,
@@ -104,7 +104,7 @@ def restore(conninfo, path, replace=False):
     return contents
 
 
-def held(rows):
+def held(rows: dict[str, int]) -> str:
     """What {table: rows} holds, for a person."""
     names = {"workflow": "workflows", "job": "jobs", "result": "results", "event": "events"}
     return ", ".join(f"{rows.get(table, 0):,} {name}" for table, name in names.items())

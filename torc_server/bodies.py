@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import zlib
+from typing import Any
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected
@@ -13,6 +14,7 @@ from werkzeug.wsgi import LimitedStream
 from torc_server import current
 from torc_server.errors import ApiError
 from torc_server.schemas.fields import MAX_VALUES
+from torc_server.settings import Settings
 
 BASE_PATH = "/torc-service/v1"
 MIB = 1 << 20
@@ -29,13 +31,13 @@ _BLANKS = re.compile(r"[ \t\n\r]*")
 # Size
 
 
-def body_limit(method, path, settings):
+def body_limit(method: str, path: str, settings: Settings) -> int:
     """Return how many bytes the body of a request may have; `path` is the part of its target before the "?"."""
     _, mib = _limit(method, path, settings)
     return mib * MIB
 
 
-def too_large(method, path, settings):
+def too_large(method: str, path: str, settings: Settings) -> ApiError:
     """Return the ApiError 413 that names the setting by which a body on this path is too large."""
     name, mib = _limit(method, path, settings)
     return ApiError(413, f"The body is larger than the {mib} MiB that this server takes here (setting {name})")
@@ -51,7 +53,7 @@ def _limit(method, path, settings):
 # Bytes
 
 
-def read_body():
+def read_body() -> bytes:
     """Return the raw JSON body, unpacked. Raises ApiError 415, 413, 400 (see open_body)."""
     environ = current.environ()
     if environ.get("CONTENT_TYPE") == "application/json" and "HTTP_CONTENT_ENCODING" not in environ:
@@ -105,7 +107,7 @@ def _unpacked(request, sent, limit, settings):
 # Strict JSON
 
 
-def parse_json(raw):
+def parse_json(raw: bytes) -> Any:
     """Parse strictly: no NaN, no key twice in an object, no number beyond a float. Raises ApiError 400, 422."""
     try:
         text = raw.decode()

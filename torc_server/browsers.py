@@ -8,9 +8,11 @@ programs (runners, curl) send none of the headers that are read here, and are ne
 import ipaddress
 import re
 import socket
+from typing import Any
 
 from flask import Response, request
 
+from torc_server.application import Application
 from torc_server.auth import OPEN_BLUEPRINT
 from torc_server.errors import ApiError
 from torc_server.names import host_name, parse_origin
@@ -23,7 +25,7 @@ PREFLIGHT_SECS = 7200  # how long a browser remembers the answer to a preflight;
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_-]+( *, *[A-Za-z0-9_-]+)*")
 
 
-def init_app(app):
+def init_app(app: Application) -> None:
     """Must come before auth: a preflight carries no credentials."""
     rules = Rules(app.settings)
 
@@ -35,7 +37,7 @@ def init_app(app):
         app.after_request(rules.add_headers)
 
 
-def is_browser(environ):
+def is_browser(environ: dict[str, Any]) -> bool:
     """Whether a browser sends the request.
 
     Only those send Origin and Sec-Fetch-Site. They leave both out where a page reads from its own origin over plain
@@ -114,7 +116,7 @@ class Rules:
         return answer
 
 
-def own_names(host):
+def own_names(host: str) -> set[str | None]:
     """The names of this machine, and of the address that the server listens on.
 
     The full name is asked of the resolver, so only where others can reach the server.
@@ -131,8 +133,8 @@ def _is_local(host):
         return host == "localhost"
 
 
-def is_own_address(address):
-    """Whether an ipaddress is one of this machine: then a socket can be bound to it."""
+def is_own_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is one of this machine: then a socket can be bound to it."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

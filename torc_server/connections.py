@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import sys
+from pathlib import Path
 
 import aiosql
 import psycopg
@@ -42,7 +43,7 @@ SETTINGS = {
     "enable_seqscan": "off",
     "torc.try_locks": "on",  # see sql/functions/locks/lock_workflow.sql
     "torc.version": __version__,  # what record_ro_crate() says about this server
-    "torc.program": os.path.abspath(sys.argv[0]),
+    "torc.program": str(Path(sys.argv[0]).absolute()),
 }
 
 # A network that swallows packets costs a request seconds, not the kernel's quarter of an hour.

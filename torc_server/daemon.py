@@ -5,6 +5,7 @@ import fcntl
 import functools
 import os
 import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from torc_server.settings import SettingsError
@@ -13,7 +14,7 @@ DEFAULT_PID_FILE = Path("/var/run/torc-server.pid")
 UMASK = 0o027
 
 
-def go_to_background():
+def go_to_background() -> Callable[[], None]:
     """Return in a process with its own session, and with ready(), which is to be called once the server listens.
 
     The process that was started waits for that, so that what goes wrong is told on its stderr; its exit code is 0 then,
@@ -44,7 +45,7 @@ def _leave_terminal(writing):
 
 
 @contextlib.contextmanager
-def pid_file(path):
+def pid_file(path: Path | None) -> Generator[None]:
     """Hold a file with our process id, or none if path is None. Raises SettingsError: another server holds it, or it
     cannot be written."""
     if path is None:

@@ -44,7 +44,7 @@ _LISTS = {
 _NAMES = {"active_compute_node_id": "compute_node_id", "executed_by": "compute_node_id"}
 
 
-def is_useless(error):
+def is_useless(error: psycopg.Error) -> bool:
     """Whether an error says that its connection is of no use any more, and that nothing was done on it."""
     if error.sqlstate == "0A000":
         return _CACHED_PLAN in str(error)
@@ -53,7 +53,7 @@ def is_useless(error):
     return error.sqlstate in _USELESS
 
 
-def is_lost(error):
+def is_lost(error: psycopg.Error) -> bool:
     """Whether an error says that there is no connection any more; what was sent last may have been done."""
     state = error.sqlstate
     if state is None:
@@ -61,8 +61,11 @@ def is_lost(error):
     return state.startswith(("08", "57P")) or state in _CLOSED
 
 
-def api_error(error):
-    """The ApiError for an error of the database: our own SQLSTATEs carry their HTTP status; the rest is by class."""
+def api_error(error: psycopg.Error) -> ApiError:
+    """The ApiError for an error of the database: our own SQLSTATEs carry their HTTP status; the rest is by class.
+
+    Raises the error itself if it is a fault of the server.
+    """
     state = error.sqlstate or ""
     if state.startswith("TC"):
         extra = json.loads(error.diag.message_detail or "{}")

@@ -14,6 +14,7 @@ on it also sends X-Torc-Client-User. 0.29 and 0.30 would want text, but cannot b
 """
 
 import re
+from typing import Any
 
 RUST = "OpenAPI-Generator/v0.7.0/rust"
 PYTHON = re.compile(r"OpenAPI-Generator/0\.([0-9]{1,4})\.[0-9]+/python")
@@ -24,7 +25,7 @@ API_VERSION = "0.23.0"  # of the HTTP contract; clients refuse another major ver
 FIRST_API_VERSION = "0.12.0"
 
 
-def dialect(environ):
+def dialect(environ: dict[str, Any]) -> str | None:
     """Return the dialect of a WSGI request: a name from the table above, or None."""
     if "HTTP_X_TORC_CLIENT_USER" in environ:
         return "objects"
@@ -40,6 +41,6 @@ def dialect(environ):
     return "text" if minor <= LAST_THAT_RAISES_RUNS else "text_reset"
 
 
-def api_version(dialect):
+def api_version(dialect: str | None) -> str:
     """Return the version that a client of the dialect is told: the CLI prints a warning for another minor version."""
     return FIRST_API_VERSION if dialect in ("text", "text_initialize") else API_VERSION

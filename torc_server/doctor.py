@@ -11,7 +11,7 @@ import stat
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from psycopg import sql as psql
 
 from torc_server import __version__, migrations, status
 from torc_server.repository import sql
-from torc_server.settings import CONFIG_FILES
+from torc_server.settings import CONFIG_FILES, Settings
 
 STATEMENT_TIMEOUT = "10min"
 SHOWN = 10  # findings of one kind, before "and n more"
@@ -59,7 +59,7 @@ class Finding:
     fixed: bool = False
     trouble: str | None = None  # why the repair failed
 
-    def as_dict(self):
+    def as_dict(self) -> dict:
         """For JSON: without the repair itself."""
         found = asdict(self) | {"fixable": self.repair is not None}
         del found["repair"]
@@ -75,7 +75,13 @@ class Check:
     findings: list[Finding]
 
 
-def examine(settings, conninfo, data_folder=None, only=NAMES, fixes=False):
+def examine(
+    settings: Settings,
+    conninfo: str | list[str],
+    data_folder: Path | None = None,
+    only: Iterable[str] = NAMES,
+    fixes: bool = False,
+) -> Iterator[Check]:
     """Yield the Checks with the names in `only`, one after the other; with `fixes` repairs are carried out.
 
     conninfo: of a session with the database, or a list of one text that says why there is none; data_folder: of the
@@ -133,12 +139,12 @@ def _fix(finding):
             finding.trouble = _one_line(error)
 
 
-def problems(checks):
+def problems(checks: Iterable[Check]) -> int:
     """How many findings are left."""
     return sum(not finding.fixed for check in checks for finding in check.findings)
 
 
-def as_text(check):
+def as_text(check: Check) -> list[str]:
     """The lines for a person about a Check."""
     lines = [f"ok       {check.name}: {check.summary}"] if not check.findings else []
     for finding in check.findings:

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -67,12 +68,12 @@ class EmbeddedError(CommandError):
     """The embedded PostgreSQL cannot be started or used."""
 
 
-def conninfo(state):
+def conninfo(state: Path | str) -> str:
     """The connection string of the PostgreSQL on data folder `state`, whether it runs or not."""
     return make_conninfo(host=str(_socket_folder(Path(state).resolve())), port=5432, user=SUPERUSER, dbname=DATABASE)
 
 
-def start(state, settings=None, tie=False, timeout=300):
+def start(state: Path | str, settings: dict[str, str] | None = None, tie: bool = False, timeout: float = 300) -> str:
     """Make sure that PostgreSQL runs on data folder `state`, and return a conninfo; any number of processes may call.
 
     settings: {name: text} for PostgreSQL's command line; a caller that attaches to a running one gets its settings.
@@ -105,13 +106,13 @@ def start(state, settings=None, tie=False, timeout=300):
         time.sleep(0.1)
 
 
-def forget_environment():
+def forget_environment() -> None:
     """Remove the PG* variables of this process: libpq would use them for what a conninfo leaves open."""
     for name in _environment_of_libpq():
         del os.environ[name]
 
 
-def stop(state, timeout=60):
+def stop(state: Path | str, timeout: float = 60) -> None:
     """Stop the PostgreSQL on `state`, if one runs: open transactions are rolled back, the data is checkpointed."""
     data = Path(state).resolve() / "data"
     pid = _postmaster(data)
@@ -128,7 +129,7 @@ def stop(state, timeout=60):
             child.wait(timeout)
 
 
-def own(state):
+def own(state: Path | str) -> IO[str] | None:
     """Become the owner of data folder `state`, who starts and stops its PostgreSQL; None if another process is.
 
     Returns an open file: ownership lasts until it is closed. A POSIX lock, because forked workers do not inherit it:
@@ -147,7 +148,7 @@ def own(state):
     return file
 
 
-def reachable_folder(state):
+def reachable_folder(state: Path | str) -> Path:
     """`state` as an absolute path, or another one in its place if PostgreSQL's account cannot get there.
 
     That happens to root only, say with a checkout below /root. The other one is always the same for the same `state`.
@@ -164,7 +165,7 @@ def reachable_folder(state):
     return other if closed else state
 
 
-def is_running(state):
+def is_running(state: Path | str) -> bool:
     """Whether the PostgreSQL on data folder `state` runs on this machine."""
     return _postmaster(Path(state).resolve() / "data") is not None
 
@@ -243,7 +244,7 @@ def _create_database(state):
 
 
 def _init(state, binaries, uid, gid):
-    """initdb in a separate folder, renamed when whole: a killed initdb leaves nothing half done."""
+    """Initdb in a separate folder, renamed when whole: a killed initdb leaves nothing half done."""
     for old in state.glob("data-new-*"):
         shutil.rmtree(old, ignore_errors=True)
     new = Path(tempfile.mkdtemp(prefix="data-new-", dir=state))
@@ -287,8 +288,9 @@ def _postmaster(data):
     """The pid of the running postmaster of `data`, or None. The pid file alone proves nothing after a crash."""
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n")[0])
-        ours = os.readlink(f"/proc/{pid}/cwd") == str(data)
-        return pid if ours and os.path.basename(os.readlink(f"/proc/{pid}/exe")).startswith("postgres") else None
+        process = Path(f"/proc/{pid}")
+        ours = (process / "cwd").readlink() == data
+        return pid if ours and (process / "exe").readlink().name.startswith("postgres") else None
     except (OSError, ValueError):  # no file, an empty one, no such process, or a zombie
         return None
 

@@ -2,12 +2,13 @@
 
 from gunicorn.http.errors import ParseException
 
+from torc_server.application import Application
 from torc_server.bodies import MIB, PIECE, body_limit
 from torc_server.errors import ApiError
 from torc_server.spool import Spool
 
 
-def wrap(app):
+def wrap(app: Application) -> None:
     """Must come when Flask and what answers instead of it are complete."""
     app.wsgi_app = Envelope(app.wsgi_app, app.settings)
 

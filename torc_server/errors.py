@@ -3,7 +3,7 @@
 import json
 import logging
 
-from flask import Response
+from flask import Flask, Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
 log = logging.getLogger("torc_server")
@@ -36,7 +36,7 @@ class ApiError(Exception):
         self.headers = headers or {}
         self.extra = extra
 
-    def response(self):
+    def response(self) -> Response:
         kind = KINDS.get(self.status, "BadRequest" if self.status < 500 else "InternalServerError")
         body = json.dumps({"error": {"error": kind, "message": self.message, **self.extra}}, sort_keys=True)
         return Response(body, self.status, self.headers, mimetype="application/json")
@@ -71,14 +71,15 @@ class InvalidPath(BadRequest):
         self.extra = {"field": field}
 
 
-def response_to(error):
+def response_to(error: Exception) -> Response:
     """The answer to an exception of a view."""
     if isinstance(error, ApiError):
         return error.response()
     return _from_framework(error) if isinstance(error, HTTPException) else _unexpected(error)
 
 
-def init_app(app):
+def init_app(app: Flask) -> None:
+    """Answer all errors of an application in the one shape."""
     for kind in (ApiError, HTTPException, Exception):
         app.register_error_handler(kind, response_to)
     app.register_error_handler(Later, _pass_on)
@@ -116,5 +117,5 @@ _MESSAGES = {
 
 
 def _unexpected(error):
-    log.exception("a request failed by our own fault")
+    log.error("a request failed by our own fault", exc_info=error)
     return ApiError(500, OWN_FAULT).response()

@@ -4,6 +4,8 @@ import logging
 import os
 import resource
 import signal
+from collections.abc import Callable
+from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
@@ -12,6 +14,7 @@ from torc_server.logs import GunicornLogger
 from torc_server.master import Master
 from torc_server.memory import return_large_blocks
 from torc_server.proxies import networks
+from torc_server.settings import Settings
 from torc_server.worker import SPARE_FILES, Worker
 
 log = logging.getLogger("torc_server")
@@ -41,7 +44,7 @@ class Server(BaseApplication):
         Master(self, self._former, self._state).run()
 
 
-def options(settings, listeners, when_ready):
+def options(settings: Settings, listeners: list[int], when_ready: Callable) -> dict[str, Any]:
     """The gunicorn options for Settings; `listeners` are descriptors of listening sockets."""
     tls = {"certfile": settings.tls_cert, "keyfile": settings.tls_key} if settings.https else {}
     return {
@@ -71,7 +74,7 @@ def options(settings, listeners, when_ready):
     }
 
 
-def allow_open_files(connections):
+def allow_open_files(connections: int) -> None:
     """Raise the soft limit of open files: each client's connection is one, and so is an answer that is read slowly."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * connections + SPARE_FILES
@@ -79,23 +82,27 @@ def allow_open_files(connections):
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
-def on_exit(server):
+def on_exit(_server: Any) -> None:
+    """Hook of gunicorn: the master ends."""
     log.info("stopped serving")
 
 
-def pre_fork(server, worker):
+def pre_fork(server: Any, worker: Any) -> None:
+    """Hook of gunicorn, in the master: give the worker its place in the metrics."""
     worker.slot = metrics.free_slot(each.slot for each in server.WORKERS.values())
 
 
-def child_exit(server, worker):
+def child_exit(_server: Any, worker: Any) -> None:
+    """Hook of gunicorn, in the master: the worker has ended."""
     metrics.leave_slot(worker.slot)
 
 
-def post_fork(server, worker):
+def post_fork(server: Any, worker: Any) -> None:
+    """Hook of gunicorn, in the worker: open its connections and start its threads."""
     return_large_blocks()
     metrics.enter_slot(worker.slot)
 
-    def stop(number, frame):
+    def stop(_number, _frame):
         worker.alive = False
 
     # Temporary handlers: a SIGTERM that arrives before gunicorn installs its own would be lost, and the master would
@@ -112,7 +119,8 @@ def post_fork(server, worker):
         extensions["accounts"].open()
 
 
-def worker_exit(server, worker):
+def worker_exit(server: Any, _worker: Any) -> None:
+    """Hook of gunicorn, in the worker: close what post_fork() has opened."""
     extensions = server.app.wsgi().extensions
     extensions["tasks"].close()
     extensions["node_watch"].close()

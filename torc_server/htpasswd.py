@@ -11,6 +11,7 @@ import re
 import stat
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import bcrypt
@@ -32,7 +33,7 @@ class HtpasswdError(CommandError):
 # Reading
 
 
-def parse(text):
+def parse(text: str) -> dict[str, str]:
     """Return {name: hash} of a file's text. Raises HtpasswdError: a line that is none, or not one user."""
     users = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -51,7 +52,7 @@ def parse(text):
     return users
 
 
-def broken_lines(text):
+def broken_lines(text: str) -> list[str]:
     """Return a sentence for each line of a parsable text whose hash no password fits."""
     lines = [(number, *_split(line)) for number, line in enumerate(text.splitlines(), 1) if _names_user(line)]
     return [
@@ -77,7 +78,7 @@ def read_file(path):
     return status, content
 
 
-def decode(raw):
+def decode(raw: bytes) -> str:
     """Return the text of a file's bytes. Raises HtpasswdError."""
     try:
         return raw.decode("utf-8-sig")
@@ -97,22 +98,22 @@ def _split(line):
 # Passwords
 
 
-def hash_password(password, cost=DEFAULT_COST):
+def hash_password(password: str, cost: int = DEFAULT_COST) -> str:
     """Return the hash of a password (text). It begins with $2y$, which every htpasswd reads; $2b$ is the same."""
     return bcrypt.hashpw(_cut(password), bcrypt.gensalt(cost)).decode().replace("$2b$", "$2y$", 1)
 
 
-def verify_password(password, hashed):
+def verify_password(password: str, hashed: str) -> bool:
     """Whether the password (text) belongs to the hash; a hash that is none belongs to no password."""
     return is_hash(hashed) and bcrypt.checkpw(_cut(password), hashed.encode())
 
 
-def is_hash(hashed):
+def is_hash(hashed: str) -> bool:
     """Whether the text is a whole bcrypt hash: prefix 2a, 2b, 2x or 2y, cost 4 to 31, 60 characters."""
     return _HASH.fullmatch(hashed) is not None
 
 
-def dummy_hash(users):
+def dummy_hash(users: dict[str, str]) -> str:
     """A hash that no password belongs to, and that takes as long to verify as most of {name: hash} do."""
     costs = Counter(int(hashed[4:6]) for hashed in users.values() if is_hash(hashed))
     cost = costs.most_common(1)[0][0] if costs else DEFAULT_COST
@@ -126,7 +127,7 @@ def _cut(password):
 # Editing
 
 
-def check_name(name):
+def check_name(name: str) -> None:
     """Raises HtpasswdError for a name that the file or the server could not take."""
     if not name or name != name.strip() or name.startswith("#") or ":" in name or not name.isprintable():
         raise HtpasswdError(f"{name!r} cannot be a user's name: no colon, no # in front, no space around it")
@@ -134,13 +135,13 @@ def check_name(name):
         raise HtpasswdError(f"the name {_NOBODY} means nobody; choose another")
 
 
-def check_password(password):
+def check_password(password: str) -> None:
     """Raises HtpasswdError for a password that is too short."""
     if len(password.encode()) < MIN_PASSWORD_BYTES:
         raise HtpasswdError(f"the password is too short: at least {MIN_PASSWORD_BYTES} bytes")
 
 
-def read_lines(path):
+def read_lines(path: Path | str) -> list[str]:
     """Return the lines of a file, with their ends. Raises HtpasswdError."""
     try:
         content = read_file(path)[1]
@@ -149,12 +150,12 @@ def read_lines(path):
     return decode(content).splitlines(keepends=True)
 
 
-def names(lines):
+def names(lines: list[str]) -> list[str]:
     """The names in the order of the file, each once."""
     return list(dict.fromkeys(_split(line)[0] for line in lines if _names_user(line)))
 
 
-def with_user(lines, name, hashed):
+def with_user(lines: list[str], name: str, hashed: str) -> list[str]:
     """The lines with that user's hash: where the last one was that counted, else at the end."""
     new = f"{name}:{hashed}\n"
     places = _places(lines, name)
@@ -165,7 +166,7 @@ def with_user(lines, name, hashed):
     return [line for i, line in enumerate(kept) if i not in places[:-1]]
 
 
-def without_user(lines, name):
+def without_user(lines: list[str], name: str) -> list[str]:
     """The lines without that user. Raises HtpasswdError if there is none of that name."""
     places = _places(lines, name)
     if not places:
@@ -177,7 +178,7 @@ def _places(lines, name):
     return [i for i, line in enumerate(lines) if _names_user(line) and _split(line)[0] == name]
 
 
-def edit(path, change, create=False):
+def edit(path: Path | str, change: Callable[[list[str]], list[str]], create: bool = False) -> None:
     """Replace the lines of a file by change(lines); a reader sees the old file or the new one, never a part.
 
     The owner stays, the mode becomes 600. Edits by several at once follow each other. Raises HtpasswdError.
@@ -214,7 +215,7 @@ def _replace(place, content):
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(new, place)
+        Path(new).replace(place)
     except BaseException:
-        os.unlink(new)
+        Path(new).unlink()
         raise

@@ -8,15 +8,16 @@ import os
 import shutil
 import socket
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
-from torc_server.settings import NO_TCP, SettingsError
+from torc_server.settings import NO_TCP, Settings, SettingsError
 
 FIRST_PASSED = 3
 BACKLOG = 2048
 
 
-def listen(settings):
+def listen(settings: Settings) -> tuple[list[socket.socket], bool]:
     """Return (listening sockets, whether they were passed to this process). They are bound before anything is started,
     so that a busy port is told at once. Raises SettingsError."""
     found = passed()
@@ -28,7 +29,7 @@ def listen(settings):
     return found, False
 
 
-def passed():
+def passed() -> list[socket.socket]:
     """The sockets that systemd, or this server before a reload, passed to this process; [] if there are none."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
@@ -42,7 +43,7 @@ def passed():
     return found
 
 
-def pass_on(descriptors):
+def pass_on(descriptors: Iterable[int]) -> None:
     """Pass listening sockets to the program that this process is about to execute. Whatever had their new numbers is
     closed."""
     copies = [os.dup(number) for number in descriptors]  # their numbers may be among the new ones
@@ -54,12 +55,12 @@ def pass_on(descriptors):
         os.set_inheritable(number, False)
 
 
-def port(listeners):
+def port(listeners: list[socket.socket]) -> int | None:
     """The TCP port of the first socket that has one, None if none has."""
     return next((each.getsockname()[1] for each in listeners if each.family != socket.AF_UNIX), None)
 
 
-def remove(listeners):
+def remove(listeners: list[socket.socket]) -> None:
     """Close sockets that never came to serve, and remove their files."""
     for each in listeners:
         path = each.getsockname() if each.family == socket.AF_UNIX else None

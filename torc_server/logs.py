@@ -18,6 +18,7 @@ from pathlib import Path
 from gunicorn.glogging import Logger
 
 from torc_server import current
+from torc_server.settings import Settings
 
 log = logging.getLogger("torc_server")
 
@@ -29,7 +30,7 @@ _DETAIL = re.compile(r"\n(DETAIL|HINT|QUERY|CONTEXT|WHERE):  .*?(?=\n\n|\Z)", re
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # all but the tab
 
 
-def set_up(settings):
+def set_up(settings: Settings) -> None:
     """Send all lines to stderr, and with settings.log_dir to a file there too. Raises OSError."""
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(_formatter(settings.log_format))
@@ -46,7 +47,7 @@ def set_up(settings):
     logging.basicConfig(level=level, handlers=handlers, force=True)
 
 
-def fail(message):
+def fail(message: object) -> None:
     """Say why the server ends: a line in the log; on a plain stderr without time and level, as every command does."""
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, message, (), None)
     for handler in logging.getLogger().handlers:
@@ -152,7 +153,7 @@ class LogFile(logging.Handler):
         except Exception:  # noqa: BLE001 (it is told on stderr; a request must not fail because of its log line)
             self.handleError(record)
 
-    def handleError(self, record):
+    def handleError(self, record):  # noqa: ARG002
         """Say on stderr that lines are lost, once a minute."""
         now = time.monotonic()
         if now - self._said > SAY_EVERY:
@@ -185,7 +186,7 @@ class LogFile(logging.Handler):
 
     def _found(self):
         try:
-            return os.stat(self._path)
+            return Path(self._path).stat()
         except FileNotFoundError:
             return None
 

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.systemd import sd_notify
 
 from torc_server import __version__, listening
 from torc_server.metrics import FOLDER
-from torc_server.settings import RESTART_ONLY
+from torc_server.settings import RESTART_ONLY, Settings
 
 log = logging.getLogger("torc_server")
 
@@ -93,7 +94,7 @@ class Master(Arbiter):
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def find_problem():
+def find_problem() -> str | None:
     """What would keep this program from starting again: one line, None if there is nothing."""
     command = [sys.executable, *sys.orig_argv[1:], *(["run"] if len(sys.argv) == 1 else []), "--check"]
     apart = {name: value for name, value in os.environ.items() if name != FOLDER}  # it would leave files among ours
@@ -108,7 +109,7 @@ def find_problem():
     return lines[-1].removeprefix("torc-server: ") if tried.returncode else None
 
 
-def former_state():
+def former_state() -> dict[str, Any] | None:
     """What the program of before the reload left for this one, None at a start."""
     if STATE not in os.environ:
         return None
@@ -117,7 +118,7 @@ def former_state():
         return json.load(file)
 
 
-def current_state(settings, passed):
+def current_state(settings: Settings, passed: bool) -> dict[str, Any]:
     """What the next program is to know: settings, version, and digests of the files that are read at a start."""
     files = {"certificates": [settings.tls_cert, settings.tls_key], "code": _code()}
     return {
@@ -128,7 +129,7 @@ def current_state(settings, passed):
     }
 
 
-def describe_changes(old, new, wanted):
+def describe_changes(old: dict[str, Any], new: dict[str, Any], wanted: Settings) -> str:
     """One line: what a reload changed from state `old` to `new`, and what of the `wanted` settings needs a restart."""
     changed = sorted(name for name, value in new["settings"].items() if old["settings"].get(name, value) != value)
     changed += [name for name in ("certificates", "code") if old[name] != new[name]]
@@ -139,7 +140,7 @@ def describe_changes(old, new, wanted):
     return f"{told}; needs a restart: {', '.join(waits)}" if waits else told
 
 
-def notify(state):
+def notify(state: str) -> None:
     """Tell systemd (sd_notify(3)); nothing without it."""
     sd_notify(state, log)
 

@@ -6,7 +6,7 @@ import sys
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # parameters of mallopt(3)
 
 
-def return_large_blocks():
+def return_large_blocks() -> None:
     """Make glibc give back each block of 1 MiB and more when it is freed; elsewhere, do nothing.
 
     By default it raises that limit to 32 MiB as such blocks are freed, and then keeps up to 64 MiB for each thread: a
@@ -17,7 +17,7 @@ def return_large_blocks():
         libc.mallopt(TRIM_THRESHOLD, 4 << 20)
 
 
-def return_free_blocks():
+def return_free_blocks() -> None:
     """Make glibc give back what is free between blocks in use, as thousands of closed TLS connections leave it: 20 MiB
     of 1,500. It takes some milliseconds. Elsewhere, do nothing."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):

@@ -11,6 +11,8 @@ import os
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections import defaultdict, deque
+from collections.abc import Iterable
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
 
@@ -22,25 +24,25 @@ MOST_ANSWERS = 10_000  # that wait to be added up, where no worker of ours does 
 _slot = 0  # of this process; 0 is the master's
 
 
-def share(folder):
+def share(folder: Path) -> None:
     """Share the metrics of this process and its children in a folder. Call it before the first Metrics is made."""
     os.environ[FOLDER] = str(folder)
     values.ValueClass = values.MultiProcessValue(lambda: _slot)
 
 
-def free_slot(taken):
+def free_slot(taken: Iterable[int]) -> int:
     """The lowest slot that no worker has."""
     taken = set(taken)
     return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
 
 
-def enter_slot(slot):
+def enter_slot(slot: int) -> None:
     """In the process of a worker: use its slot from now on."""
     global _slot
     _slot = slot
 
 
-def leave_slot(slot):
+def leave_slot(slot: int) -> None:
     """The worker has ended: forget what it had at that moment; what it has counted stays."""
     if FOLDER in os.environ:
         multiprocess.mark_process_dead(slot)

@@ -40,35 +40,35 @@ class Status:
     serves_since: int = 0
 
     @property
-    def current(self):
+    def current(self) -> bool:
         return self.version == self.latest and self.functions_current
 
     @property
-    def serves_running(self):
+    def serves_running(self) -> bool:
         """Whether a server of this release that runs already may go on; a newer release may have migrated since."""
         return self.current or 0 < self.serves_since <= self.latest <= self.version
 
 
-def sql_folder():
+def sql_folder() -> Path:
     """The folder with migrations/, functions/ and queries/: inside the package (wheel) or beside it (source)."""
     inside = Path(__file__).parent / "sql"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "sql"
 
 
-def status(conninfo):
+def status(conninfo: str) -> Status:
     """Return the Status of a database, changing nothing; waits for a migration that goes on just now."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", LOCK)
         return _status(connection)
 
 
-def serves_running(connection):
+def serves_running(connection: psycopg.Connection) -> bool:
     """Whether the database has the schema of this release, or one of a newer release with which a running server goes
     on: without waiting for a migration that goes on just now."""
     return _status(connection).serves_running
 
 
-def migrate(conninfo, to=None, lose_data=False, alone=False):
+def migrate(conninfo: str, to: int | None = None, lose_data: bool = False, alone: bool = False) -> list[str]:
     """Migrate up to the newest version, or up or down to version `to` (0: schema torc is gone). Return what was done.
 
     Functions exist only at the newest version; below it the release that belongs there brings its own.
@@ -98,7 +98,7 @@ def migrate(conninfo, to=None, lose_data=False, alone=False):
     return done
 
 
-def replace_functions(conninfo):
+def replace_functions(conninfo: str) -> list[str]:
     """Replace all functions, at the newest version only; return what was done. Raises MigrationError, psycopg.Error."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         _prepare(connection)
@@ -118,7 +118,7 @@ def in_schema(text, schema):
     return re.sub(r"\btorc\.(?!py\b)", f"{schema}.", text)
 
 
-def versions():
+def versions() -> list[int]:
     """The versions of the schema that this release knows."""
     return sorted(_migrations())
 
@@ -129,7 +129,7 @@ def stored_rows(connection):
     return {table: count for table, count in counts.items() if table not in ("access_group", "user_group_membership")}
 
 
-def share_with_servers(connection):
+def share_with_servers(connection: psycopg.Connection) -> bool:
     """Whether the connection now holds the lock of a server; false while a downgrade holds it."""
     return connection.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", SERVERS).fetchone()[0]
 
@@ -208,7 +208,7 @@ def _go_down(connection, version, target, lose_data):
     return done + [f"deleted {each}" for each in lost]
 
 
-def exclude_servers(connection):
+def exclude_servers(connection: psycopg.Connection) -> None:
     """Keep servers away until the connection is closed. Raises MigrationError, which names those that are connected."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not connection.execute("SELECT pg_try_advisory_lock(%s, %s)", SERVERS).fetchone()[0]:

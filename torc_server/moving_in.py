@@ -314,7 +314,7 @@ class _Import:
 
     def _at_least(self, least, value, what):
         if not isinstance(value, int):
-            raise ValueError(f"{what}: {value!r} is no number")
+            raise ValueError(f"{what}: {value!r} is no number")  # noqa: TRY004 (of the data)
         if value < least:
             self.summary.left_out[f"{what} below {least}, now {least}"] += 1
         return max(value, least)

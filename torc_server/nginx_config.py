@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from torc_server.settings import SettingsError
 
@@ -21,7 +22,7 @@ ERRORS = {
 }
 
 
-def render(template, **values):
+def render(template: str, **values: Any) -> str:
     """Return the text of a template for operations."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # not needed by other commands
 

@@ -33,18 +33,18 @@ class NodeWatch:
         self._ended = threading.Event()
         self._is_open = False
 
-    def open(self):
+    def open(self) -> None:
         """Begin in this process. Forgets the process that we were forked from."""
         self.__init__(self._database, self._timeout)
         self._is_open = True
         threading.Thread(target=self._work, name="node-watch", daemon=True).start()
 
-    def close(self):
+    def close(self) -> None:
         """Store what was heard, and end."""
         self._ended.set()
         self._try(self._store)
 
-    def heard_of(self, *node_ids, works=False):
+    def heard_of(self, *node_ids: int, works: bool = False) -> None:
         """A request that succeeded has named these nodes; `works`: it has started a job there."""
         if self._is_open:
             self._heard.append((node_ids, works))
@@ -100,6 +100,6 @@ class NodeWatch:
         )  # fmt: skip
 
 
-def heard_of(*node_ids, works=False):
+def heard_of(*node_ids: int, works: bool = False) -> None:
     """In a request that has succeeded: it has named these nodes (None is none)."""
     current.extension("node_watch").heard_of(*node_ids, works=works)

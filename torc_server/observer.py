@@ -8,11 +8,13 @@ import json
 import logging
 import re
 import time
+from collections.abc import Callable
 from urllib.parse import parse_qs, quote
 
 from flask import request
 
 from torc_server import current
+from torc_server.application import Application
 from torc_server.errors import Later
 from torc_server.proxies import client_address, networks
 
@@ -26,14 +28,14 @@ _LEAST_STATUS = {"off": 1000, "errors": 400, "all": 0}
 _WORKFLOW = "/workflows/<"
 
 
-def audited(view):
+def audited(view: Callable) -> Callable:
     """Decorate a view: a request that succeeds is one line in the log, whatever is logged of others. Its function in
     SQL writes the row of the audit table."""
     view.is_audited = True
     return view
 
 
-def init_app(app):
+def init_app(app: Application) -> None:
     """Must come before whatever refuses requests: it notes their routes."""
 
     @app.before_request
@@ -43,7 +45,7 @@ def init_app(app):
         found.environ["torc.arguments"] = found.view_args
 
 
-def wrap(app):
+def wrap(app: Application) -> None:
     """Must come last: all other WSGI classes are inside."""
     app.extensions["observer"] = app.wsgi_app = Observer(app)
 

@@ -5,12 +5,14 @@ import inspect
 import json
 import re
 import sys
+from typing import Any
 
 import yaml
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
 from marshmallow import Schema, missing
 
+from torc_server.application import Application
 from torc_server.bodies import BASE_PATH
 from torc_server.dialect import API_VERSION
 from torc_server.errors import KINDS
@@ -109,10 +111,12 @@ class Converter(OpenAPIConverter):
 
 
 class Plugin(MarshmallowPlugin):
+    """apispec's plugin with our Converter."""
+
     Converter = Converter
 
 
-def annotations(field):
+def annotations(field: Any) -> dict:
     """What people read of a field. A default that only a create gives is told in words: clients that are generated
     from `default` would send it with every update too."""
     said = field.metadata
@@ -129,13 +133,13 @@ def annotations(field):
     return notes
 
 
-def description(documented):
+def description(documented: Any) -> str:
     """The text of a docstring, each paragraph in one line."""
     paragraphs = (inspect.getdoc(documented) or "").split("\n\n")
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
 
-def document(app):
+def document(app: Application) -> dict:
     """Return the OpenAPI document of an application as a dict; the same code gives the same document."""
     plugin = Plugin(schema_name_resolver=lambda schema: (schema if isinstance(schema, type) else type(schema)).__name__)
     spec = APISpec("torc", API_VERSION, "3.1.0", plugins=[plugin], info={"description": DESCRIPTION})
@@ -150,24 +154,25 @@ def document(app):
         spec.tag({"name": name, "description": tag_description(name, app)})
     for rule, blueprint in routes:
         view = app.view_functions[rule.endpoint]
-        (method,) = rule.methods - {"HEAD", "OPTIONS"}
+        (method,) = (rule.methods or set()) - {"HEAD", "OPTIONS"}
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule).removeprefix(BASE_PATH)
         operation = Operation(plugin.converter, path, view)
         spec.path(path, operations={method.lower(): {"tags": [tag(blueprint)]} | operation.as_dict()})
     return in_order(spec.to_dict())
 
 
-def as_yaml(app):
+def as_yaml(app: Application) -> str:
     """Return the document as YAML text."""
     return yaml.dump(document(app), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data):
+    def ignore_aliases(self, data):  # noqa: ARG002
         return True  # the same text twice rather than a reference that only YAML has
 
 
-def add_components(spec, converter):
+def add_components(spec: APISpec, converter: Any) -> None:
+    """Add what operations refer to: the login, enumerations, models within free JSON, errors."""
     spec.components.security_scheme(
         "basicAuth", {"type": "http", "scheme": "basic", "description": "A user of the server's password file."}
     )
@@ -179,13 +184,14 @@ def add_components(spec, converter):
         spec.components.response(KINDS[status], error_answer(converter, status, text))
 
 
-def error_answer(converter, status, text):
+def error_answer(converter: Any, status: int, text: str) -> dict:
+    """The OpenAPI response of an error."""
     example = {"error": {"error": KINDS[status], "message": text}}
     schema = converter.resolve_nested_schema(ErrorResponse)
     return {"description": text, "content": {JSON: {"schema": schema, "example": example}}}
 
 
-def example_of(schema):
+def example_of(schema: Any) -> dict:
     """A body that can be sent: what is required, and what has a default; without what the server gives."""
     example = {}
     for name, field in schema.fields.items():
@@ -201,16 +207,18 @@ def example_of(schema):
     return example
 
 
-def tag(blueprint):
+def tag(blueprint: Any) -> str:
+    """The tag of a blueprint's operations."""
     return TAGS.get(blueprint.name, blueprint.name)
 
 
-def tag_description(name, app):
+def tag_description(name: str, app: Application) -> str:
+    """The texts of the modules whose operations have the tag."""
     modules = [blueprint.import_name for blueprint in app.blueprints.values() if tag(blueprint) == name]
     return " ".join(description(sys.modules[module]) for module in modules)
 
 
-def in_order(document):
+def in_order(document: dict) -> dict:
     """The document in the order in which people look things up: paths and models by name."""
     components = {kind: dict(sorted(parts.items())) for kind, parts in document["components"].items()}
     head = {key: document[key] for key in ("openapi", "info")}
@@ -313,6 +321,6 @@ class Operation:
         return sorted(statuses)
 
 
-def singular(segment):
+def singular(segment: str) -> str:
     """What one row of a collection is called: job, ro crate entity."""
     return re.sub(r"ies$", "y", segment).removesuffix("s").replace("_", " ")

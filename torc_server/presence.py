@@ -32,7 +32,7 @@ class Presence:
         self._conninfo = make_conninfo(conninfo, application_name=name, connect_timeout=5, **KEEPALIVE)
         self._ours = self._theirs = None
 
-    def connect(self):
+    def connect(self) -> psycopg.Connection:
         """Return a connection that holds the lock until it is closed; waits while a downgrade holds it.
 
         Raises psycopg.Error when the database cannot be reached.
@@ -47,12 +47,12 @@ class Presence:
             raise
         return connection
 
-    def open(self):
+    def open(self) -> None:
         """Hold the lock from now on in this process, in a thread that connects again when the connection is lost."""
         self._ours, self._theirs = socket.socketpair()
         threading.Thread(target=self._keep, args=(self._theirs,), name="presence", daemon=True).start()
 
-    def close(self):
+    def close(self) -> None:
         """Release the lock of this process."""
         if self._ours:
             self._ours.close()

@@ -3,13 +3,18 @@
 import functools
 import ipaddress
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from werkzeug.middleware.proxy_fix import ProxyFix
+
+from torc_server.application import Application
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~%-]+)*")
 
 
-def wrap(app):
+def wrap(app: Application) -> None:
+    """Let an application believe the X-Forwarded-… of the trusted proxies."""
     app.wsgi_app = Forwarded(app.wsgi_app, networks(app.settings.trusted_proxies))
 
 
@@ -38,18 +43,18 @@ class Forwarded:
         return self._wsgi_app(environ, start_response)
 
 
-def networks(texts):
+def networks(texts: Iterable[str]) -> list:
     """The networks of addresses such as 10.0.0.7 and 10.0.0.0/8. Raises ValueError."""
     return [ipaddress.ip_network(text, strict=False) for text in texts]
 
 
-def is_trusted(address, proxies):
+def is_trusted(address: str | None, proxies: list) -> bool:
     """Whether a peer is a trusted proxy. One without an address, on a unix socket, is: who may open the socket is a
     matter of file permissions."""
     return address is None or any(address in network for network in proxies)
 
 
-def client_address(environ, proxies):
+def client_address(environ: dict[str, Any], proxies: list) -> str:
     """The address of the client: the peer's, or if that is a trusted proxy what it says about its own peer, hop by hop
     from the right; "unix" for a peer on a unix socket."""
     address = _ip(environ.get("REMOTE_ADDR", ""))

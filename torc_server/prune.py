@@ -1,7 +1,10 @@
 """Retention: deletes old workflows, or only old events or results of them, in transactions that make no claim wait."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import psycopg
 
 from torc_server.repository import sql
 
@@ -19,12 +22,18 @@ class Plan:
     results: list
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """How many workflows and rows there are to delete."""
         return len(self.workflows) + sum(rows for _, rows in self.events + self.results)
 
 
-def plan(connection, age, archived_only=False, events=False, results=False):
+def plan(
+    connection: psycopg.Connection,
+    age: timedelta,
+    archived_only: bool = False,
+    events: bool = False,
+    results: bool = False,
+) -> Plan:
     """Return the Plan for what is older than the timedelta `age`: workflows, or, with events or results, these."""
     parameters = {"before": datetime.now(UTC) - age, "archived_only": archived_only}
 
@@ -39,7 +48,7 @@ def plan(connection, age, archived_only=False, events=False, results=False):
     )
 
 
-def carry_out(connection, plan):
+def carry_out(connection: psycopg.Connection, plan: Plan) -> Iterator[tuple[str, int]]:
     """Delete, on a connection in autocommit, yielding (what, number) after each transaction: "workflow", "event",
     "result", or "skipped" for a workflow that is in use just now or came to life again."""
     for workflow_id, *_ in plan.workflows:

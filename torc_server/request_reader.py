@@ -140,7 +140,7 @@ class LengthBody:
         self._file.write(data[: self._missing])
         return data[self._missing :]
 
-    def fill(self, environ, request):
+    def fill(self, environ, request):  # noqa: ARG002
         """Give the WSGI environ this body, from its start."""
         self._file.seek(0)
         environ["wsgi.input"] = self._file

@@ -9,6 +9,7 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field
 
 from torc_server import current
+from torc_server.application import Application
 from torc_server.bodies import MIB, parse_json, read_body
 from torc_server.errors import ApiError
 from torc_server.schemas.exact import ExactTypes
@@ -17,7 +18,8 @@ from torc_server.schemas.fields import Json
 Decorator = Callable[[Callable], Callable]
 
 
-def init_app(app):
+def init_app(app: Application) -> None:
+    """Bound the bodies that Flask reads."""
     app.config["MAX_CONTENT_LENGTH"] = app.settings.max_request_body_mb * MIB
 
 

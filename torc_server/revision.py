@@ -9,7 +9,7 @@ FILE = "git_hash"  # in the package; made by setup.py
 
 
 @functools.cache
-def git_hash():
+def git_hash() -> str | None:
     """The short hash of the commit, or None where it is not known. Asks git once in each process."""
     written = PACKAGE / FILE
     if written.exists():
@@ -17,7 +17,7 @@ def git_hash():
     return ask_git(PACKAGE.parent)
 
 
-def ask_git(folder):
+def ask_git(folder: Path) -> str | None:
     """The short hash of what is checked out in a folder, the root of a checkout; None if that or git is missing."""
     if not (folder / ".git").exists():
         return None

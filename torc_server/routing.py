@@ -2,11 +2,13 @@
 
 from werkzeug.routing import BaseConverter, Rule
 
+from torc_server.application import Application
 from torc_server.errors import InvalidPath
 from torc_server.schemas.fields import JOB_STATUSES, is_text, parse_int64
 
 
-def init_app(app):
+def init_app(app: Application) -> None:
+    """Set up the converters and rules of paths; before any route is registered."""
     app.url_rule_class = NamingRule
     app.url_map.converters |= {"int64": Int64Converter, "job_status": JobStatusConverter, "text": TextConverter}
     app.url_map.strict_slashes = True

@@ -10,7 +10,9 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 PREFIX = "torc-server-"
 _STATE = "server.json"
@@ -18,7 +20,7 @@ _LOCK = "lock"
 
 
 @contextlib.contextmanager
-def folder(existing=None):
+def folder(existing: str | None = None) -> Generator[Path]:
     """Make the folder of this server, and remove it at the end. Gives its Path. existing: the one from before a reload,
     which its workers share with the new ones."""
     for path in _folders():
@@ -35,14 +37,14 @@ def folder(existing=None):
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def write(path, state):
+def write(path: Path, state: dict[str, Any]) -> None:
     """Say in the folder `path` what `status` tells about the server."""
     new = path / f".{_STATE}"
     new.write_text(json.dumps(state))
     new.replace(path / _STATE)
 
 
-def running():
+def running() -> list[tuple[Path, dict[str, Any]]]:
     """The servers of this user (of root: of all users) on this machine: list of (folder, what was written about it)."""
     found = []
     for path in _folders():

@@ -5,13 +5,15 @@ import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from torc_server.nginx_config import render
-from torc_server.settings import NO_TCP, SettingsError
+from torc_server.settings import NO_TCP, Settings, SettingsError
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 UNITS = (
@@ -23,7 +25,14 @@ ENABLED = ("torc-server.service", "torc-server-backup.timer", "torc-server-prune
 CLOSED_FOLDERS = ("/home", "/root", "/run/user")  # ProtectHome hides them from the service
 
 
-def units(program, user=False, account="torc", arguments=(), settings=None, activation=False):
+def units(
+    program: Path | str,
+    user: bool = False,
+    account: str = "torc",
+    arguments: Iterable[str] = (),
+    settings: Settings | None = None,
+    activation: bool = False,
+) -> dict[str, str]:
     """Return {file name: text} of the systemd units. `arguments` are options of `run`, `settings` the Settings that
     they give, for `activation`: systemd opens the sockets."""
     quoted = "".join(f" {quote(each)}" for each in arguments)
@@ -46,13 +55,13 @@ def _socket_unit(settings):
     return render(f"{SOCKET}.j2", port=port, socket=socket, mode=settings.socket_mode, group=settings.socket_group)
 
 
-def quote(word):
+def quote(word: object) -> str:
     """A word of a command line in a unit (systemd.service(5))."""
     word = str(word).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{word}"' if not word or set(word) & set(" \t\n'\"\\;") else word
 
 
-def spelled_out(context, parameters):
+def spelled_out(context: click.Context, parameters: Iterable[click.Option]) -> list[str]:
     """The options that were given on the command line, as words."""
     words = []
     for option in parameters:
@@ -68,7 +77,7 @@ def spelled_out(context, parameters):
     return words
 
 
-def install(program, user, account, **options):
+def install(program: Path | str, user: bool, account: str, **options: Any) -> None:
     """Write the units, make the account if it is missing, and enable them. Raises SettingsError."""
     _check_place(program, user)
     folder = folder_of(user)
@@ -83,7 +92,7 @@ def install(program, user, account, **options):
     systemctl(user, "enable", *([SOCKET] if SOCKET in made else []), *ENABLED)
 
 
-def uninstall(user):
+def uninstall(user: bool) -> None:
     """Stop and disable the units, and remove their files; data, settings and the account stay."""
     folder = folder_of(user)
     present = [name for name in (SOCKET, *UNITS) if (folder / name).exists()]
@@ -95,7 +104,7 @@ def uninstall(user):
     systemctl(user, "daemon-reload")
 
 
-def folder_of(user):
+def folder_of(user: bool) -> Path:
     """Where the units are; `user`: those of this user. Raises SettingsError."""
     if user:
         return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "systemd" / "user"
@@ -123,7 +132,7 @@ def _make_account(account):
         raise SettingsError(f"the account {account} exists, but no group {account}") from error
 
 
-def systemctl(user, *arguments):
+def systemctl(user: bool, *arguments: str) -> None:
     """Run systemctl. Raises SettingsError."""
     _run(["systemctl", *(["--user"] if user else []), *arguments])
 

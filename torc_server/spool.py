@@ -28,7 +28,7 @@ class Spool(tempfile.SpooledTemporaryFile):
         with self._refusing():
             return super().seek(*args)
 
-    def rewind(self):
+    def rewind(self) -> int:
         """Go back to the start and return the size in bytes."""
         size = self.seek(0, 2)
         self.seek(0)

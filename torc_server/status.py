@@ -9,6 +9,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from typing import Any
 
 import psycopg
 from prometheus_client import CollectorRegistry, multiprocess
@@ -28,7 +29,7 @@ _WITH_SERVERS = """
 """
 
 
-def servers():
+def servers() -> list[dict[str, Any]]:
     """The servers of this user (of root: of all users) on this machine: what each has written about itself, and
     "answers" (None, or why not), "ready" (the same for the database behind it), and the numbers of its metrics."""
     found = []
@@ -39,7 +40,7 @@ def servers():
     return found
 
 
-def database(conninfo):
+def database(conninfo: str) -> dict[str, Any]:
     """The schema's version, and the names of all servers that are connected. Raises psycopg.Error."""
     found = migrations.status(conninfo)
     with psycopg.connect(conninfo, connect_timeout=ANSWER_SECONDS) as connection:
@@ -47,7 +48,7 @@ def database(conninfo):
     return {"version": found.version, "latest": found.latest, "current": found.current, "servers": names}
 
 
-def changed_settings(state):
+def changed_settings(state: dict[str, Any]) -> dict[str, Any]:
     """{name: value} of the settings of a server that are not the default."""
     defaults = json.loads(json.dumps(dataclasses.asdict(Settings()), default=str))
     return {name: value for name, value in state["settings"].items() if value != defaults.get(name)}
@@ -96,7 +97,7 @@ def _numbers(folder):
     return {name: int(registry.get_sample_value(f"torc_{name}") or 0) for name in _NUMBERS}
 
 
-def as_text(found):
+def as_text(found: list[dict[str, Any]]) -> list[str]:
     """The lines for a person about what servers() has found."""
     lines = []
     for server in found:

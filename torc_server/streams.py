@@ -14,6 +14,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Iterable
 
 import psycopg
 
@@ -95,7 +96,7 @@ class Subscription:
         return iter(self._queue.get, None)
 
 
-def access_parameters(subscriptions):
+def access_parameters(subscriptions: Iterable) -> dict[str, list]:
     """The parameters of event_stream.may_read: which workflow each subscription is of, and who asked for it."""
     callers = [subscription.caller for subscription in subscriptions]
     return {

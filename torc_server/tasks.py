@@ -34,14 +34,14 @@ class Tasks:
         self._stopped = False
         self._stays = False
 
-    def open(self):
+    def open(self) -> None:
         """Do tasks from now on, beginning with those that other processes left. Forgets the process that we were forked
         from."""
         self.__init__(self._database)
         self._stays = True
         self.wake()
 
-    def wake(self):
+    def wake(self) -> None:
         """There is a new task."""
         with self._lock:
             self._woken.set()
@@ -49,7 +49,7 @@ class Tasks:
                 self._thread = threading.Thread(target=self._work, name="tasks", daemon=True)
                 self._thread.start()
 
-    def close(self):
+    def close(self) -> None:
         """Begin no more tasks. The one under way ends with its connection, and is done by another process."""
         self._stopped = True
         self._woken.set()

@@ -28,7 +28,8 @@ CONTENT_SECURITY_POLICY = (
 
 
 @blueprint.after_request
-def add_security_headers(response):
+def add_security_headers(response: Response) -> Response:
+    """What the pages may load and who may show them."""
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers["Referrer-Policy"] = "same-origin"  # with "no-referrer" a page's own forms would say Origin: null

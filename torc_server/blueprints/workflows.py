@@ -2,8 +2,9 @@
 
 import json
 from functools import partial
+from typing import Any
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, Response, current_app, request
 
 from torc_server import current, wire
 from torc_server.direct import direct
@@ -40,6 +41,7 @@ from torc_server.schemas.workflows import (
     ProcessChangedJobInputs,
     ProcessChangedJobInputsResponse,
     ReadyJobRequirements,
+    RelationshipPage,
     ResetJobStatus,
     ResetJobStatusResponse,
     ResetWorkflowStatus,
@@ -506,6 +508,7 @@ def list_job_user_data_relationships(id, query):
     )  # fmt: skip
 
 
-def relationships(statement, schema, workflow_id, query):
+def relationships(statement: Any, schema: type[RelationshipPage], workflow_id: int, query: dict) -> Response:
+    """A page of a list of relationships, which has a smaller limit than other lists."""
     query["limit"] = min(query["limit"], schema.max_limit)
     return wire.page(statement, schema, query, workflow_id=workflow_id)

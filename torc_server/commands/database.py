@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Generator
+from typing import Any
 
 from torc_server import connections, embedded, migrations
 from torc_server.commands.messages import say, warn_of_foreign_variable
@@ -10,7 +12,8 @@ from torc_server.settings import Settings, SettingsError
 SPARE_CONNECTIONS = 20  # of the embedded PostgreSQL: for psql, a backup, a migration
 
 
-def describe(found):
+def describe(found: migrations.Status) -> str:
+    """The version of the schema, and what to do about it."""
     if found.current:
         return f"The database is at version {found.version}, the newest."
     if found.version > found.latest:
@@ -21,7 +24,7 @@ def describe(found):
 
 
 @contextlib.contextmanager
-def open_database(settings, attach=False):
+def open_database(settings: Settings, attach: bool = False) -> Generator[tuple[str, Callable[[], None] | None]]:
     """Give (conninfo, restart). The embedded PostgreSQL is started, and stopped at the end if it was ours to start.
 
     attach: if another torc-server owns the data folder, use its PostgreSQL instead of refusing.
@@ -62,7 +65,7 @@ def open_database(settings, attach=False):
 
 
 @contextlib.contextmanager
-def session(where):
+def session(where: dict[str, Any]) -> Generator[str]:
     """Give the conninfo of a session with the database, for a command that works on its data; the PostgreSQL of a
     running server is used. where: the values of database_options()."""
     warn_of_foreign_variable()
@@ -73,7 +76,7 @@ def session(where):
         yield session
 
 
-def check_database(conninfo, session):
+def check_database(conninfo: str, session: str) -> None:
     """Refuse a database that is not in UTF-8, and poolers that cannot serve us. `session`: the conninfo for whatever
     needs a session."""
     encoding = connections.encoding(session)
@@ -88,7 +91,7 @@ def check_database(conninfo, session):
         connections.is_pooled_by_transaction(conninfo)
 
 
-def bring_up_to_date(settings, conninfo, alone=False):
+def bring_up_to_date(settings: Settings, conninfo: str, alone: bool = False) -> None:
     """Migrate an empty or an embedded database; refuse any other that does not fit this release.
 
     alone: this process owns the embedded database, and may be connected as its server already.
@@ -103,7 +106,8 @@ def bring_up_to_date(settings, conninfo, alone=False):
             say(f"Database: {line}")
 
 
-def refuse_other_schema(conninfo):
+def refuse_other_schema(conninfo: str) -> None:
+    """Raises MigrationError for a schema that is not that of this release."""
     found = migrations.status(conninfo)
     if not found.current:
         raise migrations.MigrationError(describe(found))

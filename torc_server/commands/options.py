@@ -25,16 +25,16 @@ class NameList(click.ParamType):
     name = "text"
     envvar_list_splitter = ","
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ARG002
         return value.strip()
 
 
-def _each_once(ctx, param, value):
+def _each_once(_ctx, _param, value):
     return tuple(dict.fromkeys(filter(None, value)))
 
 
 def _checked(check):
-    def callback(ctx, param, value):
+    def callback(ctx, _param, value):
         try:
             if value:
                 check(value)

@@ -29,7 +29,7 @@ def _stop_with_stdin():
     is_flag=True,
     expose_value=False,
     hidden=True,
-    callback=lambda context, option, given: given and _stop_with_stdin(),
+    callback=lambda _context, _option, given: given and _stop_with_stdin(),
 )
 @click.option("--check", is_flag=True, help="Start nothing; find out whether a start or a reload would fail, and why.")
 def command(check=False, **values):

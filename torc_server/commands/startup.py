@@ -35,10 +35,10 @@ from torc_server.commands.messages import (
 )
 from torc_server.presence import Presence
 from torc_server.repository import sql
-from torc_server.settings import RESTART_ONLY, without_password
+from torc_server.settings import RESTART_ONLY, Settings, without_password
 
 
-def serve(settings):
+def serve(settings: Settings) -> None:
     """Listen, have the database, bring it up to date, and run gunicorn until it is stopped."""
     set_up_logging(settings)
     warn_of_unknown_settings()
@@ -96,7 +96,7 @@ def _listeners(settings):
             listening.remove([each for each in listeners if each.fileno() != -1])
 
 
-def check_start(settings):
+def check_start(settings: Settings) -> None:
     """Find what would keep a server from starting, or from being reloaded, beyond the settings: the application, and
     the database if it runs. Raises what `run` would raise."""
     create_app(settings, settings.database_url or "")
@@ -151,7 +151,7 @@ def _run_gunicorn(settings, listeners, conninfo, restart, former, state, on_read
     where = [] if port is None else [_url(settings, port)]
     where += [f"unix:{each.getsockname()}" for each in listeners if each.family == socket.AF_UNIX]
 
-    def when_ready(server):
+    def when_ready(_server):
         if port is not None and not former:
             print(f"TORC_SERVER_PORT={port}", flush=True)
         threads = f"{settings.workers} workers with {settings.threads} threads"

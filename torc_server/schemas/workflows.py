@@ -460,7 +460,8 @@ class GetReadyJobRequirementsResponse(Answer):
     )
 
 
-def claiming_node():
+def claiming_node() -> fields.QueryInteger:
+    """The parameter compute_node_id of both claims."""
     return fields.QueryInteger(
         "The worker's compute node, if it says so: while the jobs are pending, they are listed as those of the node, "
         "and if the node is given up as silent, they become ready again.",
