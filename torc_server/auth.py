@@ -117,7 +117,7 @@ def _unauthorized(message):
     return ApiError(401, message, {"WWW-Authenticate": 'Basic realm="Torc"'})
 
 
-def basic_credentials(header):
+def basic_credentials(header: str) -> tuple[str, str] | None:
     """Return (name, password) of an Authorization header; None if there is none, or one of another scheme, which may
     be meant for a proxy. Raises ApiError 401 if it says Basic, in any case of letters, and cannot be read."""
     scheme, _, token = header.strip().partition(" ")

@@ -5,7 +5,8 @@ import gzip
 import json
 import re
 import zlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected
@@ -66,7 +67,7 @@ def read_body() -> bytes:
     return b"".join(open_body())
 
 
-def open_body():
+def open_body() -> Iterator[bytes]:
     """Return an iterator over the pieces of the JSON body, unpacked.
 
     Raises ApiError 415 without a JSON content type and for a content coding other than gzip. While it is read: ApiError
@@ -278,7 +279,7 @@ def _object_without_twins(pairs):
     return result
 
 
-def refuse_twin(name):
+def refuse_twin(name: str) -> NoReturn:
     """Raise the ApiError 422 for a key that an object has twice."""
     raise ApiError(422, f"Duplicate key {name[:60]!r} in a JSON object", field=name[:60])
 

@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import aiosql
@@ -182,7 +183,7 @@ def _numbered(text):
     return b"torc_" + hashlib.sha256(sent).hexdigest()[:32].encode(), sent, names
 
 
-def connect(conninfo, is_pooled=None):
+def connect(conninfo: str, is_pooled: Callable[[], bool] | None = None) -> Connection:
     """Open a Connection with our settings. Raises psycopg.OperationalError.
 
     is_pooled: called, if there is a pooler in between, to tell whether it gives each transaction another session; by
@@ -202,7 +203,7 @@ def connect(conninfo, is_pooled=None):
     return connection
 
 
-def is_pooled_by_transaction(conninfo):
+def is_pooled_by_transaction(conninfo: str) -> bool:
     """Whether a pooler in between gives each transaction another session.
 
     Raises PoolerError if it does so with single statements, or forgets prepared statements; psycopg.OperationalError.
@@ -248,7 +249,7 @@ def _holds_statements(one, other):
     return True
 
 
-def encoding(conninfo):
+def encoding(conninfo: str) -> str:
     """The encoding of the database. Raises psycopg.OperationalError."""
     with _open(conninfo) as connection:
         return connection.execute(SESSION.encoding.sql).fetchone()[0]
@@ -264,7 +265,7 @@ def _open(conninfo):
 
 
 @functools.cache
-def complete(conninfo):
+def complete(conninfo: str) -> str:
     """`conninfo` with our network timeouts, unless it sets them itself, and the encoding that we speak."""
     return make_conninfo("", **_NETWORK | conninfo_to_dict(conninfo) | {"client_encoding": "UTF8"})
 

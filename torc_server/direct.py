@@ -12,14 +12,16 @@ does not fit exactly, another method. The setting `direct` (--no-direct) sends a
 
 import functools
 import itertools
+from collections.abc import Callable
 
 from torc_server.answers import JSON, json_text
+from torc_server.application import Application
 from torc_server.browsers import is_browser
 from torc_server.errors import InvalidPath, Later, response_to
 from torc_server.lanes import shape
 
 
-def direct(view):
+def direct(view: Callable) -> Callable:
     """Decorate a view, directly below its route: it returns the text of its JSON answer, which is sent either way."""
 
     @functools.wraps(view)
@@ -30,7 +32,7 @@ def direct(view):
     return by_flask
 
 
-def wrap(app):
+def wrap(app: Application) -> None:
     """Must come first of the WSGI classes, when all routes are registered."""
     if app.settings.direct:
         app.wsgi_app = Direct(app)

@@ -62,7 +62,7 @@ def broken_lines(text: str) -> list[str]:
     ]
 
 
-def read_file(path):
+def read_file(path: Path | str) -> tuple[os.stat_result, bytes]:
     """Return (status, bytes) of a regular file. Raises HtpasswdError with the reason alone, and does not wait for
     somebody to write into a FIFO."""
     try:

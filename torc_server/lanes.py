@@ -1,10 +1,12 @@
 """Which requests have their own threads: a call that walks a whole workflow must not keep the small ones waiting."""
 
+from collections.abc import Callable, Iterable
+
 LANES = ("lists", "walks")  # reads of many rows; calls that walk or lock a whole workflow
 AT_ONCE = "at once"  # calls that wait for nothing: the thread that reads one serves it, however busy the others are
 
 
-def lane(name):
+def lane(name: str) -> Callable[[Callable], Callable]:
     """Decorate a view: its requests are served by the threads of that lane. Lists with pages need no decoration."""
     if name not in (*LANES, AT_ONCE):
         raise ValueError(f"there is no lane {name}")
@@ -38,7 +40,7 @@ def _lane_of(view):
     return getattr(view, "lane", "lists" if schema and "offset" in schema.fields else None)
 
 
-def shape(parts, parameter="0123456789-"):
+def shape(parts: Iterable[str], parameter: str = "0123456789-") -> str:
     """A path, split at its slashes, whose parameters are left out: /workflows/7/jobs and /workflows/<id>/jobs are
     alike."""
     return "/".join(["" if part[:1] in parameter else part for part in parts])

@@ -107,13 +107,13 @@ def replace_functions(conninfo: str) -> list[str]:
         return _replace_functions(connection)
 
 
-def texts():
+def texts() -> list[str]:
     """The texts of all migrations and of all functions, in the order in which they are applied."""
     migrated = _migrations()
     return [path.read_text() for path in [*(migrated[version] for version in sorted(migrated)), *_functions()]]
 
 
-def in_schema(text, schema):
+def in_schema(text: str, schema: str) -> str:
     """Such a text for another schema than torc."""
     return re.sub(r"\btorc\.(?!py\b)", f"{schema}.", text)
 
@@ -123,7 +123,7 @@ def versions() -> list[int]:
     return sorted(_migrations())
 
 
-def stored_rows(connection):
+def stored_rows(connection: psycopg.Connection) -> dict[str, int]:
     """{table: rows} of the tables that hold some; not of those that every database has from its first start."""
     counts = {table: count[""] for table, count in _contents(connection).items() if count[""]}
     return {table: count for table, count in counts.items() if table not in ("access_group", "user_group_membership")}

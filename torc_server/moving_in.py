@@ -8,6 +8,7 @@ import itertools
 import json
 import sqlite3
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,7 +96,13 @@ class Source:
         return None
 
 
-def move_in(source, conninfo, progress, keep_ids=None, after_id=0):
+def move_in(
+    source: Source,
+    conninfo: str,
+    progress: Callable[[list[int]], Iterable[int]],
+    keep_ids: bool | None = None,
+    after_id: int = 0,
+) -> Summary:
     """Import all workflows of a Source with ids above after_id, and its groups of users; return the Summary.
 
     progress: called with the ids of the workflows, gives them one by one. keep_ids: None: keep them if the

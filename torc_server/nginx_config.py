@@ -2,10 +2,11 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torc_server.settings import SettingsError
+from torc_server.settings import Settings, SettingsError
 
 TEMPLATES = Path(__file__).parent / "ops_templates"
 READ_SECS = 620  # the database ends the longest statements after ten minutes (database.LONG_TIMEOUT)
@@ -34,9 +35,18 @@ def render(template: str, **values: Any) -> str:
 
 
 def nginx_config(
-    settings, server_name, listen=443, bind="", prefix="", certificate=None, certificate_key=None, upstreams=(),
-    upstream_ca=None, upstream_name=None, access_log="/var/log/nginx/torc-server.log",
-):  # fmt: skip
+    settings: Settings,
+    server_name: str,
+    listen: int = 443,
+    bind: str = "",
+    prefix: str = "",
+    certificate: str | None = None,
+    certificate_key: str | None = None,
+    upstreams: Sequence[str] = (),
+    upstream_ca: str | None = None,
+    upstream_name: str | None = None,
+    access_log: str = "/var/log/nginx/torc-server.log",
+) -> str:
     """Return the configuration for Settings; without upstreams nginx connects to the socket or port of the settings.
 
     Raises SettingsError for what nginx could not use.

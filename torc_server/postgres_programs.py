@@ -37,7 +37,7 @@ def find(name: str, conninfo: str) -> str:
     )
 
 
-def newest(name):
+def newest(name: str) -> str:
     """The path of the newest program of that name: it reads what all older ones wrote. Raises ProgramMissing."""
     found = _found(name)
     if not found:

@@ -14,7 +14,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import psycopg
 
@@ -106,7 +106,7 @@ def access_parameters(subscriptions: Iterable) -> dict[str, list]:
     }
 
 
-def without_access(subscriptions, may_read, has_user):
+def without_access(subscriptions: Iterable, may_read: Iterable[bool], has_user: Callable[[str], bool]) -> list:
     """Those whose callers have lost access: may_read has the answers of the rules, has_user says who may log in."""
     return [
         subscription

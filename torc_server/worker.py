@@ -128,7 +128,7 @@ class RefusalAsJson:
         self._outbox.sendall(as_bytes(ApiError(status, OWN_FAULT if is_ours else self._reason)))
 
 
-def as_bytes(error):
+def as_bytes(error: ApiError) -> bytes:
     """An ApiError as an HTTP/1.1 answer, the last one on its connection."""
     answer = error.response()
     head = {**answer.headers, "Connection": "close"}

@@ -1,6 +1,7 @@
 """`torc-server htpasswd add|remove|list|verify`: the users of a server's password file."""
 
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -10,7 +11,7 @@ FILE = click.argument("file", type=click.Path(dir_okay=False))
 NAME = click.argument("name")
 
 
-def password_options(command):
+def password_options(command: Callable) -> Callable:
     """Where the password comes from: a prompt, unless these say otherwise."""
     stdin = click.option("--stdin", "from_stdin", is_flag=True, help="Read the password from the first line of stdin.")
     given = click.option(

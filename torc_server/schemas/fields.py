@@ -17,6 +17,7 @@ import sys
 from datetime import timedelta
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 from marshmallow import ValidationError, fields, missing
 
@@ -42,27 +43,27 @@ JOB_STATUSES = (
 )
 
 
-def is_int64(value):
+def is_int64(value: Any) -> bool:
     """Whether a JSON value is an integer of 64 bits (True and 1.0 are not)."""
     return type(value) is int and INT64_MIN <= value <= INT64_MAX
 
 
-def is_text(value):
+def is_text(value: Any) -> bool:
     """Whether a JSON value is a string that PostgreSQL can hold: no NUL, no half of a surrogate pair."""
     return type(value) is str and "\0" not in value and (value.isascii() or _is_unicode(value))
 
 
-def is_id_list(value):
+def is_id_list(value: Any) -> bool:
     """Whether a JSON value is a list of 64-bit integers without duplicates."""
     return type(value) is list and all(map(is_int64, value)) and len(set(value)) == len(value)
 
 
-def is_label(text):
+def is_label(text: Any) -> bool:
     """Whether a text may be a label."""
     return text != "" and text.strip() == text and "," not in text
 
 
-def check_labels(labels):
+def check_labels(labels: list[str]) -> list[str]:
     """Return the labels. Raises ValidationError for the first that is none."""
     for label in labels:
         if not is_label(label):
@@ -79,7 +80,7 @@ def _is_unicode(text):
     return True
 
 
-def json_fault(value):
+def json_fault(value: Any) -> str | None:
     """Return the rule that any JSON value breaks, in words, or None. One level of it after the other."""
     level, count = [value], 1
     for depth in range(MAX_LEVELS + 1):
@@ -116,7 +117,7 @@ class Integer(Documented, fields.Integer):
         super().__init__(description, **kwargs)
         self.minimum = minimum
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return is_int64(value) and value >= self.minimum
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -139,7 +140,7 @@ class Float(Documented, fields.Float):
 
     openapi = {"type": "number", "format": "double"}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         """Whether the value is fine as it is: an integer beyond 53 bits may be another number as a float."""
         return self._is_finite(value) and (type(value) is float or -(2**53) <= value <= 2**53)
 
@@ -157,7 +158,7 @@ class Boolean(Documented, fields.Boolean):
 
     openapi = {"type": "boolean"}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is bool
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -171,7 +172,7 @@ class String(Documented, fields.String):
 
     openapi = {"type": "string"}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return is_text(value)
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -185,7 +186,7 @@ class JobStatus(Documented, fields.String):
 
     openapi = {"$ref": "#/components/schemas/JobStatus"}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is str and value in JOB_STATUSES
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -199,7 +200,7 @@ class IdList(Documented, fields.Field):
 
     openapi = {"type": "array", "items": Integer.openapi, "uniqueItems": True}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return is_id_list(value)
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -230,7 +231,7 @@ class Strings(Documented, fields.Field):
 class Texts(Strings):
     """A list of strings that PostgreSQL can hold."""
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is list and all(map(is_text, value))
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -249,7 +250,7 @@ class Object(Documented, fields.Nested):
     def exact(self):
         return ExactTypes(self.schema)
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return self.exact.fits(value)
 
     def load_exact(self, value):
@@ -263,7 +264,7 @@ class Objects(Object):
     def __init__(self, model, description=None, **kwargs):
         super().__init__(model, description, many=True, **kwargs)
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is list and all(map(self.exact.fits, value))
 
     def load_exact(self, value):
@@ -277,7 +278,7 @@ class Json(Documented, fields.Field):
         super().__init__(description, allow_none=True, **kwargs)
         self.keep_null = keep_null
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return json_fault(value) is None
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -296,7 +297,7 @@ class TextOrObject(Documented, fields.Field):
         super().__init__(description, **kwargs)
         self.model = model() if model else None
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return is_text(value) or type(value) is dict and not self.model and json_fault(value) is None
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -315,7 +316,7 @@ class JsonObject(Documented, fields.Field):
 
     openapi = {"type": "object"}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is dict and json_fault(value) is None
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -341,7 +342,7 @@ class Environment(Documented, fields.Field):
         super().__init__(description, **kwargs)
         self.owner = owner
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is dict and all(map(is_text, value.values())) and not any(map(self._is_wrong, value))
 
     def _is_wrong(self, key):
@@ -360,7 +361,7 @@ class Names(Documented, fields.Field):
 
     openapi = {"type": "array", "items": String.openapi}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is list and all(map(is_text, value)) and len(set(value)) == len(value)
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -379,7 +380,7 @@ class Labels(Documented, fields.Field):
 
     openapi = {"type": "array", "items": String.openapi}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is list and all(map(is_text, value)) and all(map(is_label, value))
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -410,7 +411,7 @@ class Word(Documented, fields.String):
         self.words = words
         self.openapi = {"$ref": f"#/components/schemas/{enumeration}"}
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return type(value) is str and value in self.words
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -506,7 +507,7 @@ class QueryJobStatus(JobStatus):
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 
 
-def parse_int64(text):
+def parse_int64(text: str) -> int | None:
     """Return the integer that a path segment or query value spells, or None."""
     if not _INTEGER.fullmatch(text):
         return None
@@ -514,7 +515,7 @@ def parse_int64(text):
     return number if INT64_MIN <= number <= INT64_MAX else None
 
 
-def parse_age(text):
+def parse_age(text: str) -> timedelta | None:
     """Return the timedelta that 12h, 90d or 8w spells, or None."""
     match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", text, re.ASCII)
     return match and timedelta(**{_AGES[match[2]]: int(match[1])})

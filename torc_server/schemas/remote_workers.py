@@ -1,5 +1,7 @@
 """Remote workers: addresses, such as user@host:port, at which clients start workers of a workflow."""
 
+from typing import Any
+
 from torc_server.errors import ApiError
 from torc_server.schemas import fields
 from torc_server.schemas.common import Answer
@@ -13,7 +15,7 @@ class RemoteWorkerModel(Answer):
     workflow_id = fields.Integer("Id of the workflow that it belongs to.", example=7, required=True)
 
 
-def check_workers(body):
+def check_workers(body: Any) -> None:
     """Raise ApiError 422 unless a body is a list of strings; names the first item that is none."""
     if type(body) is not list:
         raise ApiError(422, "The body must be a JSON array of strings")

@@ -1,5 +1,7 @@
 """Workflow actions: what workers do when a workflow starts, jobs become ready or complete, or all is done."""
 
+from typing import Any
+
 from marshmallow import ValidationError, validates, validates_schema
 
 from torc_server.errors import ApiError
@@ -89,7 +91,7 @@ class WorkflowActionModel(Model):
         check_config(data["action_type"], data["action_config"])
 
 
-def check_updates(updates):
+def check_updates(updates: Any) -> None:
     """Raise ApiError 422 unless a body, any JSON value, is an object with keys, which may replace some of a stored
     configuration."""
     if type(updates) is not dict:
@@ -98,7 +100,7 @@ def check_updates(updates):
         raise ApiError(422, "updates body has no fields to merge")
 
 
-def check_config(action_type, config):
+def check_config(action_type: str, config: Any) -> None:
     """Raise ApiError 422 unless the configuration fits the action type. Other types take any object."""
     if reason := _config_error(action_type, config):
         raise ApiError(422, f"Invalid action_config: {reason}", field="action_config")

@@ -469,7 +469,7 @@ def claiming_node() -> fields.QueryInteger:
     )
 
 
-def start_on():
+def start_on() -> fields.QueryInteger:
     """The parameter of both claims that spares a worker the call of start_job."""
     return fields.QueryInteger(
         "Id of an active compute node of the workflow: the jobs start on it at once, so that they come running and "
@@ -479,7 +479,7 @@ def start_on():
     )
 
 
-def wait():
+def wait() -> fields.QueryInteger:
     """The parameter of both claims that lets the server wait for jobs."""
     return fields.QueryInteger(
         "How many seconds the answer may wait for jobs while there are none for this worker. 0: it comes at once.",
