@@ -98,6 +98,11 @@ def test_the_index_of_stored_functions_is_made_from_their_comments():
     assert doc_files.functions_index() == doc_files.INDEX.read_text(), "make doc-files"
 
 
+def test_the_index_can_be_read_without_the_files():
+    """No sentence of it refers to the comment before it."""
+    assert re.findall(r"\| (?:The same|That|It|They)\b.*", doc_files.functions_index()) == []
+
+
 def test_the_index_names_each_stored_function(database):
     stored = "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'torc'::regnamespace"
     assert {name for (name,) in database.execute(stored).fetchall()} == {*re.findall(

@@ -49,7 +49,8 @@ BEGIN
 END
 $$;
 
--- The same for failure handlers: jobs forget them.
+-- Before a failure handler is deleted, or with NULL all of a workflow: jobs forget them. Otherwise as
+-- authorize_node_deletion().
 CREATE OR REPLACE FUNCTION torc.authorize_handler_deletion(
     p_workflow_id bigint,
     p_handler_id bigint,

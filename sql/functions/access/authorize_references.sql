@@ -27,8 +27,8 @@ BEGIN
 END
 $$;
 
--- The same for the compute node of a job, a result or an action. Nearly always it is one of the same workflow: that is
--- found in 6 µs, where the general question takes 50.
+-- As authorize_references(), for the compute node of a job, a result or an action. Nearly always it is one of the same
+-- workflow: that is found in 6 µs, where the general question takes 50.
 CREATE OR REPLACE FUNCTION torc.authorize_node_reference(p_workflow_id bigint, p_node_id bigint, p_caller torc.caller)
 RETURNS void
 LANGUAGE plpgsql STABLE

@@ -27,7 +27,7 @@ BEGIN
 END
 $$;
 
--- The same question, answered instead of raised.
+-- Whether the caller may use a workflow: as authorize_workflow(), which raises instead.
 CREATE OR REPLACE FUNCTION torc.may_use_workflow(p_workflow_id bigint, p_caller torc.caller)
 RETURNS boolean
 LANGUAGE sql STABLE

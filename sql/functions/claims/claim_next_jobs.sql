@@ -204,7 +204,7 @@ BEGIN
 END
 $$;
 
--- The same for a caller that holds no row lock yet: waits for rows that others have locked, and takes those that stay
+-- Picks jobs for a claim that holds no row lock yet: waits for rows that others have locked, and takes those that stay
 -- ready.
 CREATE OR REPLACE FUNCTION torc.await_ready_jobs(p_workflow_id bigint, p_limit bigint)
 RETURNS bigint[]

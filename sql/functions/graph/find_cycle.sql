@@ -100,8 +100,8 @@ BEGIN
 END
 $$;
 
--- The same among given jobs, which are numbered by their place in the array. Kahn's algorithm over arrays: 0.7 s for
--- 100,000 jobs, and linear in the edges, which a recursive query over paths is not.
+-- The ids of one cycle among given jobs, or NULL. The jobs are numbered by their place in the array. Kahn's algorithm
+-- over arrays: 0.7 s for 100,000 jobs, and linear in the edges, which a recursive query over paths is not.
 CREATE OR REPLACE FUNCTION torc.find_cycle_among(p_job_ids bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
@@ -156,7 +156,7 @@ AS $$
     INNER JOIN node AS dependency ON dependency.id = dependent.dependency_id
 $$;
 
--- The same as arrays, see find_cycle_among().
+-- The edges between the given jobs as arrays over their numbers, see find_cycle_among().
 CREATE OR REPLACE FUNCTION torc.number_edges(
     p_job_ids bigint[],
     OUT waits integer[],

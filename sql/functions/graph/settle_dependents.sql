@@ -213,8 +213,9 @@ AS $$
     CROSS JOIN LATERAL (SELECT status FROM torc.job WHERE id = edge.job_id OFFSET 0) AS dependency
 $$;
 
--- The same for all jobs of a workflow. Inlined; the caller disables nested loops, so that the statuses of the
--- dependencies are read once and found by hashing (0.9 s for a million edges, a look-up each took 3.5 s).
+-- What the edges say the counters of all jobs of a workflow are. Inlined; the caller disables nested loops, so that the
+-- statuses of the dependencies are read once and found by hashing (0.9 s for a million edges, a look-up each took
+-- 3.5 s).
 CREATE OR REPLACE FUNCTION torc.count_all_dependencies(p_workflow_id bigint)
 RETURNS TABLE (job_id bigint, open_dependencies bigint, failed_dependencies bigint)
 LANGUAGE sql STABLE

@@ -200,7 +200,7 @@ BEGIN
 END
 $$;
 
--- The same for resource requirements.
+-- For each name the id of the first resource requirements that have it, or NULL.
 CREATE OR REPLACE FUNCTION torc.requirements_with_names(p_workflow_id bigint, p_names text[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE

@@ -69,7 +69,7 @@ BEGIN
 END
 $$;
 
--- The same for all of a workflow; returns how many were deleted. Raises TC404, TC403.
+-- Deletes all scheduled compute nodes of a workflow; returns how many. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.delete_scheduled_compute_nodes(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql

@@ -1,6 +1,6 @@
--- Files and user data from JSON arrays, all of a workflow or none of them. Both return the rows as they are read, in
--- the order of the array and with ascending ids. The arrays hold valid models: the schemas see to that. Lock nothing.
--- Raise TC404, TC403, TC422 (a row of another workflow).
+-- Files from a JSON array, all of one workflow, all or none. Returns the rows as they are read, in the order of the
+-- array and with ascending ids. The array holds valid models: the schemas see to that. Locks nothing. Raises TC404,
+-- TC403, TC422 (a row of another workflow).
 CREATE OR REPLACE FUNCTION torc.create_files(p_workflow_id bigint, p_files json, p_caller torc.caller DEFAULT NULL)
 RETURNS SETOF json
 LANGUAGE plpgsql
@@ -17,7 +17,7 @@ BEGIN
 END
 $$;
 
--- The same for user data.
+-- User data from a JSON array, as create_files().
 CREATE OR REPLACE FUNCTION torc.create_user_data_list(
     p_workflow_id bigint,
     p_user_data json,
