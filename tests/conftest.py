@@ -5,8 +5,11 @@ TORC_DATABASE_URL is never used: tests create and drop what they want.
 """
 
 import contextlib
+import gc
+import importlib
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from dataclasses import replace
@@ -34,6 +37,11 @@ SLOW = {
     "test_migrations", "test_model", "test_openapi", "test_packaging", "test_plans", "test_presence",
     "test_prune", "test_query_budget", "test_reload", "test_starting", "test_sync_openapi", "test_tls",
 }  # fmt: skip
+PREFIX = "torc-tests-"  # of the folder of a run; its process follows
+MEMORY_NEEDED = 4 << 30  # bytes, to have that folder in memory
+# Where this is set each process compiles all modules that it imports, pytest's assertions too: some seconds of CPU.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 _shared = {}  # folder, server (conninfo), template; made by the pytest process, handed to its xdist workers
 
 
@@ -41,10 +49,11 @@ def pytest_sessionstart(session):
     """Start PostgreSQL and migrate the template, once, before xdist starts its workers."""
     if hasattr(session.config, "workerinput"):
         _shared.update(session.config.workerinput["torc"])
+        _compile_a_share(session.config)
         return
     if session.config.option.collectonly:
         return
-    folder = Path(tempfile.mkdtemp(prefix="torc-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_memory()))
     folder.chmod(0o755)  # PostgreSQL's account passes through
     _shared["folder"] = str(folder)
     server = os.environ.get("TORC_TEST_DATABASE_URL")
@@ -57,11 +66,39 @@ def pytest_sessionstart(session):
     migrations.migrate(make_conninfo(server, dbname=_shared["template"]))
 
 
+def _compile_a_share(config):
+    """Import every n-th test module, so that n test processes on a new checkout do not compile all of them n times."""
+    number, count = int(config.workerinput["workerid"].removeprefix("gw")), config.workerinput["workercount"]
+    if config.args == config.getini("testpaths"):
+        for path in sorted(Path(__file__).parent.glob("test_*.py"))[number::count]:
+            importlib.import_module(path.stem)
+
+
+def _memory():
+    """The folder of this machine that is in memory, where databases are created in a fifth of the CPU; None if there is
+    none with enough space whose programs may be executed. What killed runs left there is removed."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK | os.X_OK):
+        return None
+    for folder in memory.glob(f"{PREFIX}*"):
+        if not psutil.pid_exists(int(folder.name.split("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
+    found = os.statvfs(memory)
+    free = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
+    return None if found.f_flag & os.ST_NOEXEC or free < MEMORY_NEEDED else memory
+
+
 def pytest_collection_modifyitems(items):
     """Mark as slow what starts servers or other processes, and files that take seconds."""
     for item in items:
         if item.path.stem in SLOW or {"server", "start_server"} & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish():
+    """What is collected stays to the end: the garbage collector need not visit it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
