@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+import stored_functions
 from callers import Access, with_admin_sql
 from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
@@ -28,7 +29,7 @@ from torc_server import admin_sql, embedded, htpasswd, migrations
 from torc_server.settings import Settings
 
 # For tests only: what a crash of the machine would lose is lost anyhow.
-POSTGRES_SETTINGS = {"max_connections": "400", "fsync": "off", "full_page_writes": "off"}
+POSTGRES_SETTINGS = {"max_connections": "400", "fsync": "off", "full_page_writes": "off", "track_functions": "all"}
 # Files whose tests are marked slow.
 SLOW = {
     "test_access", "test_access_groups", "test_access_references", "test_authentication", "test_backup",
@@ -45,6 +46,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 _compile_builder = Rule._compile_builder
 _builders = {}  # by rule and arguments
+_called = set()  # the stored functions that tests have called
+_never_called = []  # those that none has, after a run of all tests
 _shared = {}  # folder, server (conninfo), template; made by the pytest process, handed to its xdist workers
 
 
@@ -129,6 +132,33 @@ def pytest_configure_node(node):
     node.workerinput["torc"] = _shared
 
 
+def pytest_sessionfinish(session):
+    """Tell which stored functions have been called; after a run of all tests: each must have been."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        config.workeroutput["called"] = sorted(_called)
+    elif session.exitstatus == pytest.ExitCode.OK and "postgres" in _shared and _are_all_tests(config):
+        with psycopg.connect(_shared["server"], dbname=_shared["template"]) as connection:
+            _never_called.extend(stored_functions.never_called(connection, _called))
+        if _never_called:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    _called.update(getattr(node, "workeroutput", {}).get("called", ()))
+
+
+def pytest_terminal_summary(terminalreporter):
+    for name in _never_called:
+        terminalreporter.write_line(f"FAILED no test calls the stored function torc.{name}", red=True)
+
+
+def _are_all_tests(config):
+    everything = config.args == config.getini("testpaths") and not config.option.collectonly
+    return everything and not config.option.keyword and config.option.markexpr in config.getini("addopts")
+
+
 def pytest_unconfigure(config):
     """Stop and remove all of it; whatever a test left running is an error."""
     if hasattr(config, "workerinput") or "folder" not in _shared:
@@ -164,12 +194,16 @@ def _execute(statement):
 
 
 @contextlib.contextmanager
-def new_database(template=None):
-    """A database for a while: a clone of `template`, or without one an empty database. Gives its conninfo."""
+def new_database(template=None, counted=False):
+    """A database for a while: a clone of `template`, or without one an empty database. Gives its conninfo. counted: its
+    calls of stored functions belong to _called."""
     name = f"{_shared['template']}_{uuid.uuid4().hex[:8]}"
     _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} STRATEGY FILE_COPY")
     try:
         yield make_conninfo(_shared["server"], dbname=name)
+        if counted:
+            with psycopg.connect(_shared["server"], dbname=name) as connection:
+                _called.update(stored_functions.counted(connection))
     finally:
         _execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -177,7 +211,7 @@ def new_database(template=None):
 @pytest.fixture(scope="session")
 def database_url():
     """The migrated database of this test process, shared by its tests."""
-    with new_database(_shared["template"]) as conninfo:
+    with new_database(_shared["template"], counted=True) as conninfo:
         yield conninfo
 
 
@@ -191,7 +225,7 @@ def fresh_database_url():
 @pytest.fixture(scope="module")
 def module_database_url():
     """A migrated database for the tests of one module."""
-    with new_database(_shared["template"]) as conninfo:
+    with new_database(_shared["template"], counted=True) as conninfo:
         yield conninfo
 
 
@@ -292,7 +326,7 @@ def server(session_folder):
     password file, and needs no password."""
     auth_file = session_folder / "htpasswd"
     auth_file.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
-    with new_database(_shared["template"]) as conninfo:
+    with new_database(_shared["template"], counted=True) as conninfo:
         server = Server(session_folder / "server", database_url=conninfo, auth_file=auth_file)
         try:
             yield server.wait_until_it_listens()
