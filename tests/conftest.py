@@ -48,7 +48,7 @@ _compile_builder = Rule._compile_builder
 _builders = {}  # by rule and arguments
 _called = set()  # the stored functions that tests have called
 _never_called = []  # those that none has, after a run of all tests
-_shared = {}  # folder, server (conninfo), template; made by the pytest process, handed to its xdist workers
+_shared = {}  # folder, server (conninfo), its version, template; made by the pytest process, given to its xdist workers
 
 
 def _builder(rule, *arguments):
@@ -79,6 +79,8 @@ def pytest_sessionstart(session):
         _shared["postgres"] = str(folder / "postgres")
         server = embedded.start(_shared["postgres"], POSTGRES_SETTINGS, tie=True)
     _shared["server"] = server
+    with psycopg.connect(server) as connection:
+        _shared["version"] = connection.info.server_version // 10000
     _shared["template"] = f"torc_test_{uuid.uuid4().hex[:8]}"
     _execute(f"CREATE DATABASE {_shared['template']}")
     migrations.migrate(make_conninfo(server, dbname=_shared["template"]))
@@ -198,7 +200,8 @@ def new_database(template=None, counted=False):
     """A database for a while: a clone of `template`, or without one an empty database. Gives its conninfo. counted: its
     calls of stored functions belong to _called."""
     name = f"{_shared['template']}_{uuid.uuid4().hex[:8]}"
-    _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} STRATEGY FILE_COPY")
+    copied = "STRATEGY FILE_COPY" if _shared["version"] >= 15 else ""
+    _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} {copied}")
     try:
         yield make_conninfo(_shared["server"], dbname=name)
         if counted:
