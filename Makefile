@@ -7,7 +7,7 @@ SHELL_SCRIPTS = $(shell grep -rlE '^#!.*sh$$' deploy openapi .ci)
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest lint openapi openapi-check deploy-files doc-files schema-file clients clients-test bench screenshots test-browser clean
+.PHONY: help .venv serve migrate backup restore test test-fast test-long test-oldest test-matrix lint openapi openapi-check deploy-files doc-files schema-file clients clients-test bench screenshots test-browser clean
 
 help: ## what can be made (this list)
 	@grep -hE '^[.a-z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ test-browser: .venv/browser ## all tests of pages, in Chromium too, which is ins
 test-oldest: .venv-oldest/installed ## the fast tests and a server, with the oldest packages that setup.cfg allows
 	.venv-oldest/bin/pytest --numprocesses logical --dist worksteal -m "$(FAST)" tests
 	.venv-oldest/bin/pytest --numprocesses logical --dist worksteal tests/test_starting.py tests/test_wire.py
+
+test-matrix: .venv/installed ## the fast tests on each PostgreSQL from 14 on and with each Python that is to be had (ONLY="postgresql-14 …")
+	.venv/bin/python tests/matrix.py "$(FAST)" $(ONLY)
 
 .venv-oldest/installed: setup.cfg setup.py tests/oldest.txt
 	@echo "Installing the oldest packages that setup.cfg allows into .venv-oldest" >&2
@@ -96,4 +99,4 @@ screenshots: .venv/browser ## write pictures of the dashboard into build/screens
 	.venv/bin/python tests/screenshots.py
 
 clean: ## remove what was built; the data in .torc stays
-	rm -rf .venv .venv-oldest .venv.lock build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .venv.lock build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -71,12 +71,16 @@ class Browser:
         self._calls = 0
         self._session = {}
         self._socket = websocket.create_connection(address, timeout=60, suppress_origin=True)
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = {"sessionId": self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
+        self._target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        session = self._call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
+        self._session = {"sessionId": session}
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._call(f"{domain}.enable")
 
     def close(self):
+        """Close the tab: the streams of a page that stays open use up the six connections that a browser makes."""
+        self._session = {}
+        self._call("Target.closeTarget", targetId=self._target)
         self._socket.close()
 
     def open(self, url):

@@ -2,11 +2,10 @@
 
 import uuid
 
+import contract
 import pytest
 
-from torc_server.app import create_app
 from torc_server.bodies import BASE_PATH
-from torc_server.settings import Settings
 
 # What a row of each collection is made from; also the body of its PUT. A job is added where one is named.
 ROWS = {
@@ -69,7 +68,7 @@ PATH_VALUES = {"limit": 5, "run_id": 0, "status": "completed", "worker": "me@hos
 
 # Have tests of their own: these need a password file or are outside the base path. Endpoints and whole blueprints.
 ELSEWHERE = ("admin.reload_auth", "health", "metrics", "api_docs", "dashboard")
-URLS = create_app(Settings(), "").url_map
+URLS = contract.app().url_map
 ALL_ROUTES = [
     pytest.param(rule, method, id=f"{method} {rule.rule.removeprefix(BASE_PATH)}")
     for rule in URLS.iter_rules()

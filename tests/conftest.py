@@ -5,8 +5,11 @@ TORC_DATABASE_URL is never used: tests create and drop what they want.
 """
 
 import contextlib
+import gc
+import importlib
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from dataclasses import replace
@@ -15,36 +18,60 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+import stored_functions
 from callers import Access, with_admin_sql
 from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
+from werkzeug.routing import Rule
 from workflow import Workflow
 
 from torc_server import admin_sql, embedded, htpasswd, migrations
 from torc_server.settings import Settings
 
 # For tests only: what a crash of the machine would lose is lost anyhow.
-POSTGRES_SETTINGS = {"max_connections": "400", "fsync": "off", "full_page_writes": "off"}
+POSTGRES_SETTINGS = {"max_connections": "400", "fsync": "off", "full_page_writes": "off", "track_functions": "all"}
 # Files whose tests are marked slow.
 SLOW = {
     "test_access", "test_access_groups", "test_access_references", "test_authentication", "test_backup",
-    "test_bad_input", "test_claims_plan", "test_client", "test_clients", "test_concurrency", "test_crash",
-    "test_dashboard", "test_dashboard_pages",
-    "test_docs_page", "test_event_stream", "test_examples", "test_fuzz", "test_guides", "test_import",
-    "test_migrations", "test_model", "test_openapi", "test_packaging", "test_plans", "test_presence",
-    "test_prune", "test_query_budget", "test_reload", "test_starting", "test_sync_openapi", "test_tls",
+    "test_bad_input", "test_bodies", "test_bulk_creates", "test_claims_plan", "test_client", "test_clients",
+    "test_concurrency", "test_connections", "test_crash", "test_dashboard", "test_dashboard_pages", "test_docs_page",
+    "test_doctor", "test_event_stream", "test_exact_types", "test_examples", "test_fuzz", "test_growth", "test_guides",
+    "test_import", "test_migrations", "test_model", "test_openapi", "test_packaging", "test_plans", "test_presence",
+    "test_prune", "test_query_budget", "test_reload", "test_starting", "test_sync_openapi", "test_tls", "test_wsgi",
 }  # fmt: skip
-_shared = {}  # folder, server (conninfo), template; made by the pytest process, handed to its xdist workers
+PREFIX = "torc-tests-"  # of the folder of a run; its process follows
+MEMORY_NEEDED = 4 << 30  # bytes, to have that folder in memory
+# Where this is set each process compiles all modules that it imports, pytest's assertions too: some seconds of CPU.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+_compile_builder = Rule._compile_builder
+_builders = {}  # by rule and arguments
+_called = set()  # the stored functions that tests have called
+_never_called = []  # those that none has, after a run of all tests
+_shared = {}  # folder, server (conninfo), its version, template; made by the pytest process, given to its xdist workers
+
+
+def _builder(rule, *arguments):
+    """What Werkzeug compiles of a route to make URLs. All applications have the same routes, so that once is enough: it
+    is 0.08 s of CPU an application."""
+    key = rule.rule, arguments
+    if key not in _builders:
+        _builders[key] = _compile_builder(rule, *arguments)
+    return _builders[key]
+
+
+Rule._compile_builder = _builder
 
 
 def pytest_sessionstart(session):
     """Start PostgreSQL and migrate the template, once, before xdist starts its workers."""
     if hasattr(session.config, "workerinput"):
         _shared.update(session.config.workerinput["torc"])
+        _compile_a_share(session.config)
         return
     if session.config.option.collectonly:
         return
-    folder = Path(tempfile.mkdtemp(prefix="torc-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_memory()))
     folder.chmod(0o755)  # PostgreSQL's account passes through
     _shared["folder"] = str(folder)
     server = os.environ.get("TORC_TEST_DATABASE_URL")
@@ -52,9 +79,33 @@ def pytest_sessionstart(session):
         _shared["postgres"] = str(folder / "postgres")
         server = embedded.start(_shared["postgres"], POSTGRES_SETTINGS, tie=True)
     _shared["server"] = server
+    with psycopg.connect(server) as connection:
+        _shared["version"] = connection.info.server_version // 10000
     _shared["template"] = f"torc_test_{uuid.uuid4().hex[:8]}"
     _execute(f"CREATE DATABASE {_shared['template']}")
     migrations.migrate(make_conninfo(server, dbname=_shared["template"]))
+
+
+def _compile_a_share(config):
+    """Import every n-th test module, so that n test processes on a new checkout do not compile all of them n times."""
+    number, count = int(config.workerinput["workerid"].removeprefix("gw")), config.workerinput["workercount"]
+    if config.args == config.getini("testpaths"):
+        for path in sorted(Path(__file__).parent.glob("test_*.py"))[number::count]:
+            importlib.import_module(path.stem)
+
+
+def _memory():
+    """The folder of this machine that is in memory, where databases are created in a fifth of the CPU; None if there is
+    none with enough space whose programs may be executed. What killed runs left there is removed."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK | os.X_OK):
+        return None
+    for folder in memory.glob(f"{PREFIX}*"):
+        if not psutil.pid_exists(int(folder.name.split("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
+    found = os.statvfs(memory)
+    free = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
+    return None if found.f_flag & os.ST_NOEXEC or free < MEMORY_NEEDED else memory
 
 
 def pytest_collection_modifyitems(items):
@@ -62,6 +113,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in SLOW or {"server", "start_server"} & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish():
+    """What is collected stays to the end: the garbage collector need not visit it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -75,6 +132,33 @@ def pytest_xdist_auto_num_workers(config):
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
     node.workerinput["torc"] = _shared
+
+
+def pytest_sessionfinish(session):
+    """Tell which stored functions have been called; after a run of all tests: each must have been."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        config.workeroutput["called"] = sorted(_called)
+    elif session.exitstatus == pytest.ExitCode.OK and "postgres" in _shared and _are_all_tests(config):
+        with psycopg.connect(_shared["server"], dbname=_shared["template"]) as connection:
+            _never_called.extend(stored_functions.never_called(connection, _called))
+        if _never_called:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    _called.update(getattr(node, "workeroutput", {}).get("called", ()))
+
+
+def pytest_terminal_summary(terminalreporter):
+    for name in _never_called:
+        terminalreporter.write_line(f"FAILED no test calls the stored function torc.{name}", red=True)
+
+
+def _are_all_tests(config):
+    everything = config.args == config.getini("testpaths") and not config.option.collectonly
+    return everything and not config.option.keyword and config.option.markexpr in config.getini("addopts")
 
 
 def pytest_unconfigure(config):
@@ -112,12 +196,17 @@ def _execute(statement):
 
 
 @contextlib.contextmanager
-def new_database(template=None):
-    """A database for a while: a clone of `template`, or without one an empty database. Gives its conninfo."""
+def new_database(template=None, counted=False):
+    """A database for a while: a clone of `template`, or without one an empty database. Gives its conninfo. counted: its
+    calls of stored functions belong to _called."""
     name = f"{_shared['template']}_{uuid.uuid4().hex[:8]}"
-    _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} STRATEGY FILE_COPY")
+    copied = "STRATEGY FILE_COPY" if _shared["version"] >= 15 else ""
+    _execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} {copied}")
     try:
         yield make_conninfo(_shared["server"], dbname=name)
+        if counted:
+            with psycopg.connect(_shared["server"], dbname=name) as connection:
+                _called.update(stored_functions.counted(connection))
     finally:
         _execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -125,7 +214,7 @@ def new_database(template=None):
 @pytest.fixture(scope="session")
 def database_url():
     """The migrated database of this test process, shared by its tests."""
-    with new_database(_shared["template"]) as conninfo:
+    with new_database(_shared["template"], counted=True) as conninfo:
         yield conninfo
 
 
@@ -139,7 +228,7 @@ def fresh_database_url():
 @pytest.fixture(scope="module")
 def module_database_url():
     """A migrated database for the tests of one module."""
-    with new_database(_shared["template"]) as conninfo:
+    with new_database(_shared["template"], counted=True) as conninfo:
         yield conninfo
 
 
@@ -240,7 +329,7 @@ def server(session_folder):
     password file, and needs no password."""
     auth_file = session_folder / "htpasswd"
     auth_file.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
-    with new_database(_shared["template"]) as conninfo:
+    with new_database(_shared["template"], counted=True) as conninfo:
         server = Server(session_folder / "server", database_url=conninfo, auth_file=auth_file)
         try:
             yield server.wait_until_it_listens()

@@ -3,12 +3,16 @@
 The functions run in processes of their own: they take and return what can be pickled.
 """
 
+import functools
 import json
 import multiprocessing
 import random
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
+from pathlib import Path
 
 import psycopg
+import pytest
 from support import HttpClient
 
 from torc_server.schemas.fields import JOB_STATUSES
@@ -20,11 +24,21 @@ _together = None  # in each process: the barrier of all
 
 def at_once(*calls):
     """Run each call, (function, *arguments), in a process of its own; return what they return, in their order."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(len(calls), timeout=PATIENCE)
-    with ProcessPoolExecutor(len(calls), context, _join, (barrier,)) as pool:
+    barrier = _context().Barrier(len(calls), timeout=PATIENCE)
+    with ProcessPoolExecutor(len(calls), _context(), _join, (barrier,)) as pool:
         futures = [pool.submit(_run, *call) for call in calls]
         return [future.result() for future in futures]
+
+
+@functools.cache
+def _context():
+    """Processes are forked from one that has imported this module: the imports take a second of CPU."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with pytest.MonkeyPatch.context() as patch:  # Python before 3.13 does not tell that process where modules are
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        forkserver.ensure_running()
+    return context
 
 
 def _join(barrier):

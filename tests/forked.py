@@ -1,7 +1,9 @@
-"""Processes of `torc-server` that are forked from one that has imported the program. Each is a process with its own
-arguments, environment, folder, files, session and exit code, and saves the 0.3 to 0.7 s of CPU that the imports take.
+"""Processes of `torc-server`, and of scripts that use torc's client, that are forked from one that has imported the
+program. Each is a process with its own arguments, environment, folder, files, session and exit code, and saves the CPU
+that the imports take: 0.3 to 0.7 s, 1 s with torc's client.
 
-One such parent belongs to each test process; whatever it has forked is told to stop when the test process dies.
+One such parent for each program belongs to a test process; whatever it has forked is told to stop when the test process
+dies.
 """
 
 import array
@@ -12,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -21,6 +24,15 @@ import time
 from pathlib import Path
 
 PROGRAM = Path(sys.executable).parent / "torc-server"
+# all that its commands import
+MODULES = (
+    "torc_server.gunicorn_conf",
+    "torc_server.master",
+    *(
+        f"torc_server.commands.{file.stem}"
+        for file in sorted((Path(__file__).parent.parent / "torc_server/commands").glob("[a-z]*.py"))
+    ),
+)
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _libc = ctypes.CDLL(None)
 
@@ -33,11 +45,13 @@ def die_with_parent(number=signal.SIGTERM):
 class Process:
     """A `torc-server …`, with what the tests use of subprocess.Popen."""
 
+    program, modules = PROGRAM, MODULES
+
     def __init__(self, arguments, cwd, env, stdin, stdout, stderr):
-        self.args = [str(PROGRAM), *map(str, arguments)]
+        self.args = [str(self.program), *map(str, arguments)]
         self.returncode = None
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._channel.connect(_parent()[1])
+        self._channel.connect(_parent(self.program.name, self.modules, env.get("PYTHONPATH"))[1])
         request = {"argv": self.args, "cwd": str(cwd), "env": env}
         with tempfile.TemporaryFile("w+") as file:  # may be longer than a packet
             json.dump(request, file)
@@ -75,13 +89,19 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def run(arguments, cwd, env, input="", timeout=120):
-    """Run `torc-server …` to its end; return a subprocess.CompletedProcess with texts."""
+def script(path, *modules):
+    """The class of the processes of a Python script, as Process is that of `torc-server`; forked after these modules
+    are imported, with the PYTHONPATH of its environment."""
+    return type("Script", (Process,), {"program": Path(path), "modules": modules})
+
+
+def run(arguments, cwd, env, input="", timeout=120, kind=Process):
+    """Run `torc-server …`, or a script, to its end; return a subprocess.CompletedProcess with texts."""
     stdin, out, err = (tempfile.TemporaryFile("w+") for _ in range(3))
     with stdin, out, err:
         stdin.write(input)
         stdin.seek(0)
-        process = Process(arguments, cwd, env, stdin, out, err)
+        process = kind(arguments, cwd, env, stdin, out, err)
         try:
             process.wait(timeout)
         finally:
@@ -92,14 +112,15 @@ def run(arguments, cwd, env, input="", timeout=120):
 
 
 @functools.cache
-def _parent():
-    """Start the parent of all; return it and the address where it listens."""
+def _parent(name, modules, path):
+    """Start the parent of a program's processes; return it and the address where it listens."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind("")  # an abstract address that the kernel chooses
     listener.listen(64)
     with listener:
         process = subprocess.Popen(
-            [sys.executable, __file__, "torc-server", str(listener.fileno())],
+            [sys.executable, __file__, name, str(listener.fileno()), *modules],
+            env=os.environ | ({"PYTHONPATH": path} if path else {}),
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -167,15 +188,20 @@ def _leave(main):
         os._exit(end.code or 0)
 
 
+def _program():
+    if sys.argv[0] == str(PROGRAM):
+        from torc_server import cli
+
+        cli.main()
+    else:
+        sys.path[0] = str(Path(sys.argv[0]).parent)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
 if __name__ == "__main__":
-    # all that its commands import
-    from torc_server import cli
-
-    for name in cli.COMMANDS:
-        cli.cli.get_command(None, name)
-    importlib.import_module("torc_server.commands.startup")
-
+    for module in sys.argv[3:]:
+        importlib.import_module(module)
     gc.collect()
     gc.freeze()  # so that a collection in a forked process does not copy the pages of the modules
     _fork_when_asked(int(sys.argv[2]))
-    _leave(cli.main)
+    _leave(_program)

@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import replace
 
+import contract
 import psycopg
 import pytest
 from callers import with_admin_sql
@@ -293,7 +294,7 @@ def query_fields(rule):
     return schema.fields if schema else {}
 
 
-VIEWS = create_app(Settings(), "").view_functions
+VIEWS = contract.app().view_functions
 BULKS = ("jobs.create_jobs", "files.create_files", "user_data.create_user_data_list")  # read in pieces
 # Without declared fields.
 BARE = ("events.update_event", "remote_workers.create_remote_workers", "workflow_actions.update_workflow_action")

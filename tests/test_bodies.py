@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workflow import Workflow
 
+from torc_server import bodies
 from torc_server.bodies import BASE_PATH, JsonPieces, body_limit, parse_json
 from torc_server.errors import ApiError
-from torc_server.schemas.fields import MAX_LEVELS, MAX_VALUES, json_fault
+from torc_server.schemas import fields
+from torc_server.schemas.fields import MAX_LEVELS, json_fault
 from torc_server.settings import Settings
 
 JSON = {"Content-Type": "application/json"}
@@ -141,16 +143,20 @@ def test_a_gzip_body_may_unpack_to_the_limit_and_no_further(make_client, databas
 # Free JSON
 
 
-def test_free_json_of_too_many_values_is_422_naming_field_and_rule(client, workflow):
-    text = '"[{,' * MAX_VALUES  # no values
+def test_free_json_of_too_many_values_is_422_naming_field_and_rule(client, workflow, monkeypatch):
+    most = 20_000
+    for module in (fields, bodies):
+        monkeypatch.setattr(module, "MAX_VALUES", most)
+    monkeypatch.setattr(bodies, "MAX_SEPARATORS", 2 * most + 1000)
+    text = '"[{,' * most  # no values
     for values, status in (
-        ([{}] * (MAX_VALUES - 1), 200), (text, 200), ([0] * MAX_VALUES, 422), ([{}] * MAX_VALUES, 422),
-        ([0] * 5 * MAX_VALUES, 422), ([text, {"data2": [[]] * 3 * MAX_VALUES}], 422),
+        ([{}] * (most - 1), 200), (text, 200), ([0] * most, 422), ([{}] * most, 422),
+        ([0] * 5 * most, 422), ([text, {"data2": [[]] * 3 * most}], 422),
     ):  # fmt: skip
         answer = client.post("/events", json={"workflow_id": workflow.id, "data": values, "other": 1}, status=status)
         if status == 422:
-            assert f"more than {MAX_VALUES} values" in refused(answer, 422, "data")
-    job = {"workflow_id": workflow.id, "name": "n", "command": text, "other": [[]] * 3 * MAX_VALUES}
+            assert f"more than {most} values" in refused(answer, 422, "data")
+    job = {"workflow_id": workflow.id, "name": "n", "command": text, "other": [[]] * 3 * most}
     client.post("/bulk_jobs", json={"jobs": [job]}, status=422)
     client.post("/bulk_jobs", json={"jobs": [job | {"other": 1}]})
     assert client.get("/events", params={"workflow_id": workflow.id}).json["total_count"] == 2

@@ -95,7 +95,7 @@ def behaved(address, server):
     browser = Browser(address)
     yield browser
     hosts = {urlsplit(request["url"]).netloc for request in browser.requests}
-    problems = browser.problems
+    problems = list(browser.problems)
     browser.close()
     assert problems == []
     assert hosts <= {f"127.0.0.1:{server.port}"}

@@ -5,16 +5,15 @@ import json
 import logging
 import re
 
+import contract
 import pytest
 from calls import ROUTES, prepared_call
 from support import PREFIX, basic
 from workflow import Workflow
 
 from torc_server import htpasswd
-from torc_server.app import create_app
-from torc_server.settings import Settings
 
-VIEWS = create_app(Settings(), "").view_functions
+VIEWS = contract.app().view_functions
 DIRECT = [route for route in ROUTES if hasattr(VIEWS[route.values[0].endpoint], "direct")]
 JSON = {"Content-Type": "application/json"}
 BROWSER = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}

@@ -4,19 +4,18 @@ import copy
 import inspect
 from itertools import count
 
+import contract
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema
 
-from torc_server.app import create_app
 from torc_server.errors import ApiError
 from torc_server.schemas import fields
 from torc_server.schemas.common import Model, StrictModel
 from torc_server.schemas.exact import ExactTypes
-from torc_server.settings import Settings
 
-VIEWS = create_app(Settings(), "").view_functions.values()
+VIEWS = contract.app().view_functions.values()
 numbers = st.sampled_from([0, 1, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 1.0, 0.5, 1e308, True])
 texts = st.sampled_from(["", "a", "x=1", "running", " a", "a,b", "\0", "\ud800", "1m", "PT1M", "\U0001f600"])
 plain = st.one_of(st.none(), st.booleans(), numbers, texts)

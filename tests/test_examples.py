@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import select
 import shlex
@@ -10,9 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections import Counter
 from pathlib import Path
 
+import forked
 import pytest
 from client_versions import NEW, OLD, environment_with
 from support import PREFIX, clean_environment, wait_for
@@ -189,10 +192,20 @@ EXAMPLES = {
 }  # fmt: skip
 
 
-def example(name, folder, *options, environment=None):
-    command = [sys.executable, ROOT / "examples" / name, *options]
-    env = clean_environment(folder, environment)
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+def example(name, folder, *options, environment=None, client=OLD):
+    """Run an example to its end, with this version of torc-client."""
+    environment = clean_environment(folder, imported(client) | (environment or {}))
+    return forked.run(options, folder, environment, timeout=60, kind=program(name))
+
+
+def program(name):
+    """The class of an example's processes, forked from one that has imported torc-client."""
+    return forked.script(ROOT / "examples" / name, "torc.openapi_client")
+
+
+def imported(client):
+    """What the environment of a program says that uses this version of torc-client."""
+    return {name: value for name, value in environment_with(client).items() if name == "PYTHONPATH"}
 
 
 def refused(name, folder, *options, environment=None):
@@ -259,11 +272,9 @@ def test_an_example_explains_itself(name, folder):
 
 
 def create(server, folder, *options, client=OLD):
-    command = [ROOT / "examples/word_count.py", f"--text={TEXT}", f"--parts={PARTS}", f"--folder={folder}", *options]
-    done = subprocess.run(
-        [sys.executable, *command, f"--url={server.url}{PREFIX}"],
-        env=environment(folder, client), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    options = [f"--text={TEXT}", f"--parts={PARTS}", f"--folder={folder}", f"--url={server.url}{PREFIX}", *options]
+    done = example("word_count.py", folder, *options, client=client)
+    assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
@@ -289,28 +300,23 @@ def runs(pid):
 
 
 def start_worker(server, folder, workflow, *options, kind="worker.py", client=OLD):
-    command = [ROOT / "examples" / kind, str(workflow), f"--url={server.url}{PREFIX}", f"--output={folder}/output"]
-    return subprocess.Popen(
-        [sys.executable, *command, *options],
-        env=environment(folder, client), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
-def environment(folder, client):
-    """The environment of a program that uses this version of torc-client."""
-    found = {name: value for name, value in environment_with(client).items() if name == "PYTHONPATH"}
-    return clean_environment(folder) | found
+    """A worker; .said is the file with its output and its errors."""
+    arguments = [str(workflow), f"--url={server.url}{PREFIX}", f"--output={folder}/output", *options]
+    said = folder / uuid.uuid4().hex
+    with open(os.devnull) as null, open(said, "w") as out:
+        worker = program(kind)(arguments, folder, clean_environment(folder, imported(client)), null, out, out)
+    worker.said = said
+    return worker
 
 
 def finish(worker):
     """Wait for the end; return the exit code and what it said, which is shown if a test fails."""
     try:
-        said, _ = worker.communicate(timeout=60)
-    except subprocess.TimeoutExpired:
+        worker.wait(60)
+    finally:
         worker.kill()
-        said, _ = worker.communicate()
-    print(said)
-    return worker.returncode, said
+        print(worker.said.read_text())
+    return worker.returncode, worker.said.read_text()
 
 
 def work(server, folder, workflow, kinds=("worker.py",) * 3, expected=0):

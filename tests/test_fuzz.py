@@ -29,7 +29,6 @@ from torc_server.settings import Settings
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 SETTINGS = settings(
-    max_examples=int(EXAMPLES or 25),
     stateful_step_count=60,
     derandomize=not EXAMPLES,
     database=None,
@@ -305,7 +304,11 @@ def app(module_database_url):
     app.extensions["database"].close()
 
 
-def test_random_calls_never_fail_the_server_and_their_answers_fit_the_declared_models(app, module_database_url):
+@pytest.mark.parametrize("examples", [int(EXAMPLES or 15), pytest.param(100, marks=pytest.mark.long)])
+def test_random_calls_never_fail_the_server_and_their_answers_fit_the_declared_models(
+    app, module_database_url, examples
+):
     with psycopg.connect(module_database_url, autocommit=True) as database:
         environment = {"client": MemoryClient(app), "database": database, "views": app.view_functions}
-        run_state_machine_as_test(type("Fuzz", (Fuzz,), environment), settings=SETTINGS)
+        machine = type("Fuzz", (Fuzz,), environment)
+        run_state_machine_as_test(machine, settings=settings(SETTINGS, max_examples=examples))

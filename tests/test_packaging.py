@@ -68,7 +68,7 @@ def test_a_wheel_holds_all_python_and_sql_and_serves_from_outside_the_source(
     wheel = next(folder.glob("torc_server-*.whl"))
     held = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"torc_server/{f.relative_to(source)}" for f in (source / "sql").rglob("*.sql")}
-    wanted |= {str(f.relative_to(source)) for f in (source / "torc_server").rglob("*") if f.is_file()}
+    wanted |= {str(f.relative_to(source)) for f in (source / "torc_server").rglob("*.*") if f.suffix != ".pyc"}
     assert wanted - held == set()
     assert "torc_server/py.typed" in held
     metadata = metadata_of(wheel)

@@ -81,7 +81,7 @@ def _trouble(url, path):
 
 
 def _trouble_of_url(url):
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this machine's
     try:
         with urllib.request.urlopen(url, timeout=ANSWER_SECONDS, context=context):
@@ -94,7 +94,8 @@ def _trouble_of_url(url):
 def _numbers(folder):
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry, str(folder))
-    return {name: int(registry.get_sample_value(f"torc_{name}") or 0) for name in _NUMBERS}
+    values = {sample.name: sample.value for metric in registry.collect() for sample in metric.samples}
+    return {name: int(values.get(f"torc_{name}", 0)) for name in _NUMBERS}
 
 
 def as_text(found: list[dict[str, Any]]) -> list[str]:
