@@ -3,6 +3,7 @@ torc_server/git_hash; everything else is declared in setup.cfg."""
 
 import importlib.util
 import shutil
+import sys
 from pathlib import Path
 
 from setuptools import setup
@@ -10,6 +11,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True  # what revision.py is compiled to would be packed
 
 
 def write_git_hash(package):

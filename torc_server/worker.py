@@ -83,13 +83,13 @@ class Answer(wsgi.Response):
         self.response_length = int(headers[names.index("Content-Length")][1])
         return self.write
 
-    def write(self, data):
-        if not self.is_plain or self.headers_sent or len(data) != self.response_length:
-            super().write(data)
+    def write(self, arg):
+        if not self.is_plain or self.headers_sent or len(arg) != self.response_length:
+            super().write(arg)
             return
-        self.headers_sent, self.sent = True, len(data)
+        self.headers_sent, self.sent = True, len(arg)
         fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
-        self.sock.sendall(f"{''.join(self.default_headers())}{fields}\r\n".encode("latin-1") + data)
+        self.sock.sendall(f"{''.join(self.default_headers())}{fields}\r\n".encode("latin-1") + arg)
 
     def default_headers(self):
         version, connection = self.req.version, "close" if self.should_close() else "keep-alive"
