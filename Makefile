@@ -3,7 +3,6 @@ PYTHON ?= python3
 export TORC_DATA_DIR ?= ./.torc
 FILE ?= backups/torc-$(shell date +%F).dump
 FAST := not clients and not long and not slow and not pages
-SHELL_SCRIPTS = $(shell grep -rlE '^#!.*sh$$' deploy openapi .ci)
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
@@ -64,7 +63,7 @@ lint: .venv/installed openapi-check ## check style and types of the code, shell 
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check --quiet .
 	.venv/bin/ty check --quiet
-	.venv/bin/shellcheck --external-sources $(SHELL_SCRIPTS)
+	@.venv/bin/shellcheck --external-sources $$(grep -rlE '^#!.*sh$$' deploy openapi .ci)
 
 openapi: .venv/installed ## write openapi/openapi.yaml, the description of the interface, from the code
 	@bash openapi/sync_openapi.sh promote

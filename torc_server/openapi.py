@@ -167,7 +167,7 @@ def as_yaml(app: Application) -> str:
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # the one in C writes the same in a fifth of the time
-    def ignore_aliases(self, data):  # noqa: ARG002
+    def ignore_aliases(self, data):
         return True  # the same text twice rather than a reference that only YAML has
 
 
