@@ -15,6 +15,7 @@ from test_access import ADMIN, ANONYMOUS, CALLERS, GROUP_ADMIN, MAY, MEMBER, OWN
 from torc_server.dialect import dialect
 from torc_server.errors import KINDS
 from torc_server.schemas.fields import JOB_STATUSES
+from torc_server.settings import RESTART_ONLY
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -89,6 +90,11 @@ def test_each_make_target_that_is_named_exists():
 def test_the_table_of_settings_is_made_from_their_declaration():
     assert doc_files.settings_page() == doc_files.SETTINGS.read_text(), "make doc-files"
     assert doc_files.settings_table() in doc_files.SETTINGS.read_text()
+
+
+def test_the_settings_that_need_a_restart_are_named():
+    [sentence] = re.findall(r"A restart is needed for (.*?), and for", (DOCS / "operations.md").read_text(), re.S)
+    assert re.findall(r"`(\w+)`", sentence) == [*RESTART_ONLY]
 
 
 # Stored functions

@@ -80,7 +80,7 @@ def _serve(settings, wanted, before, folder, on_ready):
 
 def _as_before(settings, former):
     """The settings, but for those that a reload cannot change."""
-    paths = {"socket", "data_dir", "pid_file"}
+    paths = {declared.name for declared in dataclasses.fields(Settings) if declared.type in (Path, Path | None)}
     kept = {name: Path(former[name]) if name in paths and former[name] else former[name] for name in RESTART_ONLY}
     return dataclasses.replace(settings, **kept)
 
