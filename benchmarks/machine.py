@@ -33,11 +33,10 @@ class Machine:
         return {"server": self._server - postgres, "postgres": postgres}
 
     def cpu(self):
-        """{kind: {pid: seconds of CPU so far}}; see used()."""
+        """{kind: seconds of CPU so far}; see used()."""
         mine = os.times()
         driver = mine.user + mine.system + mine.children_user + mine.children_system
-        found = {kind: {pid: _cpu(pid) for pid in pids} for kind, pids in self.pids().items()}
-        return found | {"driver": {os.getpid(): driver}}
+        return {kind: sum(map(_cpu, pids)) for kind, pids in self.pids().items()} | {"driver": driver}
 
     def memory(self):
         """MB by kind of process; what is shared counts once (PSS). Empty if the processes are not to be seen."""
@@ -57,10 +56,7 @@ class Machine:
 
 def used(before, after, count):
     """Milliseconds of CPU between two cpu(), by kind of process, for each of `count` things."""
-    spent = {
-        kind: sum(seconds - before[kind].get(pid, 0) for pid, seconds in pids.items()) for kind, pids in after.items()
-    }
-    return {kind: round(1000 * seconds / max(1, count), 3) for kind, seconds in spent.items()}
+    return {kind: round(1000 * (seconds - before[kind]) / max(1, count), 3) for kind, seconds in after.items()}
 
 
 def describe():
@@ -96,8 +92,9 @@ def _read(pid, name):
 
 
 def _cpu(pid):
+    """Seconds of a process and of the children that it has seen end: backends that carried a long value are closed."""
     fields = _read(pid, "stat").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS if fields else 0
+    return sum(map(int, fields[11:15])) / TICKS if fields else 0
 
 
 def _memory(pid):

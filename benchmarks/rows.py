@@ -160,10 +160,15 @@ def bulk(target, scale):
     """Creating, initializing, reading and deleting one large workflow."""
 
     def timed(name, *request):
+        before = target.machine.cpu()
         started = time.monotonic()
         text = client.request_text(*request)
         seconds = time.monotonic() - started
-        details = {"mb": round(len(text) / 1e6, 1), "memory_mb": target.machine.memory()}
+        details = {
+            "mb": round(len(text) / 1e6, 1),
+            "cpu_ms_per_job": used(before, target.machine.cpu(), scale.bulk),
+            "memory_mb": target.machine.memory(),
+        }
         return Measurement(name, seconds, "s", False, details)
 
     words = f"{scale.bulk:,} jobs"
@@ -171,7 +176,10 @@ def bulk(target, scale):
         workflow = client.post("/workflows", {"name": "bench bulk", "user": "bench"})["id"]
         path = f"/workflows/{workflow}"
         try:
-            yield create_bulk(client, workflow, scale)
+            before = target.machine.cpu()
+            created = create_bulk(client, workflow, scale)
+            created.details["cpu_ms_per_job"] = used(before, target.machine.cpu(), scale.bulk)
+            yield created
             yield timed(f"initialize {words}", "POST", f"{path}/initialize_jobs")
             yield timed(f"list {words}", "GET", f"/jobs?workflow_id={workflow}&limit={LIMIT}")
             query = f"workflow_id={workflow}&limit={LIMIT}&include_relationships=true"

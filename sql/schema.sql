@@ -142,6 +142,8 @@ CREATE TABLE torc.workflow_status (
     -- reset since then, and the run id may have to be raised, see torc.raise_run_id()
     is_reset boolean NOT NULL DEFAULT false,
     names_until bigint NOT NULL DEFAULT 0,  -- the last job whose name is in job_name
+    -- the last job at the last initialize_jobs, for input_hash(); 0: job_internal has the hashes of all jobs
+    initialized_until bigint NOT NULL DEFAULT 0,
     CONSTRAINT workflow_status_pkey PRIMARY KEY (workflow_id),
     CONSTRAINT workflow_status_workflow_id_fkey
         FOREIGN KEY (workflow_id) REFERENCES torc.workflow(id) ON DELETE CASCADE
@@ -357,11 +359,11 @@ CREATE INDEX job_workflow_id_idx ON torc.job (workflow_id, id) WHERE workflow_id
 -- is_workflow_complete, the status filter of list_jobs, cancel_workflow, reset_job_status.
 CREATE INDEX job_workflow_id_status_idx ON torc.job (workflow_id, status, id) WHERE workflow_id IS NOT NULL;
 
--- Hashes of what jobs depend on. Written only by initialize_jobs; apart from job, so that a change of status does not
--- copy the hash.
+-- Hashes of what jobs depended on at the last initialize_jobs; of jobs without files and user data only if that is
+-- about to change, see input_hash(). Apart from job, so that a change of status does not copy the hash.
 CREATE TABLE torc.job_internal (
     job_id bigint,
-    input_hash bytea NOT NULL,
+    input_hash bytea,  -- NULL: there is none to compare with
     CONSTRAINT job_internal_pkey PRIMARY KEY (job_id)
 );
 
@@ -418,6 +420,8 @@ CREATE INDEX job_depends_on_depends_on_job_id_idx ON torc.job_depends_on (depend
 -- Each edge once; the dependencies of a job. A primary key cannot have a condition; logical replication identifies rows
 -- by all columns.
 CREATE UNIQUE INDEX job_depends_on_key ON torc.job_depends_on (job_id, depends_on_job_id) WHERE job_id IS NOT NULL;
+-- Edges that may be part of a cycle, mostly none: initialize_jobs.
+CREATE INDEX job_depends_on_upward_idx ON torc.job_depends_on (job_id) WHERE depends_on_job_id > job_id;
 ALTER TABLE torc.job_depends_on REPLICA IDENTITY FULL;
 
 -- Which files jobs read.

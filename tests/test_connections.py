@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import psutil
@@ -272,6 +272,60 @@ def test_the_environment_does_not_change_the_encoding(database_url, monkeypatch)
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     with connections.connect(database_url) as connection:
         assert connection.first("SELECT %(text)s", {"text": "€ ü"}) == "€ ü"
+
+
+# Statements of which the next is prepared while PostgreSQL works on the last
+
+
+def firsts(connection, text, many):
+    with closing(connection.firsts(text, many)) as values:
+        return list(values)
+
+
+def test_many_values_come_in_order_and_the_next_parameters_are_made_while_the_server_works(database_url):
+    seen = []
+
+    def parameters(watcher, pid):
+        state = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+        for number in range(3):
+            if number:
+                wait_for(lambda: watcher.execute(state, [pid]).fetchone()[0] == "active")
+            seen.append(number)
+            yield {"number": number}
+
+    with connections.connect(database_url) as connection, psycopg.connect(database_url, autocommit=True) as watcher:
+        text = "SELECT %(number)s::int FROM pg_sleep(0.5)"
+        assert firsts(connection, text, parameters(watcher, pid(connection))) == [0, 1, 2]
+    assert seen == [0, 1, 2]
+
+
+def test_parameters_may_be_longer_than_what_the_network_takes_at_once(database_url):
+    with connections.connect(database_url) as connection:
+        many = [{"text": letter * 20_000_000} for letter in "ab"]
+        assert firsts(connection, "SELECT left(%(text)s, 1)", many) == ["a", "b"]
+        assert firsts(connection, ONE, []) == []
+        assert one(connection) == 1
+
+
+@pytest.mark.parametrize("fails", ["parameters", "statement", "reader"])
+def test_after_a_failure_between_statements_the_connection_serves_the_next_call(database_url, fails):
+    def parameters():
+        yield {"one": 1}
+        if fails == "parameters":
+            raise RuntimeError
+        yield {"one": 0 if fails == "statement" else 2}
+        yield {"one": 3}
+
+    with connections.connect(database_url) as connection:
+        with (
+            pytest.raises(pg.DivisionByZero if fails == "statement" else RuntimeError),
+            connection.transaction(),
+            closing(connection.firsts("SELECT 1 / %(one)s::int", parameters())) as values,
+        ):
+            for _ in values:
+                if fails == "reader":
+                    raise RuntimeError
+        assert one(connection) == 1
 
 
 # A database that is away

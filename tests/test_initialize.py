@@ -264,6 +264,23 @@ def test_a_kept_job_keeps_the_hash_of_the_inputs_that_it_was_started_with(client
     assert workflow.statuses(job, other) == ["running", "ready"]
 
 
+def test_a_kept_job_keeps_the_hash_also_if_it_has_no_files_and_user_data(client, workflow):
+    jobs = [workflow.job(name=name) for name in ("kept", "changed", "other")]
+    workflow.initialize()
+    workflow.claim(limit=2)
+    node = workflow.node()
+    for job in jobs[:2]:
+        workflow.start(job, node)
+    workflow.initialize(keep_running=True)
+    for job in jobs[1:]:
+        body = {"workflow_id": workflow.id, "name": "j", "command": "c", "invocation_script": "new"}
+        client.put(f"/jobs/{job}", json=body | {"name": client.get(f"/jobs/{job}").json["name"]})
+    for _ in range(2):
+        workflow.initialize(keep_running=True)
+        answer = client.post(f"{workflow.path}/process_changed_job_inputs", params={"dry_run": True}).json
+        assert answer == {"reinitialized_jobs": ["changed"]}
+
+
 # Edges from files and user data
 
 

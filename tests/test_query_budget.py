@@ -90,7 +90,8 @@ def sent(monkeypatch):
 
         return counted
 
-    monkeypatch.setattr(Connection, "first", counting(Connection.first))
+    for name in ("first", "_send"):
+        monkeypatch.setattr(Connection, name, counting(getattr(Connection, name)))
     for name in ("execute", "executemany", "stream", "copy"):
         monkeypatch.setattr(psycopg.Cursor, name, counting(getattr(psycopg.Cursor, name)))
     return statements

@@ -231,6 +231,55 @@ def test_which_fields_of_a_job_count_as_its_inputs(workflow, fields, counts):
     assert changed(workflow) == ([fields.get("name", "j")] if counts else [])
 
 
+def test_a_change_that_is_undone_is_none(workflow):
+    dependency = workflow.job()
+    job = workflow.job(dependency, name="j")
+    workflow.initialize()
+    workflow.manage(job, "uninitialized")
+    put(workflow, job, command="other", depends_on_job_ids=[])
+    put(workflow, job, command="another", depends_on_job_ids=[dependency])
+    assert changed(workflow, dry_run=True) == ["j"]
+    put(workflow, job, depends_on_job_ids=[dependency])
+    assert changed(workflow, dry_run=True) == []
+    put(workflow, job, command="other")
+    workflow.initialize()
+    assert changed(workflow, dry_run=True) == []
+    put(workflow, job, command="other", invocation_script="i")
+    assert changed(workflow, dry_run=True) == ["j"]
+
+
+def test_a_deleted_dependency_counts(client, workflow):
+    first, second = workflow.job(), workflow.job()
+    job = workflow.job(first, second, name="j")
+    workflow.job(name="without dependencies")
+    workflow.initialize()
+    client.delete(f"/jobs/{first}")
+    client.delete(f"/jobs/{second}")
+    assert changed(workflow, dry_run=True) == ["j"]
+    client.delete(f"/jobs/{job}")
+    assert changed(workflow) == []
+
+
+def test_a_job_that_was_added_after_initialize_is_not_named(client, workflow):
+    workflow.job()
+    workflow.initialize()
+    dependency = workflow.job()
+    job = workflow.job(dependency, name="j")
+    put(workflow, job, command="other")
+    client.delete(f"/jobs/{dependency}")
+    assert changed(workflow) == []
+
+
+def test_a_change_by_a_statement_counts_if_it_was_announced(workflow):
+    job = workflow.job(name="changed")
+    workflow.initialize()
+    workflow.sql("SELECT torc.keep_input_hashes(ARRAY[%s])", job)
+    workflow.sql("UPDATE torc.job SET command = 'other' WHERE id = %s RETURNING id", job)
+    assert changed(workflow, dry_run=True) == ["changed"]
+    workflow.sql("UPDATE torc.job SET command = 'c' WHERE id = %s RETURNING id", job)
+    assert changed(workflow) == []
+
+
 def test_requirements_do_not_count_as_inputs(workflow):
     job = workflow.job()
     workflow.initialize()

@@ -125,6 +125,11 @@ def test_a_spawned_job_is_made_of_what_the_call_says_and_of_its_workflow(client,
     assert workflow.violations() == []
 
 
+def change(workflow, job, invocation_script):
+    body = {"workflow_id": workflow.id, "name": "a", "command": "c", "invocation_script": invocation_script}
+    workflow.client.put(f"/jobs/{job}", json=body)
+
+
 def test_spawned_jobs_have_no_input_hash_before_the_next_initialize_jobs(workflow):
     spawner = workflow.job(name="seed")
     workflow.initialize()
@@ -133,9 +138,28 @@ def test_spawned_jobs_have_no_input_hash_before_the_next_initialize_jobs(workflo
     [job] = spawn(workflow, spawner, "a")["spawned_job_ids"]
     path = f"{workflow.path}/process_changed_job_inputs"
     assert workflow.client.post(path).json == {"reinitialized_jobs": []}
+    change(workflow, job, "bash")
+    assert workflow.client.post(path).json == {"reinitialized_jobs": []}
+    workflow.initialize(only_uninitialized=True, keep_running=True)  # the spawner runs, the job waits for it
+    change(workflow, job, "sh")
+    assert workflow.client.post(path, params={"dry_run": True}).json == {"reinitialized_jobs": ["a"]}
+
+
+def test_a_spawned_job_that_initialize_jobs_leaves_running_still_has_no_input_hash(workflow):
+    spawner = workflow.job(name="seed")
+    workflow.initialize()
+    node = workflow.node()
+    workflow.claim()
+    workflow.start(spawner, node)
+    [job] = spawn(workflow, spawner, "a")["spawned_job_ids"]
     workflow.complete(spawner)
-    workflow.initialize(only_uninitialized=True)
-    assert workflow.sql("SELECT count(*) FROM torc.job_internal WHERE job_id = %s", job) == [1]
+    workflow.claim()
+    workflow.start(job, node)
+    for _ in range(2):
+        workflow.initialize(keep_running=True)
+        change(workflow, job, "bash")
+        path = f"{workflow.path}/process_changed_job_inputs"
+        assert workflow.client.post(path, params={"dry_run": True}).json == {"reinitialized_jobs": []}
 
 
 def test_a_call_is_no_event_and_no_action_counts_it(workflow, spawner):

@@ -24,8 +24,8 @@ class Rows:
 
     has_unique_names: no two rows of a workflow may have the same name.
 
-    Iterating then gives JSON arrays of some rows each, as texts, in the order of the body, as often as is wanted.
-    `first` is the first row, or None.
+    Iterating then gives JSON arrays of some rows each, as texts, in the order of the body, as often as is wanted; those
+    of a long body are checked on the way. `first` is the first row, or None.
     """
 
     def __init__(self, key, exact, has_unique_names=False):
@@ -34,10 +34,11 @@ class Rows:
         self._key = key
         self._exact = exact
         self._checked = Spool()  # the arrays, one behind the other
-        self._sizes = []  # bytes of each
+        self._ends = [0]  # where each of them ends there, behind where the first one begins
         self._texts = []  # rows of the next array
         self._count = 0
         self._error = None  # of the first row that does not fit
+        self._reading = iter(())
 
     def __enter__(self):
         return self
@@ -46,13 +47,26 @@ class Rows:
         self._checked.close()
 
     def __iter__(self):
-        self._checked.seek(0)
-        for size in self._sizes:
-            yield self._checked.read(size).decode()
+        number = 1
+        while number < len(self._ends) or self._read_on():
+            start, end = self._ends[number - 1 : number + 1]
+            self._checked.seek(start)
+            yield self._checked.read(end - start).decode()
+            number += 1
 
     def read(self):
-        """Read the body of the current request. Raises ApiError 400, 413, 415 (see open_body); 422 for more than
-        MAX_LIMIT rows, or naming the first row that does not fit or has the name of another one."""
+        """Read the body of the current request, up to the first of the arrays at least. Raises, as the iteration does,
+        ApiError 400, 413, 415 (see open_body); 422 for more than MAX_LIMIT rows, or naming the first row that does not
+        fit or has the name of another one."""
+        self._reading = self._arrays()
+        self._read_on()
+
+    def _read_on(self):
+        """Read until another array is stored; return whether there is one."""
+        return next(self._reading, False)
+
+    def _arrays(self):
+        """Read the body; yield True for each array that has been stored."""
         body = JsonPieces(open_body(), current.app().settings.max_small_body_mb * MIB)
         found = False
         if body.peek() != "{":
@@ -63,6 +77,8 @@ class Rows:
                     found = True
                     for rows, text in body.batches(CHECKED):
                         self._add(rows, text)
+                        if sum(map(len, self._texts)) > SENT and not self._error:
+                            yield self._store()
                 else:
                     body.value()
         body.finish()
@@ -71,7 +87,8 @@ class Rows:
         self._check_count()
         if self._error:
             raise self._error
-        self._store()
+        if self._texts:
+            yield self._store()
 
     def _add(self, rows, text):
         start, self._count = self._count, self._count + len(rows)
@@ -95,13 +112,12 @@ class Rows:
             # A row may hold such an escape where it is ignored, and any value as its id.
             text = ",".join(json.dumps(self._exact.load(row)) for row in rows)
         self._texts.append(text)
-        if sum(map(len, self._texts)) > SENT:
-            self._store()
 
     def _store(self):
-        if self._texts:
-            self._sizes.append(self._checked.write(f"[{','.join(self._texts)}]".encode()))
-            self._texts = []
+        self._checked.seek(self._ends[-1])
+        self._ends.append(self._ends[-1] + self._checked.write(f"[{','.join(self._texts)}]".encode()))
+        self._texts = []
+        return True
 
     def _refusal(self, index, error):
         name, reason = first_message(error.messages)

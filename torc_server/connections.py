@@ -25,7 +25,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 
 from torc_server import __version__
 from torc_server.migrations import sql_folder
-from torc_server.polling import readable
+from torc_server.polling import readable, usable
 from torc_server.problems import CommandError
 from torc_server.revision import git_hash
 
@@ -92,12 +92,58 @@ class Connection(psycopg.Connection):
         if self.pooled and self.pgconn.transaction_status == TransactionStatus.IDLE:
             with self.transaction():
                 return self.first(text, params)
+        result = self._check(self.pgconn.exec_prepared(*self._to_send(text, params)), ExecStatus.TUPLES_OK)
+        return self._first_value(result)
+
+    def firsts(self, text, many):
+        """Yield first() for each of many parameters. The next ones are made, and the last value is used, while the
+        server works. Close it before the transaction ends."""
+        sent = False  # a statement whose answer has not been received
+        try:
+            for params in many:
+                found = []
+                if sent:
+                    sent = False
+                    found = [self._receive()]
+                self._send(*self._to_send(text, params))
+                sent = True
+                yield from found
+            if sent:
+                sent = False
+                yield self._receive()
+        finally:
+            if sent:
+                with contextlib.suppress(psycopg.Error):  # what else went wrong tells more
+                    self._receive()
+
+    def _to_send(self, text, params):
+        """The name under which a statement is prepared now, and its parameters."""
         name, sent, names = _numbered(text)
         if name not in self.statement_names:
             self._check(self.pgconn.prepare(name, sent), ExecStatus.COMMAND_OK)
             self.statement_names.add(name)
-        values = self.transformer.dump_sequence([params[name] for name in names], [PyFormat.TEXT] * len(names))
-        result = self._check(self.pgconn.exec_prepared(name, values), ExecStatus.TUPLES_OK)
+        return name, self.transformer.dump_sequence([params[name] for name in names], [PyFormat.TEXT] * len(names))
+
+    def _send(self, name, values):
+        """Send a prepared statement and do not wait for its answer."""
+        self.pgconn.send_query_prepared(name, values)
+        while self.pgconn.flush():  # it is longer than what the kernel takes at once
+            usable(self.pgconn.socket)
+            self.pgconn.consume_input()
+
+    def _receive(self):
+        """The first value of a statement that was sent."""
+        found = None
+        while True:
+            while self.pgconn.is_busy():
+                readable([self.pgconn.socket], None)
+                self.pgconn.consume_input()
+            result = self.pgconn.get_result()
+            if not result:
+                return self._first_value(self._check(found, ExecStatus.TUPLES_OK))
+            found = result
+
+    def _first_value(self, result):
         self.transformer.set_pgresult(result)
         return self.transformer.load_row(0, tuple)[0] if result.ntuples else None
 

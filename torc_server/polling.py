@@ -12,3 +12,10 @@ def readable(files: Any, seconds: float | None) -> list:
     for number in found:
         poll.register(number, select.POLLIN)
     return [found[number] for number, _ in poll.poll(None if seconds is None else seconds * 1000)]
+
+
+def usable(descriptor):
+    """Wait until something can be written to a descriptor, or read from it."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLOUT)
+    poll.poll()

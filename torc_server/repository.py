@@ -137,21 +137,22 @@ def spool(statement: Any, write: Writer, order_by: str | None = None, **params: 
 
 def spool_pieces(statement: Any, pieces: Iterable[str], write: Writer, **params: Any) -> Spool:
     """Send one statement for each of the texts in `pieces`, as :piece, in one transaction; let write(answers, file)
-    copy their answers, JSON texts, into a Spool; return that. `pieces` may be read several times. Raises ApiError."""
+    copy their answers, JSON texts, into a Spool; return that. The next piece is made while PostgreSQL works on the
+    last; `pieces` may be read several times. Raises ApiError."""
     params = _with_caller(params)
 
     def work(connection):
         longest = ""
 
-        def answers():
+        def each():
             nonlocal longest
             for piece in pieces:
                 if len(piece) > len(longest):
                     longest = piece
-                yield connection.first(statement.sql, params | {"piece": piece}).encode()
+                yield params | {"piece": piece}
 
-        with _long_transaction(connection) as file:
-            write(answers(), file)
+        with _long_transaction(connection) as file, closing(connection.firsts(statement.sql, each())) as answers:
+            write(map(str.encode, answers), file)
         _close_if_grown(connection, longest)
         return file
 

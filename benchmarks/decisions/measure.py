@@ -37,6 +37,7 @@ NODE = """
     VALUES (%s, 'host', 1, '2026-01-01T00:00:00Z', 8, 32, 0, 1, 'local', true)
     RETURNING id
 """
+PIECE = 2_500  # jobs of one statement, about as many as the server sends
 WORKER = json.dumps({"num_cpus": 1000, "memory_gb": 1000, "num_gpus": 0, "num_nodes": 1})
 
 
@@ -65,14 +66,14 @@ class Backend:
         return int(Path(f"/proc/{self.connection.info.backend_pid}/schedstat").read_text().split()[0]) / 1e9
 
     def filled_workflow(self, jobs, dependencies=(), name="create", **more):
-        """A workflow of so many jobs in batches of 10,000, each with dependencies on those so many places before it."""
+        """A workflow of so many jobs, each with dependencies on those so many places before it."""
         workflow = self.value('SELECT torc.create_workflow(\'{"name": "w", "user": "u"}\') ->> \'id\'')
         ids = []
-        for start in range(0, jobs, 10_000):
+        for start in range(0, jobs, PIECE):
             batch = [
                 {"workflow_id": int(workflow), "name": f"job {i}", "command": f"echo {i}"} | more
                 | ({"depends_on_job_ids": needed} if (needed := self._needed(i, start, ids, dependencies)) else {})
-                for i in range(start, min(start + 10_000, jobs))
+                for i in range(start, min(start + PIECE, jobs))
             ]  # fmt: skip
             text = json.dumps(batch)
             with self.measured(name, len(batch)):
@@ -133,7 +134,7 @@ def batches(backend):
 
 
 def bulk(backend, jobs=100_000):
-    """100,000 jobs with 180,000 edges in batches of 10,000, and their initialize_jobs."""
+    """100,000 jobs with 180,000 edges, and what walks them."""
     workflow, _ = backend.filled_workflow(jobs, (10_000, 20_000))
     yield
     backend.initialize(workflow, jobs)

@@ -171,9 +171,7 @@ class String(Documented, fields.String):
     """A JSON string that PostgreSQL can hold."""
 
     openapi = {"type": "string"}
-
-    def accepts(self, value: Any) -> bool:
-        return is_text(value)
+    accepts = staticmethod(is_text)
 
     def _deserialize(self, value, attr, data, **kwargs):
         if not is_text(value):
@@ -199,9 +197,7 @@ class IdList(Documented, fields.Field):
     """A list of ids, each at most once."""
 
     openapi = {"type": "array", "items": Integer.openapi, "uniqueItems": True}
-
-    def accepts(self, value: Any) -> bool:
-        return is_id_list(value)
+    accepts = staticmethod(is_id_list)
 
     def _deserialize(self, value, attr, data, **kwargs):
         if type(value) is not list or not all(map(is_int64, value)):

@@ -2,8 +2,8 @@
 -- count: a cycle through a job that is complete, disabled or may be claimed can run, or waits for a decision.
 
 -- Raises TC422 if there is a cycle, or a job that consumes what it produces itself. For initialize_jobs, once it has
--- set the statuses: which jobs wait depends on the mode. If every edge points to a lower id there is no cycle (0.1 s
--- for 100,000 jobs).
+-- set the statuses: which jobs wait depends on the mode. If every edge points to a lower id there is no cycle; edges that
+-- do not are in an index.
 CREATE OR REPLACE FUNCTION torc.refuse_cycle(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -14,8 +14,10 @@ BEGIN
     IF EXISTS (
         SELECT 1
         FROM torc.job AS job
-        CROSS JOIN LATERAL torc.dependencies_of(job.id) AS dependency
-        WHERE job.workflow_id = p_workflow_id AND (job.has_dependencies OR job.has_links) AND dependency.job_id > job.id
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM torc.job_depends_on WHERE job_id = job.id AND depends_on_job_id > job_id OFFSET 0
+        ) AS upward
+        WHERE job.workflow_id = p_workflow_id AND (job.has_dependencies OR job.has_links)
     ) THEN
         v_cycle := torc.find_cycle(p_workflow_id);
     END IF;

@@ -24,6 +24,11 @@ BEGIN
             v_job.workflow_id, 'resource_requirements_id', ARRAY[v_new.resource_requirements_id], p_caller
         );
     END IF;
+    IF v_new.command <> v_job.command
+       OR v_new.invocation_script IS DISTINCT FROM v_job.invocation_script
+       OR v_new.depends_on_job_ids IS NOT NULL THEN
+        PERFORM torc.keep_input_hashes(ARRAY[p_job_id]);
+    END IF;
     UPDATE torc.job
     SET
         name = v_new.name,

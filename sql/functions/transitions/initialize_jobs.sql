@@ -4,11 +4,11 @@
 --   * by default a job of any other status with an open dependency becomes blocked too, unless it is disabled;
 --   * p_only_uninitialized: instead, everything downstream of an uninitialized job is first made uninitialized, again
 --     except disabled jobs;
---   * p_keep_running: pending and running jobs that is_held() finds are left alone, input hash included.
+--   * p_keep_running: pending and running jobs that held_jobs() finds are left alone, input hash included.
 -- Then: in a later run than that of its last retry, a job is at attempt 1 again; unfinished jobs lose their current
--- result, the input hashes are stored, and on p_clear_ephemeral_user_data the data of ephemeral records is emptied
--- whose producers are not complete; RO-Crate entities are recorded; actions start again. The results stay, and so does
--- the run id, unless raise_run_id_if_due() says otherwise.
+-- result; on p_clear_ephemeral_user_data the data of ephemeral records is emptied whose producers are not complete; the
+-- input hashes are those of now; RO-Crate entities are recorded; actions start again. The results stay, and so does the
+-- run id, unless raise_run_id_if_due() says otherwise.
 -- Answers how many pending and running jobs were taken back, and how many kept.
 -- Locks: workflow exclusive. Raises TC404, TC403, TC422 (cycle; nothing is changed).
 CREATE OR REPLACE FUNCTION torc.initialize_jobs(
@@ -29,41 +29,33 @@ DECLARE
     v_edges_added boolean;
     v_reopened boolean := false;
     v_left_complete boolean;
-    v_kept torc.job_status[] := '{}';
+    v_kept_ids bigint[] := '{}';
     v_active_count bigint;
-    v_kept_count bigint;
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     PERFORM torc.raise_run_id_if_due(p_workflow_id, p_caller);
     IF p_keep_running THEN
-        v_kept := torc.held_statuses(p_workflow_id);
+        v_kept_ids := torc.held_jobs(p_workflow_id);
+        PERFORM torc.keep_input_hashes(v_kept_ids);
     END IF;
     v_active_count := torc.count_active_jobs(p_workflow_id);
     v_edges_added := torc.derive_dependencies(p_workflow_id);
     IF p_only_uninitialized THEN
-        v_reopened := torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status], v_kept);
+        v_reopened := torc.uninitialize_downstream(p_workflow_id, ARRAY['uninitialized'::torc.job_status], v_kept_ids);
     END IF;
     v_left_complete := torc.set_initial_statuses(
-        p_workflow_id, p_only_uninitialized, v_edges_added OR v_reopened, v_kept
+        p_workflow_id, p_only_uninitialized, v_edges_added OR v_reopened, v_kept_ids
     );
     IF v_edges_added OR v_reopened OR v_left_complete THEN
         PERFORM torc.recount_dependencies(p_workflow_id);
     END IF;
     PERFORM torc.refuse_cycle(p_workflow_id);
     PERFORM torc.restart_attempts(p_workflow_id);
-    v_kept_count := torc.count_active_jobs(p_workflow_id);
     IF p_clear_ephemeral_user_data THEN
         PERFORM torc.clear_ephemeral_user_data(p_workflow_id);
     END IF;
     PERFORM torc.forget_current_results(p_workflow_id);
-    INSERT INTO torc.job_internal (job_id, input_hash)
-    SELECT job_id, input_hash
-    FROM torc.input_hashes(p_workflow_id) AS now
-    WHERE v_kept_count = 0
-        OR NOT EXISTS (SELECT 1 FROM torc.job WHERE id = now.job_id AND status IN ('pending', 'running') OFFSET 0)
-    ON CONFLICT (job_id) DO UPDATE
-        SET input_hash = excluded.input_hash
-        WHERE job_internal.input_hash <> excluded.input_hash;
+    PERFORM torc.renew_input_hashes(p_workflow_id, v_kept_ids);
     PERFORM torc.record_ro_crate(p_workflow_id, p_caller);
     PERFORM torc.reset_actions(p_workflow_id, p_only_uninitialized);
     PERFORM torc.publish_initialization(
@@ -73,8 +65,8 @@ BEGIN
     );
     RETURN json_build_object(
         'message', 'Initialized job status',
-        'jobs_taken_back', v_active_count - v_kept_count,
-        'jobs_kept', v_kept_count
+        'jobs_taken_back', v_active_count - cardinality(v_kept_ids),
+        'jobs_kept', cardinality(v_kept_ids)
     );
 END
 $$;
@@ -115,13 +107,14 @@ END
 $$;
 
 -- Second step: sets the initial statuses. Returns whether a job left the complete set; the caller then has to call
--- recount_dependencies(). Only jobs that wait for something are made blocked, so blocked jobs get their counter here.
--- p_count: count open dependencies from the edges, because edges or statuses have changed. p_kept: see is_held().
+-- recount_dependencies(). Only jobs that wait for something are made blocked. p_count: count open dependencies from the
+-- edges, because edges or statuses have changed; otherwise the jobs are not joined with themselves
+-- (benchmarks/decisions/plain_initial_statuses). p_kept_ids: jobs to be left alone.
 CREATE OR REPLACE FUNCTION torc.set_initial_statuses(
     p_workflow_id bigint,
     p_only_uninitialized boolean,
     p_count boolean,
-    p_kept torc.job_status[]
+    p_kept_ids bigint[]
 )
 RETURNS boolean
 LANGUAGE plpgsql
@@ -129,33 +122,45 @@ AS $$
 DECLARE
     v_left_complete boolean;
 BEGIN
+    IF NOT p_count THEN
+        v_left_complete := EXISTS (
+            SELECT 1
+            FROM torc.job
+            WHERE workflow_id = p_workflow_id
+                AND torc.is_complete(status)
+                AND status <> torc.initial_status(status, open_dependencies, p_only_uninitialized)
+        );
+        UPDATE torc.job
+        SET
+            status = torc.initial_status(status, open_dependencies, p_only_uninitialized),
+            ready_at = clock_timestamp(),  -- means nothing unless the job is ready
+            active_compute_node_id = NULL,
+            canceled_by_dependency = false
+        WHERE workflow_id = p_workflow_id
+            AND status <> torc.initial_status(status, open_dependencies, p_only_uninitialized)
+            AND id <> ALL (p_kept_ids);
+        RETURN v_left_complete;
+    END IF;
+
     WITH target AS (
         SELECT
             job.id,
             job.status AS old_status,
-            CASE
-                WHEN dependencies.open > 0 AND (job.status = 'uninitialized' OR NOT p_only_uninitialized)
-                    THEN 'blocked'
-                WHEN job.status IN ('uninitialized', 'pending', 'running', 'terminated', 'pending_failed') THEN 'ready'
-                ELSE job.status
-            END AS status,
-            dependencies.open AS open_dependencies
+            torc.initial_status(job.status, counted.open_dependencies, p_only_uninitialized) AS status,
+            counted.open_dependencies
         FROM torc.job AS job
-        LEFT JOIN torc.count_all_dependencies(p_workflow_id) AS counted ON p_count AND counted.job_id = job.id
-        CROSS JOIN LATERAL (
-            SELECT coalesce(counted.open_dependencies, job.open_dependencies) AS open
-        ) AS dependencies
-        WHERE job.workflow_id = p_workflow_id AND job.status <> 'disabled' AND NOT torc.is_held(job, p_kept)
+        INNER JOIN torc.count_all_dependencies(p_workflow_id) AS counted ON counted.job_id = job.id
+        WHERE job.workflow_id = p_workflow_id AND job.id <> ALL (p_kept_ids)
     ),
 
     moved AS (
         UPDATE torc.job AS job
         SET
             status = target.status,
-            ready_at = clock_timestamp(),  -- means nothing unless the job is ready
+            ready_at = clock_timestamp(),
             open_dependencies = target.open_dependencies,
             active_compute_node_id = NULL,
-            canceled_by_dependency = job.canceled_by_dependency AND target.status = 'canceled'
+            canceled_by_dependency = false
         FROM target
         WHERE job.id = target.id AND job.workflow_id = p_workflow_id AND job.status <> target.status
         RETURNING target.old_status
@@ -166,13 +171,30 @@ BEGIN
 END
 $$;
 
+-- The status that initialize_jobs gives a job. Inlined.
+CREATE OR REPLACE FUNCTION torc.initial_status(
+    p_status torc.job_status,
+    p_open_dependencies bigint,
+    p_only_uninitialized boolean
+)
+RETURNS torc.job_status
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN p_status = 'disabled' THEN p_status
+        WHEN p_open_dependencies > 0 AND (p_status = 'uninitialized' OR NOT p_only_uninitialized) THEN 'blocked'
+        WHEN p_status IN ('uninitialized', 'pending', 'running', 'terminated', 'pending_failed') THEN 'ready'
+        ELSE p_status
+    END
+$$;
+
 -- Everything downstream of the jobs with one of the given statuses becomes uninitialized, whatever its status, except
--- disabled jobs and those that is_held() finds; returns whether that changed a job. Counters are left to
+-- disabled jobs and those of p_kept_ids; returns whether that changed a job. Counters are left to
 -- recount_dependencies().
 CREATE OR REPLACE FUNCTION torc.uninitialize_downstream(
     p_workflow_id bigint,
     p_statuses torc.job_status[],
-    p_kept torc.job_status[] DEFAULT '{}'
+    p_kept_ids bigint[] DEFAULT '{}'
 )
 RETURNS boolean
 LANGUAGE plpgsql
@@ -190,36 +212,35 @@ BEGIN
     SET status = 'uninitialized', active_compute_node_id = NULL, canceled_by_dependency = false
     WHERE id = ANY (ARRAY(SELECT job_id FROM downstream))
         AND status NOT IN ('uninitialized', 'disabled')
-        AND NOT torc.is_held(job, p_kept);
+        AND id <> ALL (p_kept_ids);
     RETURN FOUND;
 END
 $$;
 
--- The statuses of which an active compute node may hold jobs. A claim does not record its node, so that every active
--- node of the workflow may hold a pending job.
-CREATE OR REPLACE FUNCTION torc.held_statuses(p_workflow_id bigint)
-RETURNS torc.job_status[]
+-- The jobs that an active compute node may hold: those that run on one, and if there is any in the workflow, all pending
+-- ones, because a claim does not record its node.
+CREATE OR REPLACE FUNCTION torc.held_jobs(p_workflow_id bigint)
+RETURNS bigint[]
 LANGUAGE plpgsql STABLE
 AS $$
+DECLARE
+    v_is_any_active boolean := EXISTS (
+        SELECT 1 FROM torc.compute_node WHERE workflow_id = p_workflow_id AND is_active
+    );
 BEGIN
-    RETURN CASE
-        WHEN EXISTS (SELECT 1 FROM torc.compute_node WHERE workflow_id = p_workflow_id AND is_active)
-            THEN '{pending,running}'
-        ELSE '{running}'
-    END::torc.job_status[];
+    RETURN ARRAY(
+        SELECT id
+        FROM torc.job
+        WHERE workflow_id = p_workflow_id
+            AND CASE status
+                WHEN 'pending' THEN v_is_any_active
+                WHEN 'running' THEN EXISTS (
+                    SELECT 1 FROM torc.compute_node WHERE id = job.active_compute_node_id AND is_active OFFSET 0
+                )
+                ELSE false
+            END
+    );
 END
-$$;
-
--- Whether an active compute node holds a job of one of the given statuses: it is running on such a node, or pending.
--- Inlined.
-CREATE OR REPLACE FUNCTION torc.is_held(j torc.job, p_statuses torc.job_status[])
-RETURNS boolean
-LANGUAGE sql STABLE
-AS $$
-    SELECT j.status = ANY (p_statuses) AND (
-        j.status = 'pending'
-        OR EXISTS (SELECT 1 FROM torc.compute_node WHERE id = j.active_compute_node_id AND is_active OFFSET 0)
-    )
 $$;
 
 -- How many jobs of a workflow are pending or running.

@@ -1,5 +1,5 @@
--- Names the jobs whose input hash differs from the one that initialize_jobs stored, by id; unless p_dry_run, makes them
--- uninitialized, whatever their status. Disabled jobs and those never initialized are passed over. Stored hashes stay,
+-- Names the jobs whose input hash differs from the one at the last initialize_jobs, by id; unless p_dry_run, makes them
+-- uninitialized, whatever their status. Disabled jobs and those never initialized are passed over. Those hashes stay,
 -- so the same names come again until initialize_jobs. Unless p_dry_run, an event is stored, also when none changed.
 -- Locks: workflow exclusive. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.process_changed_job_inputs(
@@ -20,11 +20,13 @@ DECLARE
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     v_changed := ARRAY(
-        SELECT job_id
-        FROM torc.input_hashes(p_workflow_id) AS now
-        CROSS JOIN LATERAL (SELECT input_hash FROM torc.job_internal WHERE job_id = now.job_id OFFSET 0) AS stored
-        WHERE stored.input_hash <> now.input_hash
-            AND (SELECT status FROM torc.job WHERE id = now.job_id) <> 'disabled'
+        SELECT job.id
+        FROM torc.job AS job
+        CROSS JOIN LATERAL (SELECT input_hash FROM torc.job_internal WHERE job_id = job.id OFFSET 0) AS stored
+        CROSS JOIN LATERAL torc.input_hash(job) AS now
+        WHERE job.workflow_id = p_workflow_id
+            AND job.status <> 'disabled'
+            AND stored.input_hash <> now.input_hash
     );
     v_names := (SELECT coalesce(jsonb_agg(name ORDER BY id), '[]') FROM torc.job WHERE id = ANY (v_changed));
     IF NOT p_dry_run THEN

@@ -156,9 +156,10 @@ BEGIN
     END IF;
 
     INSERT INTO torc.job_internal (job_id, input_hash)
-    SELECT job_id, input_hash
-    FROM torc.input_hashes(p_workflow_id)
-    WHERE job_id = ANY (p_hashed_job_ids);
+    SELECT job.id, now.input_hash
+    FROM torc.job AS job
+    CROSS JOIN LATERAL torc.input_hash(job) AS now
+    WHERE workflow_id = p_workflow_id AND id = ANY (p_hashed_job_ids);
 
     SELECT * INTO v_violation FROM torc.check_invariants(p_workflow_id) LIMIT 1;
     IF FOUND THEN
