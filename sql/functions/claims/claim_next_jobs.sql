@@ -223,8 +223,8 @@ BEGIN
 END
 $$;
 
--- Raises TC422 unless the node is an active one of the workflow, or was given up: then it works again. (One that is deleted before the claim ends breaks the
--- key of torc.job, which is 422 too.)
+-- Raises TC422 unless the node is an active one of the workflow, or was given up: then it works again. It cannot be deleted
+-- before the claim ends, which holds a lock of the workflow.
 CREATE OR REPLACE FUNCTION torc.check_start_on(p_workflow_id bigint, p_node_id bigint)
 RETURNS void
 LANGUAGE plpgsql STABLE
@@ -257,6 +257,11 @@ DECLARE
 BEGIN
     IF p_job_ids = '{}' THEN
         RETURN '[]';
+    END IF;
+    IF p_compute_node_id IS NOT NULL THEN
+        PERFORM torc.keep_references(
+            (SELECT workflow_id FROM torc.job WHERE id = p_job_ids[1]), 'compute_node_id', ARRAY[p_compute_node_id]
+        );
     END IF;
     WITH claimed AS (
         UPDATE torc.job

@@ -7,7 +7,7 @@
 -- 200 in batches of 10, 860 one by one (jobs with two dependents each, three actions).
 -- All others (reports sent again, stale ones, jobs that wait) go through complete_job(), in their turn: there the order
 -- matters, because an earlier completion may have released or canceled the job.
--- Locks: workflow shared, the jobs by id, the compute nodes (FOR KEY SHARE), dependents by id, action rows by id.
+-- Locks: workflow shared, the jobs by id, dependents by id, action rows by id.
 -- Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.batch_complete_jobs(
     p_workflow_id bigint,
@@ -37,7 +37,7 @@ BEGIN
     WHERE id = ANY (v_job_ids) AND workflow_id IS NOT DISTINCT FROM p_workflow_id
     ORDER BY id
     FOR UPDATE;
-    v_node_ids := torc.lock_nodes_of_results(p_workflow_id, p_completions, p_caller);
+    v_node_ids := torc.nodes_of_results(p_workflow_id, p_completions);
 
     FOR v_entry IN
         SELECT
@@ -122,31 +122,17 @@ BEGIN
 END
 $$;
 
--- Those compute nodes of the reported results which exist, and which the caller may name without further questions.
--- They cannot be deleted before the transaction ends, so that no entry breaks the key of torc.result.
-CREATE OR REPLACE FUNCTION torc.lock_nodes_of_results(
-    p_workflow_id bigint,
-    p_completions jsonb,
-    p_caller torc.caller
-)
+-- The compute nodes of the reported results that belong to the workflow: while its lock is held, they are not deleted.
+CREATE OR REPLACE FUNCTION torc.nodes_of_results(p_workflow_id bigint, p_completions jsonb)
 RETURNS bigint[]
-LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     v_named bigint[] := ARRAY(
         SELECT DISTINCT (entry #>> '{result,compute_node_id}')::bigint FROM jsonb_array_elements(p_completions) AS entry
     );
 BEGIN
-    RETURN ARRAY(
-        SELECT id
-        FROM torc.compute_node
-        WHERE id = ANY (v_named)
-            AND (p_caller.enforced IS NOT TRUE OR workflow_id IS NOT DISTINCT FROM p_workflow_id)
-        ORDER BY id
-        FOR KEY SHARE
-    );
+    RETURN ARRAY(SELECT torc.named_rows(p_workflow_id, 'compute_node_id', v_named));
 END
 $$;
 
@@ -227,12 +213,6 @@ BEGIN
 EXCEPTION
     WHEN SQLSTATE 'TC404' OR SQLSTATE 'TC403' OR SQLSTATE 'TC409' OR SQLSTATE 'TC422' THEN
         RETURN sqlerrm;
-    WHEN foreign_key_violation THEN
-        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
-        IF v_constraint = 'result_compute_node_id_fkey' THEN
-            RETURN 'compute_node_id: there is no such row';
-        END IF;
-        RAISE;
     WHEN unique_violation THEN
         GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
         IF v_constraint = 'result_job_id_run_id_attempt_id_key' THEN
