@@ -4,7 +4,6 @@ import threading
 
 import psycopg
 import pytest
-
 from support import wait_for
 from workflow import Workflow
 

@@ -28,7 +28,7 @@ BEGIN
     WHERE id = p_job_id AND status = 'pending'
     RETURNING * INTO v_job;
     IF NOT FOUND THEN
-        RETURN torc.start_job_again(p_job_id, p_run_id, p_compute_node_id, p_caller);
+        RETURN torc.start_job_otherwise(p_job_id, p_run_id, p_compute_node_id, p_caller);
     END IF;
     IF p_caller.enforced THEN
         PERFORM torc.authorize_node_reference(v_workflow_id, p_compute_node_id, p_caller);
