@@ -4,7 +4,7 @@
 -- a JSON array of {job_id, status, run_id, result: ResultModel}.
 -- The first report of the attempt under way of a claimed or running job is plain, and so is nearly every one. Plain
 -- entries are completed together, with a few statements however many they are: 90 µs of CPU a job in batches of 500,
--- 200 in batches of 10, 860 one by one (jobs with two dependents each, three actions).
+-- 200 in batches of 10, 860 one by one (jobs with two dependents each, three actions); without any 59 in batches of 10.
 -- All others (reports sent again, stale ones, jobs that wait) go through complete_job(), in their turn: there the order
 -- matters, because an earlier completion may have released or canceled the job.
 -- Locks: workflow shared, the jobs by id, dependents by id, action rows by id.
@@ -22,7 +22,7 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_job_ids bigint[] := ARRAY(SELECT (entry ->> 'job_id')::bigint FROM jsonb_array_elements(p_completions) AS entry);
-    v_node_ids bigint[];
+    v_run_id bigint;
     v_entry record;
     v_results torc.result[] := '{}';  -- of plain entries that are not stored yet
     v_changes torc.status_change[] := '{}';  -- what their jobs do
@@ -30,14 +30,19 @@ DECLARE
     v_errors json[] := '{}';
     v_message text;
 BEGIN
-    PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
+    IF p_caller.enforced OR NOT torc.shares_at_once(p_workflow_id) THEN
+        PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
+    END IF;
+    SELECT run_id INTO v_run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id;
+    IF NOT FOUND THEN
+        PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    END IF;
     -- Not "=", which another index than that of the id could serve.
     PERFORM 1
     FROM torc.job
     WHERE id = ANY (v_job_ids) AND workflow_id IS NOT DISTINCT FROM p_workflow_id
     ORDER BY id
     FOR UPDATE;
-    v_node_ids := torc.nodes_of_results(p_workflow_id, p_completions);
 
     FOR v_entry IN
         SELECT
@@ -57,12 +62,12 @@ BEGIN
             AND (sent.row).job_id = sent.job_id
             AND (sent.row).workflow_id = p_workflow_id
             AND (sent.row).status = sent.status
-            AND sent.run_id = run.id
-            AND (sent.row).run_id = run.id
+            AND sent.run_id = v_run_id
+            AND (sent.row).run_id = v_run_id
             AND coalesce((sent.row).attempt_id, job.attempt_id) = job.attempt_id
-            AND (sent.row).compute_node_id = ANY (v_node_ids)
-            -- There may be one if the workflow has gone back to an earlier run.
-            AND NOT EXISTS (SELECT 1 FROM torc.result WHERE job_id = sent.job_id AND run_id = run.id OFFSET 0) AS is_plain,
+            AND p_workflow_id = (
+                SELECT workflow_id FROM torc.compute_node WHERE id = (sent.row).compute_node_id OFFSET 0
+            ) AS is_plain,
             job.attempt_id
         FROM (
             SELECT
@@ -81,12 +86,14 @@ BEGIN
                 status,
                 attempt_id,
                 attempt_run_id,
-                EXISTS (SELECT 1 FROM torc.result WHERE job_id = job.id AND is_current OFFSET 0) AS has_result
+                EXISTS (
+                    -- One of this run that is not current: the workflow has gone back to an earlier run.
+                    SELECT 1 FROM torc.result WHERE job_id = job.id AND (is_current OR run_id = v_run_id) OFFSET 0
+                ) AS has_result
             FROM torc.job AS job
             WHERE id = sent.job_id
             OFFSET 0
         ) AS job ON true
-        CROSS JOIN (SELECT run_id AS id FROM torc.workflow_status WHERE workflow_id = p_workflow_id OFFSET 0) AS run
         ORDER BY sent.position
     LOOP
         IF v_entry.is_plain THEN
@@ -122,20 +129,6 @@ BEGIN
 END
 $$;
 
--- The compute nodes of the reported results that belong to the workflow: while its lock is held, they are not deleted.
-CREATE OR REPLACE FUNCTION torc.nodes_of_results(p_workflow_id bigint, p_completions jsonb)
-RETURNS bigint[]
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    v_named bigint[] := ARRAY(
-        SELECT DISTINCT (entry #>> '{result,compute_node_id}')::bigint FROM jsonb_array_elements(p_completions) AS entry
-    );
-BEGIN
-    RETURN ARRAY(SELECT torc.named_rows(p_workflow_id, 'compute_node_id', v_named));
-END
-$$;
-
 -- complete_job() for the first reports of the attempts under way of claimed and running jobs, all at once: one insert,
 -- one update, one walk downstream, actions and events once. p_changes: what the jobs of p_results do, in that order.
 -- The caller holds the workflow's lock and the rows of the jobs, and has checked all that complete_job() checks.
@@ -153,7 +146,7 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_job_ids bigint[];
-    v_downstream torc.status_change[];
+    v_downstream torc.status_change[] := '{}';
 BEGIN
     IF p_results = '{}' THEN
         RETURN;
@@ -182,7 +175,9 @@ BEGIN
         WHERE job.id = ANY (v_job_ids)
         ORDER BY sent.position;
     END IF;
-    v_downstream := torc.move_dependents(p_changes);
+    IF EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = ANY (v_job_ids)) THEN
+        v_downstream := torc.move_dependents(p_changes);
+    END IF;
     IF EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = p_workflow_id) THEN
         PERFORM torc.trigger_job_actions(p_workflow_id, p_changes || v_downstream);
         PERFORM torc.trigger_workflow_complete(p_workflow_id);

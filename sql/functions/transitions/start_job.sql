@@ -35,7 +35,13 @@ BEGIN
         name,
         has_dependencies OR has_links,
         torc.job_json(job),
-        EXISTS (SELECT 1 FROM torc.event_stream WHERE workflow_id = v_workflow_id AND expires_at > clock_timestamp())
+        (
+            SELECT true
+            FROM torc.event_stream
+            WHERE workflow_id = v_workflow_id AND expires_at > clock_timestamp()
+            ORDER BY workflow_id, expires_at  -- of the index: a bitmap costs 5 µs more
+            LIMIT 1
+        )
     INTO v_name, v_has_relations, v_answer, v_is_watched;
     IF NOT FOUND THEN
         RETURN torc.start_job_otherwise(p_job_id, p_run_id, p_compute_node_id, p_caller);
