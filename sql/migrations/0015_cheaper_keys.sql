@@ -41,6 +41,6 @@ ALTER TABLE torc.result
 DROP INDEX torc.job_resource_requirements_id_idx;
 DROP INDEX torc.job_failure_handler_id_idx;
 DROP INDEX torc.result_compute_node_id_idx;
--- The key of job, run and attempt finds the current one as well; that there is one at most, the lock of the job's row sees
--- to.
+-- The key of job, run and attempt finds the current one as well; that there is one at most, the lock of the job's row
+-- sees to.
 DROP INDEX torc.result_current_idx;

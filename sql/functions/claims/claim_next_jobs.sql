@@ -140,8 +140,8 @@ BEGIN
 END
 $$;
 
--- The label sets of ready jobs that are among a worker's labels; the empty set for a worker without labels. A walk over
--- the index, one step for each set.
+-- The label sets of ready jobs that are among the labels of a worker that has some. A walk over the index, one step for
+-- each set.
 CREATE OR REPLACE FUNCTION torc.label_sets(p_workflow_id bigint, p_labels text[])
 RETURNS text[]
 LANGUAGE plpgsql STABLE
@@ -151,9 +151,6 @@ SET enable_bitmapscan = off
 SET enable_seqscan = off
 AS $$
 BEGIN
-    IF p_labels = '{}' THEN
-        RETURN ARRAY[''];
-    END IF;
     RETURN ARRAY(
         WITH RECURSIVE used (labels) AS (
             (
@@ -280,13 +277,18 @@ BEGIN
                 ',"workflow_id":', workflow_id,
                 ',"name":', to_json(name),
                 ',"command":', to_json(command),
-                CASE WHEN invocation_script IS NOT NULL THEN concat(',"invocation_script":', to_json(invocation_script)) END,
+                CASE
+                    WHEN invocation_script IS NOT NULL THEN concat(',"invocation_script":', to_json(invocation_script))
+                END,
                 ',"status":"', status,
                 CASE
                     WHEN cancel_on_blocking_job_failure THEN '","cancel_on_blocking_job_failure":true'
                     ELSE '","cancel_on_blocking_job_failure":false'
                 END,
-                CASE WHEN supports_termination THEN ',"supports_termination":true' ELSE ',"supports_termination":false' END,
+                CASE
+                    WHEN supports_termination THEN ',"supports_termination":true'
+                    ELSE ',"supports_termination":false'
+                END,
                 CASE WHEN has_links THEN concat(
                     ',"output_file_ids":' || to_json(nullif(
                         ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = job.id ORDER BY 1), '{}'

@@ -18,7 +18,9 @@ AS $$
         ',"workflow_id":', j.workflow_id,
         ',"name":', to_json(j.name),
         ',"command":', to_json(j.command),
-        CASE WHEN j.invocation_script IS NOT NULL THEN concat(',"invocation_script":', to_json(j.invocation_script)) END,
+        CASE
+            WHEN j.invocation_script IS NOT NULL THEN concat(',"invocation_script":', to_json(j.invocation_script))
+        END,
         ',"status":"', j.status,
         CASE
             WHEN j.cancel_on_blocking_job_failure THEN '","cancel_on_blocking_job_failure":true'

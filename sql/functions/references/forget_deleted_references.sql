@@ -1,9 +1,9 @@
--- However rows that jobs and results can name are deleted (endpoints, their workflow, psql), what names them goes too or
--- forgets them, set-wise. Each function locks the workflows of the deleted rows, exclusive, by ascending id: who is just
--- naming a row there ends first, and is seen. Of a workflow that is being deleted itself nothing is left to do.
+-- However rows that jobs and results can name are deleted (endpoints, their workflow, psql), what names them goes too
+-- or forgets them, set-wise. Each function locks the workflows of the deleted rows, exclusive, by ascending id: who is
+-- just naming a row there ends first, and is seen. Of a workflow that is being deleted itself nothing is left to do.
 
--- The workflows in which jobs or results may name deleted rows: those of the rows, which are locked here, and those noted
--- in cross_reference, which are forgotten there.
+-- The workflows in which jobs or results may name deleted rows: those of the rows, which are locked here, and those
+-- noted in cross_reference, which are forgotten there.
 CREATE OR REPLACE FUNCTION torc.lock_users(p_field text, p_ids bigint[], p_workflow_ids bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql

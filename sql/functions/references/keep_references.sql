@@ -1,16 +1,16 @@
 -- Jobs and results name their workflow, requirements, failure handler and compute node without foreign keys: those cost
 -- each new job 8 µs, and each start and completion 15 (benchmarks/decisions/keys_of_jobs). What holds instead:
 --   * Who writes a name holds a lock of the job's workflow, shared or exclusive, and sees that the row exists there.
---   * A row of another workflow may be named too. Then keep_references() locks it (FOR KEY SHARE), and torc.cross_reference
---     says which workflow may name it.
---   * Who deletes rows that can be named, by whatever statement, also in psql, locks their workflow exclusively, and then
---     deletes or changes the jobs and results that name them: forget_deleted_references.sql.
--- A statement in psql that writes names itself is checked only where it inserts jobs. check_references() finds the rest,
--- for doctor and tests.
+--   * A row of another workflow may be named too. Then keep_references() locks it (FOR KEY SHARE), and
+--     torc.cross_reference says which workflow may name it.
+--   * Who deletes rows that can be named, by whatever statement, also in psql, locks their workflow exclusively, and
+--     then deletes or changes the jobs and results that name them: forget_deleted_references.sql.
+-- A statement in psql that writes names itself is checked only where it inserts jobs. check_references() finds the
+-- rest, for doctor and tests.
 
--- The jobs or results of a workflow are about to name these rows (NULL: none): checks that they exist, and notes those of
--- other workflows. The caller holds a lock of the workflow. Locks: the rows of other workflows, by id (FOR KEY SHARE).
--- Raises TC422 naming the field.
+-- The jobs or results of a workflow are about to name these rows (NULL: none): checks that they exist, and notes those
+-- of other workflows. The caller holds a lock of the workflow. Locks: the rows of other workflows, by id (FOR KEY
+-- SHARE). Raises TC422 naming the field.
 CREATE OR REPLACE FUNCTION torc.keep_references(p_workflow_id bigint, p_field text, p_ids bigint[])
 RETURNS void
 LANGUAGE plpgsql
@@ -51,7 +51,9 @@ BEGIN
             WHERE id = ANY (p_ids) AND workflow_id IS NOT DISTINCT FROM p_workflow_id;
         WHEN 'failure_handler_id' THEN
             RETURN QUERY
-            SELECT id FROM torc.failure_handler WHERE id = ANY (p_ids) AND workflow_id IS NOT DISTINCT FROM p_workflow_id;
+            SELECT id
+            FROM torc.failure_handler
+            WHERE id = ANY (p_ids) AND workflow_id IS NOT DISTINCT FROM p_workflow_id;
         WHEN 'compute_node_id' THEN
             RETURN QUERY
             SELECT id FROM torc.compute_node WHERE id = ANY (p_ids) AND workflow_id IS NOT DISTINCT FROM p_workflow_id;
@@ -164,7 +166,7 @@ BEGIN
             ('compute_node_id', job.active_compute_node_id)
         ) AS reference (field, id)
         WHERE (p_workflow_id IS NULL OR job.workflow_id = p_workflow_id) AND reference.id IS NOT NULL
-        UNION
+        UNION ALL
         SELECT result.job_id, result.workflow_id, 'compute_node_id', result.compute_node_id
         FROM torc.result AS result
         WHERE p_workflow_id IS NULL OR result.workflow_id = p_workflow_id

@@ -1,8 +1,8 @@
 -- Stores a ResultModel as the current result of its job; returns it as it was sent, with its id. The status of the job
 -- stays as it is: complete_job() is what moves jobs. Without attempt_id it is stored as that of the job's attempt.
--- Locks: the workflow exclusive, because complete_job() sees only those results being stored that change the job's row; the
--- job's row.
--- Raises TC404, TC403; TC422 for a job that is not in the workflow; the result's own constraints (see store_result).
+-- Locks: the workflow exclusive, because complete_job() sees only those results being stored that change the job's row;
+-- the job's row. Raises TC404, TC403; TC422 for a job that is not in the workflow; the result's own constraints (see
+-- store_result).
 CREATE OR REPLACE FUNCTION torc.create_result(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql

@@ -7,11 +7,11 @@
 -- Locks: workflow shared, the job's row, dependents by id, action rows by id. Raises TC404, TC403, TC409 (disabled,
 -- pending_failed), TC422 (status not terminal, already complete, another result of the attempt is stored, ids or status
 -- that differ from the path, unknown node).
--- Hot path: a call in plpgsql costs 8 µs, a statement 4, and each table that it reads 4 (benchmarks/decisions/one_call,
--- hot_statements). So the locks are taken here, the UPDATE queries all that must hold and makes the answer, and only the
--- first report of the attempt under way of a pending or running job (nearly every one) is completed here. What a wait for
--- the row could hide from the UPDATE changes the row too: a result that is stored meanwhile changes its status or attempt.
--- All other reports go to judge_completion().
+-- Hot path: a call in plpgsql costs 8 µs, a statement 4, and each table that it reads 4
+-- (benchmarks/decisions/one_call, hot_statements). So the locks are taken here, the UPDATE queries all that must hold
+-- and makes the answer, and only the first report of the attempt under way of a pending or running job (nearly every
+-- one) is completed here. What a wait for the row could hide from the UPDATE changes the row too: a result that is
+-- stored meanwhile changes its status or attempt. All other reports go to judge_completion().
 CREATE OR REPLACE FUNCTION torc.complete_job(
     p_job_id bigint,
     p_status torc.job_status,
@@ -38,7 +38,7 @@ BEGIN
     UPDATE torc.job AS job
     SET status = p_status, active_compute_node_id = NULL
     WHERE id = p_job_id
-        AND workflow_id IS NOT DISTINCT FROM v_workflow_id  -- not "=", which another index than that of the id could serve
+        AND workflow_id IS NOT DISTINCT FROM v_workflow_id  -- not "=", which another index could serve
         AND status IN ('pending', 'running')
         AND attempt_run_id IS NULL
         AND attempt_id = coalesce((p_result ->> 'attempt_id')::bigint, attempt_id)
@@ -108,8 +108,8 @@ BEGIN
 END
 $$;
 
--- complete_job() for any report: refuses it, stores it as one of an earlier attempt, answers one that is stored already,
--- or completes the job.
+-- complete_job() for any report: refuses it, stores it as one of an earlier attempt, answers one that is stored
+-- already, or completes the job.
 CREATE OR REPLACE FUNCTION torc.judge_completion(
     p_job_id bigint,
     p_status torc.job_status,
@@ -177,7 +177,7 @@ BEGIN
     END IF;
     IF p_result.attempt_id < p_job.attempt_id THEN
         PERFORM torc.keep_references(p_result.workflow_id, 'compute_node_id', ARRAY[p_result.compute_node_id]);
-        PERFORM torc.store_result(p_result, false, false);
+        PERFORM torc.store_result(p_result, false);
         RETURN NULL;
     END IF;
     RETURN p_result.attempt_id;

@@ -1,9 +1,9 @@
 -- Moves a pending job to running and records when, and on which compute node. Sent again for the same node, it answers
 -- as before. Locks: workflow shared, the job's row. Raises TC404, TC403, TC409 (not pending), TC422 (run, node).
--- Hot path: a call in plpgsql costs 8 µs, a statement 4, and each table that it reads 4 (benchmarks/decisions/one_call,
--- hot_statements). So the lock is taken here, and the UPDATE locks the row, queries its status, after a wait for the new
--- one, the run, the node and whether a stream is open (as is_watched() does), and makes the answer. start_job_otherwise()
--- finds out why it moved nothing.
+-- Hot path: a call in plpgsql costs 8 µs, a statement 4, and each table that it reads 4
+-- (benchmarks/decisions/one_call, hot_statements). So the lock is taken here, and the UPDATE locks the row, queries its
+-- status (after a wait: the new one), the run, the node and whether a stream is open (as is_watched() does), and makes
+-- the answer. start_job_otherwise() finds out why it moved nothing.
 CREATE OR REPLACE FUNCTION torc.start_job(
     p_job_id bigint,
     p_run_id bigint,
@@ -21,7 +21,10 @@ DECLARE
     v_has_relations boolean;
     v_answer json;
 BEGIN
-    SELECT workflow_id, torc.shares_at_once(workflow_id) INTO v_workflow_id, v_is_locked FROM torc.job WHERE id = p_job_id;
+    SELECT workflow_id, torc.shares_at_once(workflow_id)
+    INTO v_workflow_id, v_is_locked
+    FROM torc.job
+    WHERE id = p_job_id;
     IF v_is_locked IS NOT TRUE OR p_caller.enforced THEN
         PERFORM torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     END IF;
