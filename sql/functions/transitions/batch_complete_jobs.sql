@@ -175,7 +175,9 @@ BEGIN
         WHERE job.id = ANY (v_job_ids)
         ORDER BY sent.position;
     END IF;
-    IF EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = ANY (v_job_ids)) THEN
+    IF EXISTS (
+        SELECT 1 FROM unnest(v_job_ids) AS ended (job_id) CROSS JOIN LATERAL torc.dependents_of(ended.job_id) AS dependent
+    ) THEN
         v_downstream := torc.move_dependents(p_changes);
     END IF;
     IF EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = p_workflow_id) THEN
