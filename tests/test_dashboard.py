@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import math
 import re
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urljoin
@@ -16,7 +17,9 @@ from calls import URLS
 from showcase import Showcase
 
 from torc_server.connections import Connection
+from torc_server.dashboard import by_level
 from torc_server.dashboard.frame import CONTENT_SECURITY_POLICY
+from torc_server.dashboard.server import quantile
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Language": "en", "Sec-Fetch-Site": "none"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -231,7 +234,7 @@ def test_use_of_resources_is_put_beside_the_request(client, workflow):
     workflow.complete(job, peak_memory_bytes=2 << 30, exec_time_minutes=10)
     page = get(client, f"/ui{workflow.path}/use")
     assert "1.0 GiB2.0 GiB too little asked" in page
-    assert '"memory": "2561m", "runtime": "PT16M"' in page
+    assert '"memory": "2561m","runtime": "PT16M"' in page
 
 
 def test_what_users_write_is_shown_as_text(client, showcase):
@@ -287,6 +290,92 @@ def test_what_unfolds_into_too_many_jobs_unfolds_by_status(client, showcase):
     assert "jobs?name=simulate_&amp;status=completed" in page
 
 
+def test_the_graph_folds_by_level_where_names_do_not_tell_what_belongs_together(client, showcase):
+    workflow = showcase.study()
+    path = f"/ui/workflows/{workflow}/graph"
+    page = client.get(path, prefix="", params={"fold": "level"}).text
+    assert nodes_of(page) == ["split", "level 2", "level 3", "level 4", "report"]
+    assert re.findall(r'data-source="(\d)" data-target="(\d)"', page) == [
+        ("0", "1"),
+        ("1", "2"),
+        ("2", "3"),
+        ("3", "4"),
+    ]
+    opened = nodes_of(client.get(path, prefix="", params={"fold": "level", "open": "level 3"}).text)
+    assert opened[2:14] == [f"reduce_{i:02}" for i in range(12)]
+    large = showcase.large(1500, "by level")
+    opened = client.get(f"/ui/workflows/{large}/graph", prefix="", params={"fold": "level", "open": "level 2"}).text
+    assert {"level 2 completed", "level 2 ready"} <= set(nodes_of(opened))
+    assert f"workflows/{large}/jobs?status=completed" in opened
+    assert "e-file" in client.get(f"/ui/workflows/{showcase.mixed()}/graph", prefix="", params={"fold": "level"}).text
+
+
+def test_levels_of_a_deep_graph_are_put_together_and_circles_are_a_node():
+    deep = {"source": list(range(999)), "target": list(range(1, 1000)), "kind": [1] * 999}
+    jobs = {
+        "ids": list(range(1, 1003)), "statuses": ["ready"], "status": [0] * 1002, "work_s": [1] * 1002,
+        "workflow": {}, "version": "", "is_measured": False,
+    }  # fmt: skip
+    circle = {"source": [*deep["source"], 1000, 1001], "target": [*deep["target"], 1001, 1000], "kind": [1] * 1001}
+    graph = by_level.fold(jobs | circle, (), 300, 200)
+    assert [node["label"] for node in graph["nodes"]][:2] == ["levels 1 to 4", "levels 5 to 8"]
+    assert (graph["nodes"][-1]["label"], graph["nodes"][-1]["jobs"]) == ("in circles", 2)
+    assert len(graph["nodes"]) == 251
+    assert sum(edge["jobs"] for edge in graph["edges"]) == 1001
+
+
+def test_the_end_is_estimated_by_how_long_jobs_took(client, workflow):
+    slow = workflow.requirements(runtime="PT8H")
+    first = workflow.job(name="part_1", resource_requirements_id=slow)
+    parts = [workflow.job(name=f"part_{i}", resource_requirements_id=slow) for i in (2, 3)]
+    workflow.job(*parts, name="end", resource_requirements_id=workflow.requirements(runtime="PT20M"))
+    path = f"/ui{workflow.path}/graph"
+    assert "to the end" not in get(client, path)  # nothing runs
+    assert "by the time asked for: part_2 → end, 8 h 20 min" in get(client, path)
+    workflow.initialize()
+    workflow.complete(first, exec_time_minutes=10)
+    for part in parts:
+        workflow.manage(part, "pending")
+        workflow.start(part, workflow.default_node)
+    page = get(client, path)
+    assert "30 min estimated to the end" in page
+    assert "Longest chain still to do, as jobs took so far, or by the time asked for: part_2" in page
+    assert "part_2 → end, 30 min" in page
+    assert "All jobs together: 40 min; 2 run at once" in page
+
+
+@pytest.mark.parametrize("others", [0, 1, 5], ids=["in a row", "with gaps", "scattered"])
+def test_the_graph_is_the_same_however_the_ids_of_jobs_lie(client, workflow, others):
+    """The edges are found in other ways where other jobs have ids between."""
+    other = client.post("/workflows", json={"name": "other", "user": "u"}).json["id"]
+
+    def job(*depends_on, **fields):
+        for _ in range(others):
+            body = {"workflow_id": other, "name": "x", "command": "c"} | between
+            between["depends_on_job_ids"] = [client.post("/jobs", json=body).json["id"]]
+        return workflow.job(*depends_on, **fields)
+
+    between = {}
+    file = workflow.file()
+    first = job(name="prepare", output_file_ids=[file])
+    fan = [job(first, name=f"part_{i}_of_4", input_file_ids=[file] if i == 3 else []) for i in range(4)]
+    job(*fan, name="end9")
+    for unfolded in ([], ["part_*_of_*"]):
+        graph = workflow.sql("SELECT torc.dashboard_graph(%s, %s, 3, 300, NULL)", workflow.id, unfolded)[0]
+        assert graph["total"] == 6
+        names = [node["label"] for node in graph["nodes"]]
+        edges = {
+            (names[edge["source"]], names[edge["target"]]): (edge["jobs"], edge["files"]) for edge in graph["edges"]
+        }
+        if unfolded:
+            assert len(names) == 6
+            assert edges["prepare", "part_3_of_4"] == (1, 1)
+            assert len(edges) == 8
+        else:
+            assert names == ["prepare", "part_*_of_*", "end9"]
+            assert edges == {("prepare", "part_*_of_*"): (4, 1), ("part_*_of_*", "end9"): (4, 0)}
+
+
 def test_the_graph_comes_as_svg_and_as_dot(client, workflow):
     workflow.job(workflow.job(name='a "quoted" \\ <name>'), name="b")
     dot = client.get(f"/ui{workflow.path}/graph.dot", prefix="")
@@ -326,6 +415,14 @@ def test_jobs_over_time_add_up(workflow):
     assert found["ready"][0] == 3
     assert found["ready"][-1] == 0
     assert workflow.status(last) == "canceled"
+
+
+def test_times_that_are_none_are_left_out_of_the_charts(client, workflow):
+    for text in ("2026-01-01T00:10:00Z", "2026-13-01T00:00:00Z", "yesterday", "1e400", "infinity"):
+        workflow.complete(workflow.job(), completion_time=text, exec_time_minutes=10)
+    found = workflow.sql("SELECT torc.dashboard_progress(%s, 8, NULL)", workflow.id)[0]
+    assert (found["to"] - found["from"], found["done"][-1]) == (600, 1)
+    assert "1 executions on 1 nodes" in get(client, f"/ui{workflow.path}/timeline")
 
 
 def test_the_timeline_has_a_lane_for_each_node_and_zooms(client, workflow):
@@ -380,7 +477,8 @@ def test_each_action_on_a_workflow_does_what_its_preview_says(client, workflow, 
 @pytest.mark.parametrize(
     "action, status, becomes",
     [
-        ("retry", "terminated", "ready"), ("give-back", "running", "ready"), ("disable", "ready", "disabled"),
+        ("retry", "terminated", "ready"), ("give-back", "running", "ready"), ("give-back", "pending", "ready"),
+        ("give-back", "pending_failed", "ready"), ("disable", "ready", "disabled"),
         ("enable", "disabled", "uninitialized"),
     ],
 )  # fmt: skip
@@ -400,19 +498,29 @@ def preview(workflow, job=None, action=None):
 
 
 def test_the_jobs_of_a_node_that_is_gone_are_given_back(client, workflow):
-    jobs = [workflow.job_in("pending", name=f"j{i}") for i in range(3)]
+    jobs = [workflow.job_in("pending", name=f"j{i}") for i in range(4)]
     node = workflow.node()
     for job in jobs[:2]:
         workflow.start(job, node)
-    assert "h #" in get(client, "/ui/nodes")
+    workflow.sql("UPDATE torc.job SET active_compute_node_id = %s WHERE id = %s RETURNING 1", node, jobs[2])
+    assert "2 claimed" not in get(client, "/ui/nodes")
+    assert "1 claimed" in get(client, "/ui/nodes")
     path = f"/ui/nodes/{node}/act"
     page = get(client, f"{path}?action=give-back")
     assert "2 jobs: ▶running → ●ready j0, j1" in page
+    assert "1 job: …claimed → ●ready j2" in page
     assert "1 compute node is no longer active" in page
-    assert workflow.statuses(*jobs) == ["running", "running", "pending"]
+    assert "1 claimed job of the workflow would be left" in page
+    assert workflow.statuses(*jobs) == ["running", "running", "pending", "pending"]
     post(client, path, action="give-back")
-    assert workflow.statuses(*jobs) == ["ready", "ready", "pending"]
+    assert workflow.statuses(*jobs) == ["ready", "ready", "ready", "pending"]
+    assert [client.get(f"/jobs/{job}").json["attempt_id"] for job in jobs] == [2, 2, 1, 1]
     assert not client.get(f"/compute_nodes/{node}").json["is_active"]
+    other = workflow.node()
+    assert "Other nodes of workflow" in get(client, f"{path}?action=give-back-claims")
+    client.put(f"/compute_nodes/{other}", json=client.get(f"/compute_nodes/{other}").json | {"is_active": False})
+    post(client, path, action="give-back-claims")
+    assert workflow.status(jobs[3]) == "ready"
     post(client, "/ui/nodes/999999999/act", action="give-back", status=404)
     post(client, path, action="explode", status=422)
 
@@ -420,7 +528,43 @@ def test_the_jobs_of_a_node_that_is_gone_are_given_back(client, workflow):
 def test_the_doctor_is_asked_for_what_is_not_fine(client):
     page = get(client, "/ui/server/doctor")
     assert re.search("[✓✕●](schema|PostgreSQL)", page)
-    assert "torc-server doctor examines that too" in page
+    assert "counters and status agree" not in page
+    assert "Check all graphs, too" in page
+    assert "✓graph: every job's counters and status agree" in get(client, "/ui/server/doctor", params={"graph": "true"})
+
+
+def test_the_server_says_how_many_requests_come_and_how_long_they_take(client):
+    for _ in range(300):  # the busiest routes are shown
+        client.get("/ping")
+    page = get(client, "/ui/server")
+    assert "in the busiest minute" in page
+    assert re.search(r"GET /torc-service/v1/ping\s*\d+\s*\d+(\.\d)? ms\s*\d+(\.\d)? m?s", page)
+
+
+@pytest.mark.parametrize(
+    "buckets, p50, p99",
+    [
+        ({}, None, None), ({0.1: 0, 1: 0, math.inf: 0}, None, None), ({0.1: 10, 1: 10, math.inf: 10}, 0.05, 0.099),
+        ({0.1: 50, 1: 100, math.inf: 100}, 0.1, 0.982), ({0.1: 10, 1: 10, math.inf: 100}, 1, 1),
+    ],
+)  # fmt: skip
+def test_latencies_are_estimated_as_prometheus_does(buckets, p50, p99):
+    assert quantile(buckets, 0.5) == (p50 if p50 is None else pytest.approx(p50))
+    assert quantile(buckets, 0.99) == (p99 if p99 is None else pytest.approx(p99))
+
+
+def test_the_list_finds_workflows_by_age(client, workflow):
+    def listed(**params):
+        params |= {"search": f"#{workflow.id}"}
+        return f'<tr id="w{workflow.id}"' in client.get("/", prefix="", headers=BROWSER, params=params).text
+
+    for days, ages in ((0, {"day", "week", "month"}), (3, {"week", "month"}), (9, {"month"}), (40, {"older"})):
+        workflow.sql(
+            """UPDATE torc.workflow SET "timestamp" = now() - %s * interval '1 day' WHERE id = %s RETURNING 1""",
+            days, workflow.id,
+        )  # fmt: skip
+        assert {age for age in ("day", "week", "month", "older") if listed(age=age)} == ages
+        assert listed(age="any")
 
 
 def test_archive_and_delete_act_on_several_workflows(client):
@@ -592,7 +736,7 @@ def test_a_page_sends_as_many_statements_as_its_budget_says(access, monkeypatch,
         assert len(sent) == STATEMENTS[rule.endpoint.removeprefix("dashboard.")], sent
 
 
-def test_frames_tell_the_numbers_and_end_when_the_page_is_closed(app, workflow):
+def test_frames_tell_the_numbers_and_end_when_the_page_is_closed(app, client, workflow):
     pulses = app.extensions["pulses"]
     from torc_server.auth import Caller
 
@@ -600,7 +744,11 @@ def test_frames_tell_the_numbers_and_end_when_the_page_is_closed(app, workflow):
     frames = iter(page)
     assert next(frames) == b": listening\n\n"
     try:
-        assert json.loads(next(frames).split(b"data: ")[1]) == {"counts": {}, "pages": 1}
+        told = json.loads(next(frames).split(b"data: ")[1])
+        assert told == {"counts": {}, "pages": 1, "version": told["version"]}
+        for path in ("", "/jobs", "/graph", "/progress", "/timeline"):
+            text = client.get(f"/ui{workflow.path}{path}", prefix="").text
+            assert f'data-version="{told["version"]}"' in text
         workflow.job_in("ready")
         while b'"ready": 1' not in (frame := next(frames)):
             assert b"changed" in frame

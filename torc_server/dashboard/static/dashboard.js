@@ -16,10 +16,12 @@ function showConnection(state, text) {
 
 // Make `now` like `wanted`, touching only what differs: focus, selection, scroll and what is unfolded stay.
 function morph(now, wanted) {
-  if (now.nodeType !== wanted.nodeType || now.nodeName !== wanted.nodeName || now.id !== wanted.id) {
+  const included = now.dataset?.include;
+  if (now.nodeType !== wanted.nodeType || now.nodeName !== wanted.nodeName || now.id !== wanted.id || included !== wanted.dataset?.include) {
     now.replaceWith(document.importNode(wanted, true));
     return;
   }
+  if (included) return; // what is in it comes from another page
   if (now.nodeType !== Node.ELEMENT_NODE) {
     if (now.nodeValue !== wanted.nodeValue) now.nodeValue = wanted.nodeValue;
     return;
@@ -43,27 +45,39 @@ async function fetchPage(address) {
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
-// A part of another page, with the links that it has there.
-async function include(place) {
-  const address = new URL(place.dataset.include, location.href);
-  const part = (await fetchPage(address)).getElementById(place.dataset.part);
-  if (!part) return;
-  part.removeAttribute("data-live");
-  part.querySelectorAll("[href]").forEach((link) => link.setAttribute("href", new URL(link.getAttribute("href"), address)));
-  if (place.firstElementChild) morph(place.firstElementChild, part);
-  else place.replaceChildren(document.importNode(part, true));
+// Parts of other pages, with the links that they have there. Each page is fetched once for all its parts.
+async function includeAll() {
+  const pages = new Map();
+  const places = [...document.querySelectorAll("[data-include]")].filter(
+    (place) => !("once" in place.dataset && document.getElementById(place.dataset.part)));
+  await Promise.all(places.map(async (place) => {
+    const address = new URL(place.dataset.include, location.href).href;
+    if (!pages.has(address)) pages.set(address, fetchPage(address));
+    include(place, (await pages.get(address)).getElementById(place.dataset.part), address);
+    place.dataset.loaded = "";
+  }));
 }
 
-const includeAll = () => Promise.all([...document.querySelectorAll("[data-include]")].map(include));
+function include(place, found, address) {
+  if (!found) return;
+  const part = document.importNode(found, true);
+  part.removeAttribute("data-live");
+  part.querySelectorAll("[href]").forEach((link) => link.setAttribute("href", new URL(link.getAttribute("href"), address)));
+  if (place.firstElementChild?.id === part.id) morph(place.firstElementChild, part);
+  else if (part.childNodes.length) place.replaceChildren(part);
+}
 
 let timer = null;
 let fetching = false;
 let missed = false;
 let tookMs = 0;
+let ended = -LEAST_MS; // when the last refresh did
 
+// At once after a quiet time; then with a pause in proportion to what a refresh takes.
 function refreshSoon() {
+  const due = ended + Math.max(LEAST_MS, tookMs * SHARE * pages);
   if (fetching || document.hidden) missed = true;
-  else timer ??= setTimeout(refresh, Math.max(LEAST_MS, tookMs * SHARE * pages));
+  else timer ??= setTimeout(refresh, Math.max(0, due - performance.now()));
 }
 
 async function refresh() {
@@ -74,6 +88,7 @@ async function refresh() {
   try {
     const wanted = await fetchPage(location.href);
     await includeAll();
+    if (page.dataset.version) page.dataset.version = wanted.body.dataset.version;
     tookMs = performance.now() - started;
     for (const part of document.querySelectorAll("[data-live]")) {
       const other = wanted.getElementById(part.id);
@@ -86,6 +101,7 @@ async function refresh() {
     if (!page.dataset.poll) missed = true;
   }
   fetching = false;
+  ended = performance.now();
   if (missed) refreshSoon();
 }
 
@@ -106,29 +122,46 @@ function showCounts(counts) {
   }
 }
 
-function follow(address) {
-  const stream = new EventSource(address);
-  let wasLost = false;
+// A browser has six connections to a server (HTTP/1.1), and keeps the pages that its reader has left for “back”, with their
+// streams. So only a page that is seen has one.
+let stream = null;
+let again = null;
+
+function follow() {
+  clearTimeout(again);
+  if (stream || document.hidden) return;
+  stream = new EventSource(page.dataset.stream);
   stream.onopen = () => {
     showConnection("live", "live");
-    if (wasLost) refreshSoon();
-    wasLost = false;
   };
   stream.onerror = () => {
-    wasLost = true;
     showConnection("lost", "connection lost, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(address), 5000);
+    if (stream.readyState !== EventSource.CLOSED) return; // it tries again by itself
+    stream = null;
+    again = setTimeout(follow, 5000);
   };
   stream.addEventListener("changed", (event) => {
     const told = JSON.parse(event.data);
     pages = told.pages;
+    if (told.version === page.dataset.version) return; // the page shows that already
     showCounts(told.counts);
     refreshSoon();
   });
 }
 
+function leave() {
+  clearTimeout(again);
+  stream?.close();
+  stream = null;
+}
+
 includeAll().catch(() => showConnection("lost", "connection lost, trying again"));
-if (page.dataset.stream) follow(page.dataset.stream);
+if (page.dataset.stream) {
+  follow();
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", follow);
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : follow()));
+}
 if (page.dataset.poll) {
   showConnection("live", "live");
   setInterval(refreshSoon, page.dataset.poll * 1000);
