@@ -28,16 +28,19 @@ from workflow import Workflow
 from torc_server import admin_sql, embedded, htpasswd, migrations
 from torc_server.settings import Settings
 
-# For tests only: what a crash of the machine would lose is lost anyhow.
-POSTGRES_SETTINGS = {"max_connections": "400", "fsync": "off", "full_page_writes": "off", "track_functions": "all"}
+# For tests only: what a crash of the machine would lose is lost anyhow, and no plan may need that tables are analyzed.
+POSTGRES_SETTINGS = {
+    "max_connections": "400", "fsync": "off", "full_page_writes": "off", "autovacuum": "off", "track_functions": "all",
+}  # fmt: skip
 # Files whose tests are marked slow.
 SLOW = {
     "test_access", "test_access_groups", "test_access_references", "test_authentication", "test_backup",
-    "test_bad_input", "test_bodies", "test_bulk_creates", "test_claims_plan", "test_client", "test_clients",
-    "test_concurrency", "test_connections", "test_crash", "test_dashboard", "test_dashboard_pages", "test_docs_page",
-    "test_doctor", "test_event_stream", "test_exact_types", "test_examples", "test_fuzz", "test_growth", "test_guides",
-    "test_import", "test_migrations", "test_model", "test_openapi", "test_packaging", "test_plans", "test_presence",
-    "test_prune", "test_query_budget", "test_reload", "test_starting", "test_sync_openapi", "test_tls", "test_wsgi",
+    "test_bad_input", "test_bodies", "test_browsers", "test_bulk_creates", "test_claims_plan", "test_client",
+    "test_clients", "test_concurrency", "test_connections", "test_crash", "test_dashboard", "test_dashboard_pages",
+    "test_dialects", "test_direct", "test_docs_page", "test_doctor", "test_event_stream", "test_exact_types",
+    "test_examples", "test_fuzz", "test_growth", "test_guides", "test_import", "test_migrations", "test_model",
+    "test_openapi", "test_packaging", "test_plans", "test_presence", "test_prune", "test_query_budget", "test_reload",
+    "test_starting", "test_sync_openapi", "test_tls", "test_wsgi",
 }  # fmt: skip
 PREFIX = "torc-tests-"  # of the folder of a run; its process follows
 MEMORY_NEEDED = 4 << 30  # bytes, to have that folder in memory
