@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack, closing, suppress
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -77,7 +77,7 @@ def main():
             server.stop()
     options.output.mkdir(exist_ok=True)
     heading = (
-        f"# Pages of the dashboard with {options.jobs:,} jobs\n\n{date.today()}, {os.cpu_count()} cores, shared.\n\n"
+        f"# Pages of the dashboard with {options.jobs:,} jobs\n\n{datetime.now(UTC).date()}, {os.cpu_count()} cores, shared.\n\n"
     )
     (options.output / "dashboard.md").write_text(heading + "\n".join(lines) + "\n")
 

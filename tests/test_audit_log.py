@@ -12,6 +12,7 @@ ENDPOINTS = """
     workflows.cancel_workflow workflows.update_workflow_status workflows.reset_workflow_status
     workflows.reset_job_status workflows.delete_workflow jobs.delete_job jobs.delete_jobs files.delete_files
     user_data.delete_all_user_data results.delete_results events.delete_events compute_nodes.delete_compute_nodes
+    compute_nodes.give_back_jobs
     local_schedulers.delete_local_schedulers slurm_schedulers.delete_slurm_schedulers
     scheduled_compute_nodes.delete_scheduled_compute_nodes ro_crate_entities.delete_ro_crate_entities
     resource_requirements.delete_resource_requirements resource_requirements.delete_resource_requirement
