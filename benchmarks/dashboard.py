@@ -77,7 +77,8 @@ def main():
             server.stop()
     options.output.mkdir(exist_ok=True)
     heading = (
-        f"# Pages of the dashboard with {options.jobs:,} jobs\n\n{datetime.now(UTC).date()}, {os.cpu_count()} cores, shared.\n\n"
+        f"# Pages of the dashboard with {options.jobs:,} jobs\n\n"
+        f"{datetime.now(UTC).date()}, {os.cpu_count()} cores, shared.\n\n"
     )
     (options.output / "dashboard.md").write_text(heading + "\n".join(lines) + "\n")
 

@@ -101,11 +101,9 @@ def test_archived_only_spares_what_is_only_complete(make, target, folder):
 
 def test_a_workflow_whose_requirements_or_nodes_another_one_uses_stays(make, target, folder, database):
     lender, borrower = make(), make(old=False)
-    database.execute(
-        "UPDATE torc.job SET resource_requirements_id ="
-        " (SELECT id FROM torc.resource_requirements WHERE workflow_id = %s) WHERE workflow_id = %s",
-        [lender.id, borrower.id],
-    )
+    borrowed = lender.sql("SELECT id FROM torc.resource_requirements WHERE workflow_id = %s", lender.id)[0]
+    job = target.client.get(f"/jobs/{borrower.first}").json
+    target.client.put(f"/jobs/{borrower.first}", json=job | {"resource_requirements_id": borrowed})
     run_prune(target, folder, "--yes")
     assert left(target) == [lender.id, borrower.id]
 

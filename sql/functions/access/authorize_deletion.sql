@@ -17,9 +17,9 @@ END
 $$;
 
 -- Before a compute node is deleted, or with NULL all of a workflow: results go with it; jobs and actions forget it.
--- Returns p_workflow_id, so that it can stand in a WHERE clause. Locks: the workflow, exclusive, before the row that is
--- deleted, see forget_deleted_references.sql; under access control also the nodes, which holds up other workflows that
--- are about to name them. Raises TC404, TC403.
+-- Returns p_workflow_id, so that a WHERE clause can hold the call. Locks: the workflow, exclusive, before the row that
+-- is deleted, see forget_deleted_references.sql; under access control also the nodes, which holds up other workflows
+-- that are about to name them. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.authorize_node_deletion(p_workflow_id bigint, p_node_id bigint, p_caller torc.caller)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE

@@ -68,7 +68,8 @@ AS $$
 BEGIN
     RETURN EXISTS (
         SELECT torc.foreign_users(
-            'resource_requirements_id', ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id)
+            'resource_requirements_id',
+            ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id)
         )
         UNION ALL
         SELECT torc.foreign_users(

@@ -224,8 +224,8 @@ BEGIN
 END
 $$;
 
--- Raises TC422 unless the node is an active one of the workflow, or was given up: then it works again. It cannot be deleted
--- before the claim ends, which holds a lock of the workflow.
+-- Raises TC422 unless the node is an active one of the workflow, or was given up: then it works again. It cannot be
+-- deleted before the claim ends, which holds a lock of the workflow.
 CREATE OR REPLACE FUNCTION torc.check_start_on(p_workflow_id bigint, p_node_id bigint)
 RETURNS void
 LANGUAGE plpgsql STABLE

@@ -1,7 +1,7 @@
 -- A job as it goes on the wire: unset columns and empty lists are left out. Inlined into the calling statement.
 -- Put together as text, where concat() skips a piece that is NULL: 2.3 µs. json_build_object() with json_strip_nulls()
--- took 6.7, which was most of the time of a list. A statement that makes one answer pays most for the preparation of this
--- expression: 12 µs, and 17 where numbers were made into text by || (benchmarks/decisions/hot_statements).
+-- took 6.7, which was most of the time of a list. A statement that makes one answer pays most for the preparation of
+-- this expression: 12 µs, and 17 where numbers were made into text by || (benchmarks/decisions/hot_statements).
 CREATE OR REPLACE FUNCTION torc.job_json(
     j torc.job,
     p_depends_on_job_ids bigint[] DEFAULT NULL,

@@ -176,7 +176,9 @@ BEGIN
         ORDER BY sent.position;
     END IF;
     IF EXISTS (
-        SELECT 1 FROM unnest(v_job_ids) AS ended (job_id) CROSS JOIN LATERAL torc.dependents_of(ended.job_id) AS dependent
+        SELECT 1
+        FROM unnest(v_job_ids) AS ended (job_id)
+        CROSS JOIN LATERAL torc.dependents_of(ended.job_id) AS dependent
     ) THEN
         v_downstream := torc.move_dependents(p_changes);
     END IF;
