@@ -26,10 +26,12 @@ def folder(existing: str | None = None) -> Generator[Path]:
     for path in _folders():
         if not _is_held(path):
             shutil.rmtree(path, ignore_errors=True)
-    path = Path(existing or tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_parent()))
+    path = Path(existing or tempfile.mkdtemp(prefix=f".{PREFIX}{os.getpid()}-", dir=_parent()))
     master = os.getpid()
     with open(path / _LOCK, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
+        if not existing:  # only now may another server that starts see it: it removes what is not locked
+            path = path.rename(path.with_name(path.name.removeprefix(".")))
         try:
             yield path
         finally:
