@@ -2,8 +2,8 @@
 -- count: a cycle through a job that is complete, disabled or may be claimed can run, or waits for a decision.
 
 -- Raises TC422 if there is a cycle, or a job that consumes what it produces itself. For initialize_jobs, once it has
--- set the statuses: which jobs wait depends on the mode. If every edge points to a lower id there is no cycle; edges that
--- do not are in an index.
+-- set the statuses: which jobs wait depends on the mode. If every edge points to a lower id there is no cycle; edges
+-- that do not are in an index.
 CREATE OR REPLACE FUNCTION torc.refuse_cycle(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql

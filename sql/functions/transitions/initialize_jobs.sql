@@ -217,8 +217,8 @@ BEGIN
 END
 $$;
 
--- The jobs that an active compute node may hold: those that run on one, and if there is any in the workflow, all pending
--- ones, because a claim does not record its node.
+-- The jobs that an active compute node may hold: those that run on one, and if there is any in the workflow, all
+-- pending ones, because a claim does not record its node.
 CREATE OR REPLACE FUNCTION torc.held_jobs(p_workflow_id bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
