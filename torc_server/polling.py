@@ -14,7 +14,7 @@ def readable(files: Any, seconds: float | None) -> list:
     return [found[number] for number, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
-def usable(descriptor):
+def usable(descriptor: int) -> None:
     """Wait until something can be written to a descriptor, or read from it."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLOUT)
