@@ -58,24 +58,20 @@ UNION ALL
                     THEN ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = matching.id ORDER BY 1)
             END,
             CASE
-                WHEN has_links THEN ARRAY(
-                    SELECT file_id FROM torc.job_input_file WHERE job_id = matching.id ORDER BY 1
-                )
+                WHEN has_links
+                    THEN ARRAY(SELECT file_id FROM torc.job_input_file WHERE job_id = matching.id ORDER BY 1)
             END,
             CASE
-                WHEN has_links THEN ARRAY(
-                    SELECT file_id FROM torc.job_output_file WHERE job_id = matching.id ORDER BY 1
-                )
+                WHEN has_links
+                    THEN ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = matching.id ORDER BY 1)
             END,
             CASE
-                WHEN has_links THEN ARRAY(
-                    SELECT user_data_id FROM torc.job_input_user_data WHERE job_id = matching.id ORDER BY 1
-                )
+                WHEN has_links
+                    THEN ARRAY(SELECT user_data_id FROM torc.job_input_user_data WHERE job_id = matching.id ORDER BY 1)
             END,
             CASE
-                WHEN has_links THEN ARRAY(
-                    SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = matching.id ORDER BY 1
-                )
+                WHEN has_links
+                    THEN ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = matching.id ORDER BY 1)
             END
         )
         ELSE torc.job_json(item)

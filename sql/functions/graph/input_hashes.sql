@@ -3,11 +3,11 @@
 -- when initialize_jobs was last called. jsonb has one text for equal values, so the order of keys does not matter.
 -- Inlined.
 --
--- What it was then is in torc.job_internal; or the job has no row there, has no files and user data, and is not newer
--- than workflow_status.initialized_until: then it is what it is now. Most jobs are of that kind: to hash and store
--- 100,000 of them took a third of their initialize_jobs (benchmarks/decisions/hashes_when_changed). Whatever changes
--- such a job calls keep_input_hashes() before: update_job and forget_deleted_jobs do, and so must an operator who
--- changes the command of a job by a statement. (A trigger that does it made each start 3 % slower.)
+-- What it was then is in torc.job_internal; or the job has no row there, has no files and user data, and is not
+-- newer than workflow_status.initialized_until: then it is what it is now. Most jobs are of that kind: to hash and
+-- store 100,000 of them took a third of their initialize_jobs (benchmarks/decisions/hashes_when_changed). Whatever
+-- changes such a job calls keep_input_hashes() before: update_job and forget_deleted_jobs do, and so must an
+-- operator who changes the command of a job by a statement. (A trigger that does it made each start 3 % slower.)
 CREATE OR REPLACE FUNCTION torc.input_hash(j torc.job)
 RETURNS TABLE (input_hash bytea)
 LANGUAGE sql STABLE
@@ -75,8 +75,8 @@ BEGIN
 END
 $$;
 
--- From now on, process_changed_job_inputs compares the jobs of a workflow with this moment, except those of p_kept_ids.
--- The caller holds the workflow's exclusive lock.
+-- From now on, process_changed_job_inputs compares the jobs of a workflow with this moment, except those of
+-- p_kept_ids. The caller holds the workflow's exclusive lock.
 CREATE OR REPLACE FUNCTION torc.renew_input_hashes(p_workflow_id bigint, p_kept_ids bigint[])
 RETURNS void
 LANGUAGE plpgsql
@@ -101,8 +101,7 @@ BEGIN
     ON CONFLICT (job_id) DO UPDATE
         SET input_hash = excluded.input_hash
         WHERE job_internal.input_hash IS DISTINCT FROM excluded.input_hash;
-    -- A kept job that was never initialized has no hash to be compared with, and must not get one by the next
-    -- statement.
+    -- A kept job that was never initialized has no hash to be compared with, and gets none by the next statement.
     INSERT INTO torc.job_internal (job_id, input_hash)
     SELECT id, NULL FROM unnest(p_kept_ids) AS kept (id) WHERE id > v_until
     ON CONFLICT (job_id) DO NOTHING;

@@ -1,13 +1,13 @@
 -- Creates jobs from a JSON array of JobModels, all or none, and returns each as it was sent, with id, status and
 -- requirements; in the order of the array, with ascending ids. Related rows must belong to the workflow; a job may
--- depend on stored jobs and on earlier ones of the array. Jobs without requirements get the record named default, each
--- job the env of the workflow under its own.
+-- depend on stored jobs and on earlier ones of the array. Jobs without requirements get the record named default,
+-- each job the env of the workflow under its own.
 -- p_jobs holds valid models (types, no unknown nulls, no id twice in a list): the schemas see to that.
 -- Locks: workflow exclusive (an edge made while its dependency completes would leave a wrong counter).
 -- Raises TC404, TC403, TC422.
 -- One statement does it all, because then the jobs are never packed into an array of records, and their dependencies
--- are read once (benchmarks/decisions/one_statement_bulk). What is wrong raises where it is read, before the keys are
--- checked. Plans are kept, and leave no choice: look-ups by id, and joins by hashing.
+-- are read once (benchmarks/decisions/one_statement_bulk). What is wrong raises where it is read, before the keys
+-- are checked. Plans are kept, and leave no choice: look-ups by id, and joins by hashing.
 CREATE OR REPLACE FUNCTION torc.create_jobs(p_workflow_id bigint, p_jobs json, p_caller torc.caller DEFAULT NULL)
 RETURNS SETOF json
 LANGUAGE plpgsql
@@ -203,7 +203,7 @@ BEGIN
 END
 $$;
 
--- The next two raise TC422. They return what the expression would have that they are called in.
+-- Raises TC422: a job is of another workflow than the first one. It is called in an expression, hence the type.
 CREATE OR REPLACE FUNCTION torc.fail_for_other_workflow(p_workflow_id bigint, p_other bigint)
 RETURNS bigint
 LANGUAGE plpgsql
@@ -220,7 +220,7 @@ BEGIN
 END
 $$;
 
--- Raises TC422: a new job names no requirements, and the workflow has none named default.
+-- Raises TC422: a job has no requirements, and there are none named default.
 CREATE OR REPLACE FUNCTION torc.fail_for_missing_requirements(p_workflow_id bigint)
 RETURNS bigint
 LANGUAGE plpgsql
