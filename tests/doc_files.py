@@ -18,6 +18,7 @@ FOLDERS = {
     "transitions": "What changes the status of jobs: initialize, start, complete, retry, cancel, reset.",
     "graph": "Dependencies between jobs: counters, release and cancellation of dependents, cycles, invariants.",
     "claims": "Which ready jobs a worker gets.",
+    "references": "What jobs and results name without foreign keys: checks, and what follows a deletion.",
     "locks": "Advisory locks of workflows, and rows that are locked by several functions.",
     "actions": "Workflow actions, and the counters that trigger them.",
     "jobs": "Create, change, delete and spawn jobs; the JSON of a job.",

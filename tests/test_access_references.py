@@ -215,7 +215,9 @@ def test_a_deletion_waits_for_somebody_who_is_just_naming_the_row_and_is_refused
     }[column]
     path = theirs.path if whole_workflow else f"/{collection}/{row}"
     job = mine.job()
+    field = column.removeprefix("active_")
     with ThreadPoolExecutor(1) as threads, access.database.transaction():
+        access.database.execute("SELECT torc.keep_references(%s, %s, ARRAY[%s::bigint])", [mine.id, field, row])
         access.database.execute(f"UPDATE torc.job SET {column} = %s WHERE id = %s", [row, job])  # noqa: S608
         deletion = threads.submit(access.user("olga").delete, path, status=None)
         wait_for(lambda: waiting(access) or deletion.done())

@@ -101,8 +101,8 @@ def test_a_missing_or_invalid_index_is_made_again_and_a_foreign_one_is_left(chec
     ("DROP TABLE torc.node_watch", "table torc.node_watch is missing"),
     ("ALTER TABLE torc.job ADD COLUMN mine int", "column torc.job.mine is not of this release (integer)"),
     ("ALTER TABLE torc.job ALTER COLUMN name DROP NOT NULL", "column torc.job.name is changed"),
-    ("ALTER TABLE torc.result DROP CONSTRAINT result_compute_node_id_fkey",
-     "constraint torc.result.result_compute_node_id_fkey is missing"),
+    ("ALTER TABLE torc.event DROP CONSTRAINT event_workflow_id_fkey",
+     "constraint torc.event.event_workflow_id_fkey is missing"),
     ("ALTER TYPE torc.job_status ADD VALUE 'mine'", "type torc.job_status is changed"),
 ])  # fmt: skip
 def test_whatever_else_was_changed_is_named(check, connection, change, message):
@@ -138,6 +138,13 @@ def test_wrong_counters_are_set_right_and_what_they_held_back_is_released(check,
     assert f"torc.repair_counters({workflow.id})" in found.findings[0].advice
     assert check("graph").findings == []
     assert workflow.status(second) == "ready"
+
+
+def test_what_names_a_missing_row_is_told(check, connection, workflow):
+    job = workflow.job_in("running")
+    connection.execute("UPDATE torc.job SET active_compute_node_id = 999999999 WHERE id = %s", [job])
+    message = f"workflow {workflow.id}: job {job}: names compute_node_id 999999999, which is missing"
+    assert messages(check("graph")) == [message]
 
 
 def test_what_a_recount_does_not_mend_is_not_called_fixed(check, connection, workflow):

@@ -101,11 +101,9 @@ def test_archived_only_spares_what_is_only_complete(make, target, folder):
 
 def test_a_workflow_whose_requirements_or_nodes_another_one_uses_stays(make, target, folder, database):
     lender, borrower = make(), make(old=False)
-    database.execute(
-        "UPDATE torc.job SET resource_requirements_id ="
-        " (SELECT id FROM torc.resource_requirements WHERE workflow_id = %s) WHERE workflow_id = %s",
-        [lender.id, borrower.id],
-    )
+    row = database.execute("SELECT id FROM torc.resource_requirements WHERE workflow_id = %s", [lender.id]).fetchone()[0]
+    job = target.items("/jobs", workflow_id=borrower.id)[0]
+    target.client.put(f"/jobs/{job['id']}", json=job | {"resource_requirements_id": row})
     run_prune(target, folder, "--yes")
     assert left(target) == [lender.id, borrower.id]
 

@@ -285,6 +285,7 @@ def test_delete_leaves_no_row_in_any_table(client, database):
         """INSERT INTO torc.ro_crate_entity (workflow_id, file_id, entity_id, entity_type, metadata)
            VALUES (%(w)s, %(f)s, 'e', 'File', '{}')""",
         "SELECT torc.collect_job_names(%(w)s)",
+        "INSERT INTO torc.cross_reference VALUES ('compute_node_id', 1, %(w)s)",
     ):
         database.execute(statement, keys)
     before = rows_of(database, workflow.id, [first, second])

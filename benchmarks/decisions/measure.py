@@ -95,7 +95,7 @@ def drain(backend, jobs=600, *, claim="claim_next_jobs(%s, 10, {})", batch=False
     node = backend.value(NODE, workflow)
     while True:
         with backend.measured("claim of 10", 10):
-            claimed = backend.value(f"SELECT torc.{claim.format(ALONE)}::text", workflow)
+            claimed = backend.value(f"SELECT torc.{claim.replace('{}', ALONE)}::text", workflow)
         ids = [job["id"] for job in json.loads(claimed)["jobs"]]
         if not ids:
             return

@@ -141,7 +141,14 @@ WITH allowed AS (
 
 matching AS NOT MATERIALIZED (
     SELECT DISTINCT scheduled.scheduler_id::text COLLATE "C" AS slurm_job_id, job.id AS job_id, job.name AS job_name
-    FROM torc.compute_node AS node
+    FROM torc.result AS result
+    CROSS JOIN LATERAL (
+        SELECT scheduler, workflow_id
+        FROM torc.compute_node
+        WHERE id = result.compute_node_id AND compute_node_type = 'slurm'
+            AND workflow_id IS NOT DISTINCT FROM result.workflow_id
+        OFFSET 0
+    ) AS node
     CROSS JOIN LATERAL (
         SELECT scheduler_id
         FROM torc.scheduled_compute_node
@@ -150,11 +157,8 @@ matching AS NOT MATERIALIZED (
             AND scheduler_type = 'slurm'
         OFFSET 0
     ) AS scheduled
-    CROSS JOIN LATERAL (SELECT job_id FROM torc.result WHERE compute_node_id = node.id OFFSET 0) AS result
-    CROSS JOIN LATERAL (
-        SELECT id, name FROM torc.job WHERE id = result.job_id AND workflow_id = node.workflow_id OFFSET 0
-    ) AS job
-    WHERE node.workflow_id = :workflow_id AND node.compute_node_type = 'slurm'
+    CROSS JOIN LATERAL (SELECT id, name FROM torc.job WHERE id = result.job_id OFFSET 0) AS job
+    WHERE result.workflow_id = :workflow_id
 )
 
 SELECT json_build_object('total_count', (SELECT count(*) FROM matching))::text FROM allowed

@@ -28,7 +28,7 @@ BEGIN
     WHERE id = p_job_id AND status = 'pending'
     RETURNING * INTO v_job;
     IF NOT FOUND THEN
-        RETURN torc.start_job_again(p_job_id, p_run_id, p_compute_node_id, p_caller);
+        RETURN torc.start_job_otherwise(p_job_id, p_run_id, p_compute_node_id, p_caller);
     END IF;
     IF p_caller.enforced THEN
         PERFORM torc.authorize_node_reference(v_workflow_id, p_compute_node_id, p_caller);
@@ -100,7 +100,7 @@ BEGIN
             RETURN torc.job_with_relations_json(v_job);
         END IF;
     END IF;
-    v_result.id := torc.store_result(v_result, v_has_result);
+    v_result.id := torc.store_result_before(v_result, v_has_result);
     UPDATE torc.job
     SET status = p_status, active_compute_node_id = NULL, canceled_by_dependency = false
     WHERE id = p_job_id
@@ -119,5 +119,35 @@ BEGIN
         PERFORM torc.publish_changes(v_job.workflow_id, v_downstream);
     END IF;
     RETURN torc.job_with_relations_json(v_job);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION torc.store_result_before(
+    p_result torc.result,
+    p_may_replace boolean DEFAULT true,
+    p_is_current boolean DEFAULT true
+)
+RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_id bigint;
+BEGIN
+    IF p_may_replace THEN
+        UPDATE torc.result SET is_current = false WHERE job_id = p_result.job_id AND is_current;
+    END IF;
+    INSERT INTO torc.result (
+        job_id, workflow_id, run_id, attempt_id, return_code, exec_time_minutes, completion_time, status,
+        compute_node_id, peak_memory_bytes, avg_memory_bytes, peak_cpu_percent, avg_cpu_percent,
+        exit_code, stdout, stderr, is_current
+    )
+    VALUES (
+        p_result.job_id, p_result.workflow_id, p_result.run_id, p_result.attempt_id, p_result.return_code,
+        p_result.exec_time_minutes, p_result.completion_time, p_result.status, p_result.compute_node_id,
+        p_result.peak_memory_bytes, p_result.avg_memory_bytes, p_result.peak_cpu_percent, p_result.avg_cpu_percent,
+        p_result.exit_code, p_result.stdout, p_result.stderr, p_is_current
+    )
+    RETURNING id INTO v_id;
+    RETURN v_id;
 END
 $$;

@@ -17,8 +17,9 @@ END
 $$;
 
 -- Before a compute node is deleted, or with NULL all of a workflow: results go with it; jobs and actions forget it.
--- Returns p_workflow_id, so that a WHERE clause can hold the call. Locks, under access control: the nodes, so that
--- no row that names them is added meanwhile. Raises TC403.
+-- Returns p_workflow_id, so that a WHERE clause can hold the call. Locks: the workflow, exclusive, before the row that is
+-- deleted, see forget_deleted_references.sql; under access control also the nodes, which holds up other workflows that
+-- are about to name them. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.authorize_node_deletion(p_workflow_id bigint, p_node_id bigint, p_caller torc.caller)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
@@ -26,6 +27,7 @@ AS $$
 DECLARE
     v_ids bigint[];
 BEGIN
+    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     IF p_caller.enforced THEN
         v_ids := ARRAY(
             SELECT id
@@ -36,9 +38,7 @@ BEGIN
         );
         PERFORM torc.authorize_side_effects(
             ARRAY(
-                SELECT workflow_id FROM torc.result WHERE compute_node_id = ANY (v_ids)
-                UNION
-                SELECT workflow_id FROM torc.job WHERE active_compute_node_id = ANY (v_ids)
+                SELECT torc.foreign_users('compute_node_id', v_ids)
                 UNION
                 SELECT workflow_id FROM torc.workflow_action WHERE executed_by = ANY (v_ids)
             ),
@@ -62,6 +62,7 @@ AS $$
 DECLARE
     v_ids bigint[];
 BEGIN
+    PERFORM torc.lock_workflow(p_workflow_id, p_caller);
     IF p_caller.enforced THEN
         v_ids := ARRAY(
             SELECT id
@@ -71,7 +72,7 @@ BEGIN
             FOR UPDATE
         );
         PERFORM torc.authorize_side_effects(
-            ARRAY(SELECT DISTINCT workflow_id FROM torc.job WHERE failure_handler_id = ANY (v_ids)), p_caller
+            ARRAY(SELECT torc.foreign_users('failure_handler_id', v_ids)), p_caller
         );
     END IF;
     RETURN p_workflow_id;

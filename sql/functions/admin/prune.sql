@@ -67,31 +67,17 @@ SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN EXISTS (
-        SELECT 1
-        FROM torc.resource_requirements AS used
-        CROSS JOIN LATERAL (
-            SELECT 1 FROM torc.job WHERE resource_requirements_id = used.id AND workflow_id <> p_workflow_id OFFSET 0
-        ) AS foreign_job
-        WHERE used.workflow_id = p_workflow_id
-    )
-    OR EXISTS (
-        SELECT 1
-        FROM torc.failure_handler AS used
-        CROSS JOIN LATERAL (
-            SELECT 1 FROM torc.job WHERE failure_handler_id = used.id AND workflow_id <> p_workflow_id OFFSET 0
-        ) AS foreign_job
-        WHERE used.workflow_id = p_workflow_id
-    )
-    OR EXISTS (
-        SELECT 1
-        FROM torc.compute_node AS used
-        CROSS JOIN LATERAL (
-            SELECT 1 FROM torc.result WHERE compute_node_id = used.id AND workflow_id <> p_workflow_id
-            UNION ALL
-            SELECT 1 FROM torc.job WHERE active_compute_node_id = used.id AND workflow_id <> p_workflow_id
-            OFFSET 0
-        ) AS foreign_row
-        WHERE used.workflow_id = p_workflow_id
+        SELECT torc.foreign_users(
+            'resource_requirements_id', ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id)
+        )
+        UNION ALL
+        SELECT torc.foreign_users(
+            'failure_handler_id', ARRAY(SELECT id FROM torc.failure_handler WHERE workflow_id = p_workflow_id)
+        )
+        UNION ALL
+        SELECT torc.foreign_users(
+            'compute_node_id', ARRAY(SELECT id FROM torc.compute_node WHERE workflow_id = p_workflow_id)
+        )
     );
 END
 $$;

@@ -48,12 +48,14 @@ BEGIN
     THEN
         RETURN json_build_object('jobs', '[]'::json, 'reason', 'Workflow is canceled');
     END IF;
-    v_time_limit_s := torc.parse_duration(p_resources ->> 'time_limit', 'time_limit');
+    IF p_resources ->> 'time_limit' IS NOT NULL THEN
+        v_time_limit_s := torc.parse_duration(p_resources ->> 'time_limit', 'time_limit');
+    END IF;
     IF NOT v_has_ready THEN
         RETURN json_build_object('jobs', '[]'::json);
     END IF;
     PERFORM pg_advisory_xact_lock(~p_workflow_id);
-    v_label_sets := torc.label_sets(p_workflow_id, v_labels);
+    v_label_sets := CASE WHEN v_labels = '{}' THEN ARRAY[''] ELSE torc.label_sets(p_workflow_id, v_labels) END;
     LOOP
         v_any_scheduler := false;
         v_candidates := torc.pick_fitting_jobs(p_workflow_id, p_limit, v_empty, v_time_limit_s, false, v_label_sets);

@@ -64,6 +64,7 @@ BEGIN
         WHERE NOT EXISTS (SELECT 1 FROM torc.job WHERE id = edge.job_id OFFSET 0)
             AND NOT EXISTS (SELECT 1 FROM torc.job WHERE id = edge.depends_on_job_id OFFSET 0);
     END IF;
+    RETURN QUERY SELECT reference.* FROM torc.check_references(p_workflow_id) AS reference;
     RETURN QUERY SELECT NULL::bigint, action.violation FROM torc.check_actions(p_workflow_id) AS action;
 END
 $$;

@@ -23,6 +23,9 @@ BEGIN
         PERFORM torc.authorize_references(
             v_job.workflow_id, 'resource_requirements_id', ARRAY[v_new.resource_requirements_id], p_caller
         );
+        PERFORM torc.keep_references(
+            v_job.workflow_id, 'resource_requirements_id', ARRAY[v_new.resource_requirements_id]
+        );
     END IF;
     UPDATE torc.job
     SET

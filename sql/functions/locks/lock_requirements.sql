@@ -10,7 +10,7 @@ DECLARE
     v_workflow_ids bigint[] := ARRAY(
         SELECT p_workflow_id
         UNION
-        SELECT workflow_id FROM torc.job WHERE resource_requirements_id = ANY (p_ids)
+        SELECT torc.foreign_users('resource_requirements_id', p_ids)
         ORDER BY 1
     );
     v_workflow_id bigint;
@@ -22,8 +22,8 @@ BEGIN
     PERFORM id FROM torc.resource_requirements WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
     IF EXISTS (
         SELECT 1
-        FROM torc.job
-        WHERE resource_requirements_id = ANY (p_ids) AND workflow_id <> ALL (v_workflow_ids)
+        FROM torc.foreign_users('resource_requirements_id', p_ids) AS other (workflow_id)
+        WHERE other.workflow_id <> ALL (v_workflow_ids)
     ) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'serialization_failure', MESSAGE = 'jobs of another workflow came to use the requirements';

@@ -42,7 +42,8 @@ BEGIN
 END
 $$;
 
--- Deletes these requirements of the workflow and the jobs that use them, whatever workflow the jobs are in.
+-- Deletes these requirements of the workflow and (by forget_deleted_requirements) the jobs that use them, whatever
+-- workflow the jobs are in.
 -- Locks as lock_requirements(). Raises TC403.
 CREATE OR REPLACE FUNCTION torc.delete_requirements_and_jobs(p_workflow_id bigint, p_ids bigint[], p_caller torc.caller)
 RETURNS SETOF torc.resource_requirements
@@ -54,7 +55,6 @@ SET enable_mergejoin = off
 AS $$
 BEGIN
     PERFORM torc.lock_requirements(p_workflow_id, p_ids, p_caller);
-    DELETE FROM torc.job WHERE resource_requirements_id = ANY (p_ids);
     RETURN QUERY DELETE FROM torc.resource_requirements WHERE id = ANY (p_ids) RETURNING *;
 END
 $$;

@@ -1,7 +1,8 @@
 -- Stores a ResultModel as the current result of its job; returns it as it was sent, with its id. The status of the job
 -- stays as it is: complete_job() is what moves jobs. Without attempt_id it is stored as that of the job's attempt.
--- Locks: the workflow shared, then the job's row, so that one result at a time becomes the current one.
--- Raises TC404, TC403; TC422 for a job that is not in the workflow; the result's own constraints (see store_result).
+-- Locks: the workflow exclusive, because complete_job() sees only those results being stored that change the job's row;
+-- the job's row. Raises TC404, TC403; TC422 for a job that is not in the workflow; the result's own constraints (see
+-- store_result).
 CREATE OR REPLACE FUNCTION torc.create_result(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
@@ -11,7 +12,7 @@ DECLARE
     v_job torc.job;
     v_stored torc.result;
 BEGIN
-    PERFORM torc.lock_workflow_shared(v_new.workflow_id, p_caller);
+    PERFORM torc.lock_workflow(v_new.workflow_id, p_caller);
     SELECT * INTO v_job FROM torc.job WHERE id = v_new.job_id AND workflow_id = v_new.workflow_id FOR UPDATE;
     IF NOT FOUND THEN
         PERFORM torc.fail_for_unknown('job_id', v_new.job_id, v_new.workflow_id);
@@ -20,6 +21,7 @@ BEGIN
         v_new := torc.fill_in_result(v_new, v_job);
     END IF;
     PERFORM torc.authorize_node_reference(v_new.workflow_id, v_new.compute_node_id, p_caller);
+    PERFORM torc.keep_references(v_new.workflow_id, 'compute_node_id', ARRAY[v_new.compute_node_id]);
     v_stored := v_new;
     v_stored.attempt_id := coalesce(v_new.attempt_id, v_job.attempt_id);
     v_new.id := torc.store_result(v_stored);

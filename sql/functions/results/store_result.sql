@@ -1,9 +1,8 @@
--- Inserts a result and, unless p_is_current is false, makes it the current one of its job; returns its id.
--- p_may_replace is false if the job's current result stays, or if the caller knows that there is none. Breaks the
--- result's own constraints when the attempt is stored already (409) or the compute node does not exist (422).
+-- Inserts a result and, unless p_is_current is false, makes it the current one of its job; returns its id. The caller
+-- holds the job's row, and has called keep_references() for the compute node. Breaks the result's own key when the
+-- attempt is stored already (409).
 CREATE OR REPLACE FUNCTION torc.store_result(
     p_result torc.result,
-    p_may_replace boolean DEFAULT true,
     p_is_current boolean DEFAULT true
 )
 RETURNS bigint
@@ -12,7 +11,7 @@ AS $$
 DECLARE
     v_id bigint;
 BEGIN
-    IF p_may_replace THEN
+    IF p_is_current THEN
         UPDATE torc.result SET is_current = false WHERE job_id = p_result.job_id AND is_current;
     END IF;
     INSERT INTO torc.result (

@@ -4,10 +4,10 @@
 -- a JSON array of {job_id, status, run_id, result: ResultModel}.
 -- The first report of the attempt under way of a claimed or running job is plain, and so is nearly every one. Plain
 -- entries are completed together, with a few statements however many they are: 90 µs of CPU a job in batches of 500,
--- 200 in batches of 10, 860 one by one (jobs with two dependents each, three actions).
+-- 200 in batches of 10, 860 one by one (jobs with two dependents each, three actions); without any 59 in batches of 10.
 -- All others (reports sent again, stale ones, jobs that wait) go through complete_job(), in their turn: there the order
 -- matters, because an earlier completion may have released or canceled the job.
--- Locks: workflow shared, the jobs by id, the compute nodes (FOR KEY SHARE), dependents by id, action rows by id.
+-- Locks: workflow shared, the jobs by id, dependents by id, action rows by id.
 -- Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.batch_complete_jobs(
     p_workflow_id bigint,
@@ -22,7 +22,7 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_job_ids bigint[] := ARRAY(SELECT (entry ->> 'job_id')::bigint FROM jsonb_array_elements(p_completions) AS entry);
-    v_node_ids bigint[];
+    v_run_id bigint;
     v_entry record;
     v_results torc.result[] := '{}';  -- of plain entries that are not stored yet
     v_changes torc.status_change[] := '{}';  -- what their jobs do
@@ -30,14 +30,19 @@ DECLARE
     v_errors json[] := '{}';
     v_message text;
 BEGIN
-    PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
+    IF p_caller.enforced OR NOT torc.shares_at_once(p_workflow_id) THEN
+        PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
+    END IF;
+    SELECT run_id INTO v_run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id;
+    IF NOT FOUND THEN
+        PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    END IF;
     -- Not "=", which another index than that of the id could serve.
     PERFORM 1
     FROM torc.job
     WHERE id = ANY (v_job_ids) AND workflow_id IS NOT DISTINCT FROM p_workflow_id
     ORDER BY id
     FOR UPDATE;
-    v_node_ids := torc.lock_nodes_of_results(p_workflow_id, p_completions, p_caller);
 
     FOR v_entry IN
         SELECT
@@ -57,13 +62,11 @@ BEGIN
             AND (sent.row).job_id = sent.job_id
             AND (sent.row).workflow_id = p_workflow_id
             AND (sent.row).status = sent.status
-            AND sent.run_id = run.id
-            AND (sent.row).run_id = run.id
+            AND sent.run_id = v_run_id
+            AND (sent.row).run_id = v_run_id
             AND coalesce((sent.row).attempt_id, job.attempt_id) = job.attempt_id
-            AND (sent.row).compute_node_id = ANY (v_node_ids)
-            -- There may be one if the workflow has gone back to an earlier run.
-            AND NOT EXISTS (
-                SELECT 1 FROM torc.result WHERE job_id = sent.job_id AND run_id = run.id OFFSET 0
+            AND p_workflow_id = (
+                SELECT workflow_id FROM torc.compute_node WHERE id = (sent.row).compute_node_id OFFSET 0
             ) AS is_plain,
             job.attempt_id
         FROM (
@@ -83,12 +86,14 @@ BEGIN
                 status,
                 attempt_id,
                 attempt_run_id,
-                EXISTS (SELECT 1 FROM torc.result WHERE job_id = job.id AND is_current OFFSET 0) AS has_result
+                EXISTS (
+                    -- One of this run that is not current: the workflow has gone back to an earlier run.
+                    SELECT 1 FROM torc.result WHERE job_id = job.id AND (is_current OR run_id = v_run_id) OFFSET 0
+                ) AS has_result
             FROM torc.job AS job
             WHERE id = sent.job_id
             OFFSET 0
         ) AS job ON true
-        CROSS JOIN (SELECT run_id AS id FROM torc.workflow_status WHERE workflow_id = p_workflow_id OFFSET 0) AS run
         ORDER BY sent.position
     LOOP
         IF v_entry.is_plain THEN
@@ -124,34 +129,6 @@ BEGIN
 END
 $$;
 
--- Those compute nodes of the reported results which exist, and which the caller may name without further questions.
--- They cannot be deleted before the transaction ends, so that no entry breaks the key of torc.result.
-CREATE OR REPLACE FUNCTION torc.lock_nodes_of_results(
-    p_workflow_id bigint,
-    p_completions jsonb,
-    p_caller torc.caller
-)
-RETURNS bigint[]
-LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-AS $$
-DECLARE
-    v_named bigint[] := ARRAY(
-        SELECT DISTINCT (entry #>> '{result,compute_node_id}')::bigint FROM jsonb_array_elements(p_completions) AS entry
-    );
-BEGIN
-    RETURN ARRAY(
-        SELECT id
-        FROM torc.compute_node
-        WHERE id = ANY (v_named)
-            AND (p_caller.enforced IS NOT TRUE OR workflow_id IS NOT DISTINCT FROM p_workflow_id)
-        ORDER BY id
-        FOR KEY SHARE
-    );
-END
-$$;
-
 -- complete_job() for the first reports of the attempts under way of claimed and running jobs, all at once: one insert,
 -- one update, one walk downstream, actions and events once. p_changes: what the jobs of p_results do, in that order.
 -- The caller holds the workflow's lock and the rows of the jobs, and has checked all that complete_job() checks.
@@ -169,7 +146,7 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_job_ids bigint[];
-    v_downstream torc.status_change[];
+    v_downstream torc.status_change[] := '{}';
 BEGIN
     IF p_results = '{}' THEN
         RETURN;
@@ -198,7 +175,11 @@ BEGIN
         WHERE job.id = ANY (v_job_ids)
         ORDER BY sent.position;
     END IF;
-    v_downstream := torc.move_dependents(p_changes);
+    IF EXISTS (
+        SELECT 1 FROM unnest(v_job_ids) AS ended (job_id) CROSS JOIN LATERAL torc.dependents_of(ended.job_id) AS dependent
+    ) THEN
+        v_downstream := torc.move_dependents(p_changes);
+    END IF;
     IF EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = p_workflow_id) THEN
         PERFORM torc.trigger_job_actions(p_workflow_id, p_changes || v_downstream);
         PERFORM torc.trigger_workflow_complete(p_workflow_id);
@@ -229,12 +210,6 @@ BEGIN
 EXCEPTION
     WHEN SQLSTATE 'TC404' OR SQLSTATE 'TC403' OR SQLSTATE 'TC409' OR SQLSTATE 'TC422' THEN
         RETURN sqlerrm;
-    WHEN foreign_key_violation THEN
-        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
-        IF v_constraint = 'result_compute_node_id_fkey' THEN
-            RETURN 'compute_node_id: there is no such row';
-        END IF;
-        RAISE;
     WHEN unique_violation THEN
         GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
         IF v_constraint = 'result_job_id_run_id_attempt_id_key' THEN

@@ -7,11 +7,11 @@
 -- Locks: workflow shared, the job's row, dependents by id, action rows by id. Raises TC404, TC403, TC409 (disabled,
 -- pending_failed), TC422 (status not terminal, already complete, another result of the attempt is stored, ids or status
 -- that differ from the path, unknown node).
--- Hot path: every statement and every function in plpgsql costs 10 µs or more (benchmarks/decisions/one_call). So the
--- locks are taken here, five queries are one, and the UPDATE makes the answer; the whole row of the job is read only
--- where it is needed. The five queries come after the lock of the row, under which no other result of the job is
--- stored. A sixth query, for a result of this attempt, took 2.5 µs: attempt_run_id and the current result already tell
--- when there can be none.
+-- Hot path: a call in plpgsql costs 8 µs, a statement 4, and each table that it reads 4
+-- (benchmarks/decisions/one_call, hot_statements). So the locks are taken here, the UPDATE queries all that must hold
+-- and makes the answer, and only the first report of the attempt under way of a pending or running job (nearly every
+-- one) is completed here. What a wait for the row could hide from the UPDATE changes the row too: a result that is
+-- stored meanwhile changes its status or attempt. All other reports go to judge_completion().
 CREATE OR REPLACE FUNCTION torc.complete_job(
     p_job_id bigint,
     p_status torc.job_status,
@@ -23,83 +23,78 @@ RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_result torc.result := jsonb_populate_record(NULL::torc.result, p_result);
-    v_workflow_id bigint;
-    v_old_status torc.job_status;
+    v_workflow_id bigint := p_result ->> 'workflow_id';  -- if it is not the job's, the UPDATE finds nothing
     v_attempt_id bigint;
-    v_attempt_run_id bigint;
     v_downstream torc.status_change[] := '{}';
-    v_run_id bigint;
     v_is_watched boolean;
     v_has_actions boolean;
     v_has_dependents boolean;
-    v_has_result boolean;
     v_has_relations boolean;
     v_answer json;
 BEGIN
-    SELECT workflow_id INTO v_workflow_id FROM torc.job WHERE id = p_job_id;
-    IF v_workflow_id IS NULL OR p_caller.enforced OR NOT torc.shares_at_once(v_workflow_id) THEN
+    IF p_caller.enforced OR torc.shares_at_once(v_workflow_id) IS NOT TRUE THEN
         PERFORM torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     END IF;
-    SELECT status, attempt_id, attempt_run_id
-    INTO v_old_status, v_attempt_id, v_attempt_run_id
-    FROM torc.job
+    UPDATE torc.job AS job
+    SET status = p_status, active_compute_node_id = NULL
     WHERE id = p_job_id
-    FOR UPDATE;
-    IF NOT FOUND THEN
-        PERFORM torc.lock_job(p_job_id, p_caller);  -- says what is missing
-    END IF;
-    SELECT
-        run_id,
-        EXISTS (
-            SELECT 1
+        AND workflow_id IS NOT DISTINCT FROM v_workflow_id  -- not "=", which another index could serve
+        AND status IN ('pending', 'running')
+        AND attempt_run_id IS NULL
+        AND attempt_id = coalesce((p_result ->> 'attempt_id')::bigint, attempt_id)
+        AND (torc.is_complete(p_status) OR p_status = 'pending_failed')
+        AND (p_result ->> 'job_id')::bigint = p_job_id
+        AND (p_result ->> 'run_id')::bigint = p_run_id
+        AND (p_result ->> 'status')::torc.job_status = p_status
+        AND p_run_id = (SELECT run_id FROM torc.workflow_status WHERE workflow_id = v_workflow_id)
+        AND v_workflow_id = (
+            SELECT workflow_id FROM torc.compute_node WHERE id = (p_result ->> 'compute_node_id')::bigint
+        )
+        -- One of this run that is not current: the workflow has gone back to an earlier run.
+        AND NOT EXISTS (SELECT 1 FROM torc.result WHERE job_id = p_job_id AND (is_current OR run_id = p_run_id))
+    RETURNING
+        attempt_id,
+        has_dependencies OR has_links,
+        torc.job_json(job),
+        (
+            SELECT true
             FROM torc.event_stream
             WHERE workflow_id IN (v_workflow_id, ~v_workflow_id)  -- streams and waiting claims
                 AND expires_at > clock_timestamp()
+            ORDER BY workflow_id, expires_at  -- of the index: a bitmap costs 5 µs more
+            LIMIT 1
         ),
         EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_workflow_id),
-        EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id),
-        EXISTS (SELECT 1 FROM torc.result WHERE job_id = p_job_id AND is_current)
-    INTO v_run_id, v_is_watched, v_has_actions, v_has_dependents, v_has_result
-    FROM torc.workflow_status
-    WHERE workflow_id = v_workflow_id;
-    v_result.attempt_id := coalesce(v_result.attempt_id, v_attempt_id);
-    IF NOT (torc.is_complete(p_status) OR p_status = 'pending_failed')
-        OR v_result.job_id <> p_job_id
-        OR v_result.workflow_id <> v_workflow_id
-        OR v_result.status <> p_status
-        OR p_run_id <> v_run_id
-        OR v_result.run_id <> v_run_id
-    THEN
-        PERFORM torc.refuse_completion(torc.lock_job(p_job_id, p_caller), p_status, p_run_id, v_result);
+        EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id)
+    INTO v_attempt_id, v_has_relations, v_answer, v_is_watched, v_has_actions, v_has_dependents;
+    IF NOT FOUND THEN
+        RETURN torc.judge_completion(p_job_id, p_status, p_run_id, p_result, p_caller);
     END IF;
-    IF p_caller.enforced THEN
-        PERFORM torc.authorize_node_reference(v_workflow_id, v_result.compute_node_id, p_caller);
-    END IF;
-    IF v_old_status NOT IN ('pending', 'running')
-        OR v_result.attempt_id <> v_attempt_id
-        OR v_has_result
-        OR v_attempt_run_id IS NOT NULL
-    THEN
-        v_result.attempt_id := torc.reported_attempt(torc.lock_job(p_job_id, p_caller), v_result);
-        IF v_result.attempt_id IS NULL THEN
-            RETURN torc.job_with_relations_json(p_job_id);
-        END IF;
-    END IF;
-    PERFORM torc.store_result(v_result, v_has_result);
-    UPDATE torc.job AS job
-    SET status = p_status, active_compute_node_id = NULL, canceled_by_dependency = false
-    WHERE id = p_job_id
-    RETURNING has_dependencies OR has_links, torc.job_json(job) INTO v_has_relations, v_answer;
+    INSERT INTO torc.result (
+        job_id, workflow_id, run_id, attempt_id, return_code, exec_time_minutes, completion_time, status,
+        compute_node_id, peak_memory_bytes, avg_memory_bytes, peak_cpu_percent, avg_cpu_percent,
+        exit_code, stdout, stderr, is_current
+    )
+    VALUES (  -- jsonb_populate_record() takes 5 µs more
+        p_job_id, v_workflow_id, p_run_id, v_attempt_id, (p_result ->> 'return_code')::bigint,
+        (p_result ->> 'exec_time_minutes')::double precision, p_result ->> 'completion_time', p_status,
+        (p_result ->> 'compute_node_id')::bigint, (p_result ->> 'peak_memory_bytes')::bigint,
+        (p_result ->> 'avg_memory_bytes')::bigint, (p_result ->> 'peak_cpu_percent')::double precision,
+        (p_result ->> 'avg_cpu_percent')::double precision, (p_result ->> 'exit_code')::bigint,
+        p_result ->> 'stdout', p_result ->> 'stderr', true
+    );
     IF v_is_watched THEN
-        PERFORM torc.publish_completion(torc.lock_job(p_job_id, p_caller), v_result);
+        PERFORM torc.publish_completion(
+            torc.lock_job(p_job_id, p_caller), jsonb_populate_record(NULL::torc.result, p_result)
+        );
     END IF;
+    -- A job that was pending counts as a running one.
     IF v_has_dependents THEN
-        v_downstream := torc.move_dependents(ARRAY[(p_job_id, v_old_status, p_status)::torc.status_change]);
+        v_downstream := torc.move_dependents(ARRAY[(p_job_id, 'running', p_status)::torc.status_change]);
     END IF;
     IF v_has_actions THEN
         PERFORM torc.trigger_job_actions(
-            v_workflow_id, (p_job_id, v_old_status, p_status)::torc.status_change || v_downstream
+            v_workflow_id, (p_job_id, 'running', p_status)::torc.status_change || v_downstream
         );
         PERFORM torc.trigger_workflow_complete(v_workflow_id);
     END IF;
@@ -110,6 +105,38 @@ BEGIN
         RETURN torc.job_with_relations_json(p_job_id);
     END IF;
     RETURN v_answer;
+END
+$$;
+
+-- complete_job() for any report: refuses it, stores it as one of an earlier attempt, answers one that is stored
+-- already, or completes the job.
+CREATE OR REPLACE FUNCTION torc.judge_completion(
+    p_job_id bigint,
+    p_status torc.job_status,
+    p_run_id bigint,
+    p_result jsonb,
+    p_caller torc.caller
+)
+RETURNS json
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_job torc.job := torc.lock_job(p_job_id, p_caller);
+    v_result torc.result := jsonb_populate_record(NULL::torc.result, p_result);
+BEGIN
+    PERFORM torc.refuse_completion(v_job, p_status, p_run_id, v_result);
+    PERFORM torc.authorize_node_reference(v_job.workflow_id, v_result.compute_node_id, p_caller);
+    v_result.attempt_id := coalesce(v_result.attempt_id, v_job.attempt_id);
+    v_result.attempt_id := torc.reported_attempt(v_job, v_result);
+    IF v_result.attempt_id IS NULL THEN
+        RETURN torc.job_with_relations_json(v_job);
+    END IF;
+    PERFORM torc.keep_references(v_job.workflow_id, 'compute_node_id', ARRAY[v_result.compute_node_id]);
+    UPDATE torc.result SET is_current = false WHERE job_id = p_job_id AND is_current;
+    PERFORM torc.complete_running_jobs(
+        v_job.workflow_id, ARRAY[v_result], ARRAY[(p_job_id, v_job.status, p_status)::torc.status_change]
+    );
+    RETURN torc.job_with_relations_json(p_job_id);
 END
 $$;
 
@@ -149,7 +176,8 @@ BEGIN
         );
     END IF;
     IF p_result.attempt_id < p_job.attempt_id THEN
-        PERFORM torc.store_result(p_result, false, false);
+        PERFORM torc.keep_references(p_result.workflow_id, 'compute_node_id', ARRAY[p_result.compute_node_id]);
+        PERFORM torc.store_result(p_result, false);
         RETURN NULL;
     END IF;
     RETURN p_result.attempt_id;

@@ -113,6 +113,9 @@ DECLARE
     v_released torc.status_change[];
     v_violation record;
 BEGIN
+    PERFORM torc.keep_references(p_workflow_id, 'compute_node_id', ARRAY(
+        SELECT DISTINCT compute_node_id FROM torc.result WHERE workflow_id = p_workflow_id
+    ));
     UPDATE torc.job AS job
     SET
         open_dependencies = counted.open_dependencies,
