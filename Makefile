@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export TORC_DATA_DIR ?= ./.torc
 FILE ?= backups/torc-$(shell date +%F).dump
-FAST := not clients and not long and not slow and not pages
+FAST := not clients and not long and not slow
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help

@@ -141,7 +141,7 @@ def check_faults(chrome, server, paths, looks):
             assert chrome.evaluate(FAULTS) == [], f"{path} {look}"
 
 
-@pytest.mark.pages
+@pytest.mark.long
 def test_every_page_has_labels_contrast_and_room_in_both_themes_wide_and_on_a_phone(chrome, server, made):
     check_faults(chrome, server, paths_of(made), LOOKS)
 
@@ -196,6 +196,7 @@ def test_a_page_changes_within_a_second_and_keeps_what_the_reader_does(browser, 
 
 
 def test_a_lost_connection_is_shown_and_mended(chrome, start_server, fresh_database_url):
+    chrome.forgiven = "net::ERR_"
     server = start_server(database_url=fresh_database_url)
     workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
     visit(chrome, server, f"/ui/workflows/{workflow}")
@@ -203,13 +204,24 @@ def test_a_lost_connection_is_shown_and_mended(chrome, start_server, fresh_datab
     port = server.port
     server.stop()
     chrome.wait_for("document.getElementById('live').textContent.includes('connection lost')")
-    del chrome.problems[:]
     again = start_server(database_url=fresh_database_url, port=port)
     again.client.post("/jobs", json={"workflow_id": workflow, "name": "later", "command": "c"})
     chrome.wait_for("document.getElementById('live').dataset.state == 'live'")
     chrome.wait_for("document.querySelector('.legend').textContent.includes('1 not initialized')")
-    del chrome.problems[:]
     chrome.requests[:] = []
+
+
+def test_pages_that_the_reader_has_left_hold_no_connection(chrome, server):
+    """A browser has six to a server: the seventh page would never come."""
+    client = server.client
+    ids = [client.post("/workflows", json={"name": f"w{i}", "user": "u"}).json["id"] for i in range(9)]
+    for id in ids:
+        visit(chrome, server, f"/ui/workflows/{id}")
+        chrome.wait_for("document.getElementById('live').dataset.state == 'live'")
+    chrome.evaluate("history.back()")
+    chrome.wait_for(f"location.pathname == '/ui/workflows/{ids[-2]}'")
+    client.post("/jobs", json={"workflow_id": ids[-2], "name": "later", "command": "c"})
+    chrome.wait_for("document.querySelector('.legend').textContent.includes('1 not initialized')")
 
 
 def test_buttons_lead_over_a_preview_to_what_they_say(chrome, server):

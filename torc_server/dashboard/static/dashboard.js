@@ -106,9 +106,16 @@ function showCounts(counts) {
   }
 }
 
-function follow(address) {
-  const stream = new EventSource(address);
-  let wasLost = false;
+// A browser has six connections to a server (HTTP/1.1), and keeps the pages that its reader has left for “back”, with their
+// streams. So only a page that is seen has one.
+let stream = null;
+let again = null;
+let wasLost = false;
+
+function follow() {
+  clearTimeout(again);
+  if (stream || document.hidden) return;
+  stream = new EventSource(page.dataset.stream);
   stream.onopen = () => {
     showConnection("live", "live");
     if (wasLost) refreshSoon();
@@ -117,7 +124,9 @@ function follow(address) {
   stream.onerror = () => {
     wasLost = true;
     showConnection("lost", "connection lost, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(address), 5000);
+    if (stream.readyState !== EventSource.CLOSED) return; // it tries again by itself
+    stream = null;
+    again = setTimeout(follow, 5000);
   };
   stream.addEventListener("changed", (event) => {
     const told = JSON.parse(event.data);
@@ -127,8 +136,19 @@ function follow(address) {
   });
 }
 
+function leave() {
+  clearTimeout(again);
+  stream?.close();
+  stream = null;
+}
+
 includeAll().catch(() => showConnection("lost", "connection lost, trying again"));
-if (page.dataset.stream) follow(page.dataset.stream);
+if (page.dataset.stream) {
+  follow();
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", follow);
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : follow()));
+}
 if (page.dataset.poll) {
   showConnection("live", "live");
   setInterval(refreshSoon, page.dataset.poll * 1000);
