@@ -51,7 +51,7 @@ RULES = {
         resource_requirements.delete_resource_requirement resource_requirements.delete_resource_requirements
         compute_nodes.create_compute_node compute_nodes.get_compute_node compute_nodes.list_compute_nodes
         compute_nodes.update_compute_node compute_nodes.delete_compute_node compute_nodes.delete_compute_nodes
-        compute_nodes.heartbeat
+        compute_nodes.heartbeat compute_nodes.give_back_jobs
         results.create_result results.get_result results.list_results results.update_result results.delete_result
         results.delete_results
         events.create_event events.get_event events.list_events events.update_event events.delete_event

@@ -380,7 +380,8 @@ def test_each_action_on_a_workflow_does_what_its_preview_says(client, workflow, 
 @pytest.mark.parametrize(
     "action, status, becomes",
     [
-        ("retry", "terminated", "ready"), ("give-back", "running", "ready"), ("disable", "ready", "disabled"),
+        ("retry", "terminated", "ready"), ("give-back", "running", "ready"), ("give-back", "pending", "ready"),
+        ("give-back", "pending_failed", "ready"), ("disable", "ready", "disabled"),
         ("enable", "disabled", "uninitialized"),
     ],
 )  # fmt: skip
@@ -400,19 +401,29 @@ def preview(workflow, job=None, action=None):
 
 
 def test_the_jobs_of_a_node_that_is_gone_are_given_back(client, workflow):
-    jobs = [workflow.job_in("pending", name=f"j{i}") for i in range(3)]
+    jobs = [workflow.job_in("pending", name=f"j{i}") for i in range(4)]
     node = workflow.node()
     for job in jobs[:2]:
         workflow.start(job, node)
-    assert "h #" in get(client, "/ui/nodes")
+    workflow.sql("UPDATE torc.job SET active_compute_node_id = %s WHERE id = %s RETURNING 1", node, jobs[2])
+    assert "2 claimed" not in get(client, "/ui/nodes")
+    assert "1 claimed" in get(client, "/ui/nodes")
     path = f"/ui/nodes/{node}/act"
     page = get(client, f"{path}?action=give-back")
     assert "2 jobs: ▶running → ●ready j0, j1" in page
+    assert "1 job: …claimed → ●ready j2" in page
     assert "1 compute node is no longer active" in page
-    assert workflow.statuses(*jobs) == ["running", "running", "pending"]
+    assert "1 claimed job of the workflow would be left" in page
+    assert workflow.statuses(*jobs) == ["running", "running", "pending", "pending"]
     post(client, path, action="give-back")
-    assert workflow.statuses(*jobs) == ["ready", "ready", "pending"]
+    assert workflow.statuses(*jobs) == ["ready", "ready", "ready", "pending"]
+    assert [client.get(f"/jobs/{job}").json["attempt_id"] for job in jobs] == [2, 2, 1, 1]
     assert not client.get(f"/compute_nodes/{node}").json["is_active"]
+    other = workflow.node()
+    assert "Other nodes of workflow" in get(client, f"{path}?action=give-back-claims")
+    client.put(f"/compute_nodes/{other}", json=client.get(f"/compute_nodes/{other}").json | {"is_active": False})
+    post(client, path, action="give-back-claims")
+    assert workflow.status(jobs[3]) == "ready"
     post(client, "/ui/nodes/999999999/act", action="give-back", status=404)
     post(client, path, action="explode", status=422)
 

@@ -191,7 +191,7 @@ ONE = {
 }
 ALIKE = {"claim_jobs_based_on_resources": "claim_next_jobs", "batch_complete_jobs": "complete_job"}
 FOLLOW = "settle_dependents"
-# What becomes of the jobs of a silent node; see test_node_timeout.py.
+# What becomes of the jobs of a silent node and of one whose jobs are given back; see test_node_timeout.py.
 NOT_MODELED = {
     "fail_jobs_of_node": {("running", "failed"), ("running", "pending_failed")},
     "release_claimed_jobs": {("pending", "ready")},

@@ -465,3 +465,72 @@ def test_streams_hear_which_node_was_silent(make, sweep, database):
     heard = [note.payload for note in database.notifies(timeout=5, stop_after=2)]
     assert any("compute_node_timed_out" in payload and f'"compute_node_id": {node}' in payload for payload in heard)
     assert any("job_failed" in payload for payload in heard)
+
+
+# Giving back by hand
+
+
+def give_back(workflow, node, status=200, **params):
+    return workflow.client.post(f"/compute_nodes/{node}/give_back_jobs", params=params, status=status).json
+
+
+def claimed_by(workflow, node):
+    job = workflow.job_in("pending")
+    workflow.database.execute("UPDATE torc.job SET active_compute_node_id = %s WHERE id = %s", [node, job])
+    return job
+
+
+def test_jobs_that_are_given_back_are_ready_running_ones_for_another_attempt(make):
+    workflow = make()
+    dead, alive = workflow.node(), workflow.node()
+    ran, claimed, other = running_on(workflow, dead), claimed_by(workflow, dead), running_on(workflow, alive)
+    after, unnamed = workflow.job(ran), workflow.job_in("pending")
+    expected = {
+        "compute_node_id": dead, "workflow_id": workflow.id, "retried_job_ids": [ran], "ready_job_ids": [claimed],
+        "unnamed_claims": 1,
+    }  # fmt: skip
+    before = workflow.events()
+    assert give_back(workflow, dead, dry_run=True) == expected
+    assert workflow.statuses(ran, claimed) == ["running", "pending"]
+    assert is_active(workflow, dead)
+    assert workflow.events() == before
+    assert give_back(workflow, dead) == expected
+    assert workflow.statuses(ran, claimed, other, unnamed) == ["ready", "ready", "running", "pending"]
+    assert [workflow.client.get(f"/jobs/{job}").json["attempt_id"] for job in (ran, claimed)] == [2, 1]
+    assert not is_active(workflow, dead)
+    assert is_active(workflow, alive)
+    again = give_back(workflow, dead)
+    assert again == expected | {"retried_job_ids": [], "ready_job_ids": []}
+    late = workflow.result(ran) | {"compute_node_id": dead, "attempt_id": 1}
+    workflow.client.post(f"/jobs/{ran}/complete_job/completed/0", json=late)
+    assert workflow.statuses(ran, after) == ["ready", "uninitialized"]
+
+
+def test_claims_without_a_node_are_given_back_when_no_other_node_may_have_them(make):
+    workflow = make()
+    dead, alive = workflow.node(), workflow.node()
+    unnamed = workflow.job_in("pending")
+    for dry_run in (True, False):
+        error = give_back(workflow, dead, status=409, unnamed_claims=True, dry_run=dry_run)["error"]
+        assert error["field"] == "unnamed_claims"
+    assert workflow.status(unnamed) == "pending"
+    assert is_active(workflow, dead)
+    give_back(workflow, alive)
+    assert give_back(workflow, dead, unnamed_claims=True)["ready_job_ids"] == [unnamed]
+    assert workflow.status(unnamed) == "ready"
+
+
+def test_who_has_given_jobs_back_is_on_record(make):
+    workflow = make()
+    node = workflow.node()
+    running_on(workflow, node)
+    give_back(workflow, node)
+    entry = workflow.client.get("/admin/audit-log", params={"workflow_id": workflow.id}).json["items"][0]
+    assert entry["action"] == "give_back_jobs_of_node"
+    assert entry["rows_affected"] == 1
+    event = workflow.sql("SELECT data FROM torc.event WHERE workflow_id = %s ORDER BY id DESC LIMIT 1", workflow.id)[0]
+    assert event["action"] == "give_back_jobs_of_node"
+
+
+def test_the_jobs_of_a_node_that_is_not_there_cannot_be_given_back(make):
+    give_back(make(), 999999999, status=404)

@@ -52,7 +52,7 @@ BUDGET = {
         workflows.process_changed_job_inputs workflows.reset_job_status
         workflows.list_job_dependencies workflows.list_job_file_relationships
         workflows.list_job_user_data_relationships
-        jobs.create_jobs jobs.list_jobs jobs.delete_jobs
+        jobs.create_jobs jobs.list_jobs jobs.delete_jobs compute_nodes.give_back_jobs
         files.create_files user_data.create_user_data_list
         workflows.get_running_jobs workflows.get_slurm_job_correlations
         workflow_actions.update_workflow_action

@@ -61,6 +61,11 @@ FROM allowed;
 -- name: heartbeat(id, caller, enforced, dialect)
 SELECT torc.heartbeat(:id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
+-- name: give_back_jobs_of_node(id, unnamed_claims, dry_run, caller, enforced, dialect)
+SELECT torc.give_back_jobs_of_node(
+    :id, :unnamed_claims::boolean, :dry_run::boolean, (:caller, :enforced, :dialect)::torc.caller
+)::text;
+
 -- name: note_nodes(ids, working)
 SELECT torc.note_nodes(:ids::bigint[], :working::bigint[])::text;
 

@@ -13,6 +13,8 @@ from torc_server.repository import long_value, row_json, sql, value
 from torc_server.schemas.common import DeleteCountResponse, WorkflowId
 from torc_server.schemas.compute_nodes import (
     ComputeNodeModel,
+    GiveBackQuery,
+    GiveBackResponse,
     ListComputeNodes,
     ListComputeNodesResponse,
     NewComputeNode,
@@ -110,6 +112,22 @@ def heartbeat(id):
     active again, but the jobs that it lost stay lost. The answer is the node. Any body is ignored.
     """
     return row_json(sql.compute_nodes.heartbeat, "compute_node", id)
+
+
+@blueprint.post("/compute_nodes/<int64:id>/give_back_jobs")
+@wire.query(GiveBackQuery)
+@wire.answers(GiveBackResponse, {409: "unnamed_claims is true, and other nodes of the workflow are active."})
+@lane("walks")
+@audited
+def give_back_jobs(id, query):
+    """Give the jobs of a dead worker back.
+
+    For a compute node whose worker is gone. In its workflow its running jobs become ready for their next attempt, its
+    claimed (pending) ones ready, if their claims named the node, and the node becomes inactive. A worker that lives
+    after all goes on with its jobs, so that they run twice; what it reports about them changes nothing. Any body is
+    ignored.
+    """
+    return wire.json_text(long_value(sql.compute_nodes.give_back_jobs_of_node, id=id, **query))
 
 
 @blueprint.delete("/compute_nodes/<int64:id>")

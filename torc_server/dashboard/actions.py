@@ -34,15 +34,25 @@ WORKFLOW_ACTIONS = {
 }
 JOB_ACTIONS = {
     "retry": ("Retry", "The job becomes ready for its next attempt."),
-    "give-back": ("Give back", "The job becomes ready, whatever a worker is doing with it."),
+    "give-back": (
+        "Give back",
+        "The job becomes ready for another worker, for its next attempt if it runs. A worker that still runs it goes "
+        "on; what it reports then changes nothing.",
+    ),
     "disable": ("Disable", "The job is never run; what depends on it stays blocked."),
     "enable": ("Enable", "The job becomes uninitialized: Initialize makes it ready or blocked."),
 }
 NODE_ACTIONS = {
     "give-back": (
         "Give its jobs back",
-        "The node's running jobs become ready, and the node inactive: for a node whose worker is gone. A worker that "
-        "still runs them goes on beside the next one.",
+        "For a node whose worker is gone. Its running jobs become ready for their next attempt, the jobs that it has "
+        "claimed ready, and the node inactive. A worker that still runs them goes on; what it reports then changes "
+        "nothing.",
+    ),
+    "give-back-claims": (
+        "Give its jobs and unnamed claims back",
+        "The same, and the jobs of the workflow whose claims named no node become ready, too. Refused while other "
+        "nodes of the workflow are active: these claims may be theirs.",
     ),
 }
 

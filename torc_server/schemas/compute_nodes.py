@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from marshmallow import ValidationError, validates_schema
 
 from torc_server.schemas import fields
-from torc_server.schemas.common import Model, PageAnswer, SortedPage
+from torc_server.schemas.common import Answer, Model, PageAnswer, Query, SortedPage
 
 
 class ComputeNodeModel(Model):
@@ -131,4 +131,34 @@ class ListComputeNodesResponse(PageAnswer):
     items = fields.Objects(ComputeNodeModel, "The compute nodes of this page.", required=True)
     compute_nodes = fields.Objects(
         ComputeNodeModel, "The same as items, under the name that the documentation page uses."
+    )
+
+
+class GiveBackQuery(Query):
+    """What give_back_jobs does beside giving back the jobs that name the node."""
+
+    unnamed_claims = fields.QueryBoolean(
+        "Whether pending jobs of the workflow whose claims named no node become ready, too. Refused while other nodes "
+        "of the workflow are active: the jobs may be theirs.",
+        example=False,
+        load_default=False,
+    )
+    dry_run = fields.QueryBoolean(
+        "Whether only to say what would be done. Nothing changes.", example=True, load_default=False
+    )
+
+
+class GiveBackResponse(Answer):
+    """The jobs that a compute node no longer has."""
+
+    compute_node_id = fields.Integer("Id of the node.", example=3, required=True)
+    workflow_id = fields.Integer("Id of its workflow.", example=7, required=True)
+    retried_job_ids = fields.IdList(
+        "Ids of the jobs that were running, ascending: ready for their next attempt.", example=[12], required=True
+    )
+    ready_job_ids = fields.IdList(
+        "Ids of the jobs that were claimed, ascending: ready.", example=[13, 14], required=True
+    )
+    unnamed_claims = fields.Integer(
+        "How many pending jobs of the workflow are left whose claims named no node.", example=0, required=True
     )

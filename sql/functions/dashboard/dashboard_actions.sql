@@ -34,7 +34,7 @@ DECLARE
 BEGIN
     CASE p_action
         WHEN 'retry' THEN PERFORM torc.retry_job(p_job_id, v_run_id, v_attempt_id + 1, p_caller);
-        WHEN 'give-back' THEN PERFORM torc.manage_status_change(p_job_id, 'ready', NULL, p_caller);
+        WHEN 'give-back' THEN PERFORM torc.give_back_job(p_job_id, p_caller);
         WHEN 'disable' THEN PERFORM torc.manage_status_change(p_job_id, 'disabled', NULL, p_caller);
         WHEN 'enable' THEN PERFORM torc.manage_status_change(p_job_id, 'uninitialized', NULL, p_caller);
         ELSE PERFORM torc.fail('TC422', 'There is no such action on a job', '{"field": "action"}');
@@ -49,7 +49,8 @@ LANGUAGE plpgsql
 AS $$
 BEGIN
     CASE p_action
-        WHEN 'give-back' THEN PERFORM torc.give_back_jobs_of_node(p_node_id, p_caller);
+        WHEN 'give-back' THEN PERFORM torc.give_back_jobs_of_node(p_node_id, false, false, p_caller);
+        WHEN 'give-back-claims' THEN PERFORM torc.give_back_jobs_of_node(p_node_id, true, false, p_caller);
         ELSE PERFORM torc.fail('TC422', 'There is no such action on a compute node', '{"field": "action"}');
     END CASE;
 END
@@ -82,7 +83,7 @@ END
 $$;
 
 -- What an action would change, found by doing it and taking it back: {"run_id": …, "new_run_id": …, "nodes": how many
--- nodes would be no longer active, "changes": [{"from", "to", "jobs", "names": up to three}]}. For delete: {"deletes":
+-- nodes would be no longer active, "unnamed_claims": of a node's workflow, jobs claimed without a node that would be left, "changes": [{"from", "to", "jobs", "names": up to three}]}. For delete: {"deletes":
 -- how many rows of what}. One of the three ids says on what the action is. Raises what the action raises.
 -- Locks: workflow exclusive, until the end of the statement, and what the action locks.
 CREATE OR REPLACE FUNCTION torc.dashboard_preview(
@@ -132,6 +133,13 @@ BEGIN
             'nodes', v_nodes - torc.dashboard_active_nodes(v_workflow_id),
             'changes', torc.dashboard_changes(v_ids, v_before)
         );
+        IF p_node_id IS NOT NULL THEN
+            v_answer := v_answer || jsonb_build_object('unnamed_claims', (
+                SELECT count(*)
+                FROM torc.job
+                WHERE workflow_id = v_workflow_id AND status = 'pending' AND active_compute_node_id IS NULL
+            ));
+        END IF;
         RAISE SQLSTATE 'TC001';
     EXCEPTION
         WHEN SQLSTATE 'TC001' THEN  -- not TC000, which means the whole class

@@ -1,8 +1,8 @@
 -- The dashboard's pages of compute nodes and of the server.
 
--- Compute nodes of the workflows that the caller may see and that are not archived: {"total", "nodes"}, the newest
--- first; p_active: only active ones; p_silent_s: seconds without a sign of life after which a node is silent. A node
--- has its running jobs (up to 5, and how many) and its workflow.
+-- Compute nodes of the workflows that the caller may see and that are not archived: {"total", "nodes"}, the newest first;
+-- p_active: only active ones; p_silent_s: seconds without a sign of life after which a node is silent. A node has its
+-- running jobs (up to 5, and how many), how many jobs it has claimed, and its workflow.
 CREATE OR REPLACE FUNCTION torc.dashboard_nodes(
     p_active boolean,
     p_silent_s double precision,
@@ -68,6 +68,9 @@ BEGIN
             'running', (
                 SELECT count(*) FROM torc.job WHERE active_compute_node_id = node.id AND status = 'running'
             ),
+            'claimed', (
+                SELECT count(*) FROM torc.job WHERE active_compute_node_id = node.id AND status = 'pending'
+            ),
             'jobs', coalesce((
                 SELECT jsonb_agg(jsonb_build_object(
                     'id', job.id, 'name', job.name, 'status', job.status, 'since', extract(epoch FROM job.start_time)
@@ -84,48 +87,6 @@ BEGIN
         FROM torc.compute_node AS node
         WHERE node.id = p_id
     );
-END
-$$;
-
--- Makes the running jobs of a compute node ready, for other nodes, and the node inactive: for one whose worker is gone.
--- Answers how many jobs. Locks: workflow exclusive, then as manage_status_change(), job by job. Raises TC404, TC403.
-CREATE OR REPLACE FUNCTION torc.give_back_jobs_of_node(p_node_id bigint, p_caller torc.caller DEFAULT NULL)
-RETURNS bigint
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    v_workflow_id bigint := torc.workflow_of_node(p_node_id);
-    v_job_id bigint;
-    v_count bigint := 0;
-BEGIN
-    PERFORM torc.lock_workflow(v_workflow_id, p_caller);
-    FOR v_job_id IN
-        SELECT id FROM torc.job WHERE active_compute_node_id = p_node_id AND status = 'running' ORDER BY id
-    LOOP
-        PERFORM torc.manage_status_change(v_job_id, 'ready', NULL, p_caller);
-        v_count := v_count + 1;
-    END LOOP;
-    UPDATE torc.compute_node SET is_active = false WHERE id = p_node_id;
-    PERFORM torc.store_user_action(v_workflow_id, p_caller, 'give_back_jobs_of_node', jsonb_build_object(
-        'compute_node_id', p_node_id, 'jobs', v_count
-    ));
-    RETURN v_count;
-END
-$$;
-
--- The id of a compute node's workflow. Raises TC404.
-CREATE OR REPLACE FUNCTION torc.workflow_of_node(p_node_id bigint)
-RETURNS bigint
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    v_workflow_id bigint;
-BEGIN
-    SELECT workflow_id INTO v_workflow_id FROM torc.compute_node WHERE id = p_node_id;
-    IF NOT FOUND THEN
-        PERFORM torc.fail('TC404', format('Compute node not found with ID: %s', p_node_id));
-    END IF;
-    RETURN v_workflow_id;
 END
 $$;
 

@@ -153,13 +153,14 @@ BEGIN
 END
 $$;
 
--- Gives up a node in a workflow, if it is still silent. Its running jobs fail (pending_failed, if the workflow uses
--- that) with a result of return code -128, as if a runner had reported it: dependents, actions and events follow. Its
--- pending jobs become ready: those whose claim named the node, and, when no other node of the workflow is active, those
--- that were claimed longer than p_timeout ago by a claim that named none. In its own workflow it becomes inactive, and
--- an event is stored that names it; streams hear compute_node_timed_out. Returns that event's data, NULL if nothing was
--- done. Jobs that refuse the result, because their attempt has another one, are left running and named in it. Locks:
--- workflow shared, the node's row, the jobs by id, dependents by id, action rows by id. Raises TC404.
+-- Gives up a node in a workflow, if it is still silent. Its running jobs fail (pending_failed, if the workflow uses that)
+-- with a result of return code -128, as if a runner had reported it: dependents, actions and events follow. (When
+-- somebody who knows that the node is dead gives its jobs back, they are retried: give_back_jobs_of_node().) Its pending
+-- jobs become ready: those whose claim named the node, and, when no other node of the workflow is active, those that
+-- were claimed longer than p_timeout ago by a claim that named none. In its own workflow it becomes inactive, and an
+-- event is stored that names it; streams hear compute_node_timed_out. Returns that event's data, NULL if nothing was
+-- done. Jobs that refuse the result, because their attempt has another one, are left running and named in it.
+-- Locks: workflow shared, the node's row, the jobs by id, dependents by id, action rows by id. Raises TC404.
 CREATE OR REPLACE FUNCTION torc.give_up_node(p_id bigint, p_workflow_id bigint, p_timeout double precision)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -167,7 +168,7 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     v_node torc.compute_node;
-    v_is_last boolean := false;
+    v_unnamed_since double precision;
     v_job_ids bigint[];
     v_ready_ids bigint[];
     v_answer json;
@@ -180,9 +181,9 @@ BEGIN
     END IF;
     IF v_node.workflow_id = p_workflow_id THEN
         UPDATE torc.compute_node SET is_active = false, timed_out_at = clock_timestamp() WHERE id = p_id;
-        v_is_last := NOT EXISTS (SELECT 1 FROM torc.compute_node WHERE workflow_id = p_workflow_id AND is_active);
+        v_unnamed_since := CASE WHEN NOT torc.has_other_active_nodes(v_node) THEN p_timeout END;
     END IF;
-    v_job_ids := torc.lock_jobs_of_node(p_id, p_workflow_id, p_timeout, v_is_last);
+    v_job_ids := torc.lock_jobs_of_node(p_id, p_workflow_id, v_unnamed_since);
     v_answer := torc.fail_jobs_of_node(v_node, p_workflow_id, v_job_ids);
     v_ready_ids := torc.release_claimed_jobs(p_workflow_id, v_job_ids);
     v_event := jsonb_strip_nulls(jsonb_build_object(
@@ -211,50 +212,6 @@ BEGIN
         'last_seen', v_event -> 'last_seen', 'message', v_event -> 'message'
     ));
     RETURN v_event;
-END
-$$;
-
--- Locks the running and pending jobs of a node in a workflow, by id, and returns them. p_is_last: also those that a
--- claim without a node took longer than p_timeout seconds ago.
-CREATE OR REPLACE FUNCTION torc.lock_jobs_of_node(
-    p_id bigint,
-    p_workflow_id bigint,
-    p_timeout double precision,
-    p_is_last boolean
-)
-RETURNS bigint[]
-LANGUAGE plpgsql
-SET enable_seqscan = off
-AS $$
-DECLARE
-    v_job_ids bigint[] := ARRAY(
-        SELECT id FROM torc.job WHERE active_compute_node_id = p_id
-    );
-BEGIN
-    IF p_is_last THEN
-        v_job_ids := v_job_ids || ARRAY(
-            SELECT id
-            FROM torc.job
-            WHERE workflow_id = p_workflow_id AND status = 'pending'
-            ORDER BY workflow_id, status, id
-        );
-    END IF;
-    RETURN ARRAY(
-        SELECT id
-        FROM torc.job
-        WHERE id = ANY (v_job_ids)
-            AND workflow_id IS NOT DISTINCT FROM p_workflow_id
-            AND CASE status
-                WHEN 'running' THEN active_compute_node_id = p_id
-                WHEN 'pending' THEN active_compute_node_id = p_id
-                    OR p_is_last
-                    AND active_compute_node_id IS NULL
-                    AND coalesce(extract(epoch FROM clock_timestamp() - claimed_at) > p_timeout, true)
-                ELSE false
-            END
-        ORDER BY id
-        FOR UPDATE
-    );
 END
 $$;
 
@@ -294,27 +251,5 @@ BEGIN
         ),
         '[]'
     ));
-END
-$$;
-
--- Makes those of the locked jobs ready that are pending; returns them. Open streams hear of it.
-CREATE OR REPLACE FUNCTION torc.release_claimed_jobs(p_workflow_id bigint, p_job_ids bigint[])
-RETURNS bigint[]
-LANGUAGE plpgsql
-SET enable_seqscan = off
-AS $$
-DECLARE
-    v_changes torc.status_change[];
-BEGIN
-    WITH released AS (
-        UPDATE torc.job
-        SET status = 'ready', active_compute_node_id = NULL, ready_at = clock_timestamp()
-        WHERE id = ANY (p_job_ids) AND status = 'pending'
-        RETURNING id
-    )
-
-    SELECT array_agg((id, 'pending', 'ready')::torc.status_change ORDER BY id) INTO v_changes FROM released;
-    PERFORM torc.publish_changes(p_workflow_id, v_changes);
-    RETURN ARRAY(SELECT job_id FROM unnest(v_changes));
 END
 $$;
