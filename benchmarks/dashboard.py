@@ -1,21 +1,25 @@
-"""The dashboard: how long its pages take with a workflow of 100,000 jobs, and whether open pages slow a drain.
+"""The dashboard: how long its pages take with workflows of 100,000 jobs, and whether open pages slow a drain.
 
     benchmarks/dashboard.py             # starts a server on a temporary data folder
-    benchmarks/dashboard.py --jobs N --times N --open N --only-drain
+    benchmarks/dashboard.py --jobs N --times N --open N --only-drain --only-pages
 
-A page is asked for by one client after the other; the times are those until its last byte. For the drain, so many pages
-follow its workflow (their stream is open), in turns with none. Machines are shared and noisy: compare, in one run, and
-believe the CPU rather than the time.
+A page is asked for by one client after the other; the times are those until its last byte, the CPU is that of the
+server and its PostgreSQL. One workflow is half done, in the other all jobs have results. In a Chromium, if there is one,
+a page is open when its pictures are there. For the drain, so many pages follow its workflow (their stream is open), in
+turns with none. Machines are shared and noisy: compare, in one run, and believe the CPU rather than the time. What is
+printed is written to results/dashboard.md.
 """
 
 import argparse
 import http.client
+import os
 import socket
 import sys
 import tempfile
 import threading
 import time
 from contextlib import ExitStack, closing, suppress
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -26,6 +30,7 @@ import psycopg
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import drain
+from browser import Browser, chromium, chromium_program
 from showcase import Showcase
 from support import Server
 
@@ -39,16 +44,20 @@ PAGES = {
     "graph unfolded": "/ui/workflows/{id}/graph?open=simulate_*", "over time": "/ui/workflows/{id}/progress",
     "timeline": "/ui/workflows/{id}/timeline", "nodes": "/ui/nodes", "CSV": "/ui/workflows/{id}/jobs.csv",
 }  # fmt: skip
+ALLOWED_MS = {None: 300, "graph": 1000, "graph unfolded": 1000, "graph by level": 1000, "CSV": None}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=100_000)
-    parser.add_argument("--times", type=int, default=20, help="that each page is asked for (%(default)s)")
+    parser.add_argument("--times", type=int, default=40, help="that each page is asked for (%(default)s)")
     parser.add_argument("--open", type=int, default=100, help="pages during a drain (%(default)s)")
     parser.add_argument("--only-drain", action="store_true")
+    parser.add_argument("--only-pages", action="store_true")
     parser.add_argument("--rounds", type=int, default=3, help="of the drain with pages and without (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
+    lines = []
     with tempfile.TemporaryDirectory(prefix="torc-bench-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL's account passes through
         server = Server(Path(folder, "server")).wait_until_it_listens()
@@ -57,19 +66,72 @@ def main():
                 showcase = Showcase(connection)
                 showcase.empty()
                 if not options.only_drain:
-                    workflow = showcase.large(options.jobs)
-                    job = showcase.value("SELECT max(id) FROM torc.job WHERE workflow_id = %s", workflow)
+                    workflows = make_workflows(showcase, options.jobs)
                     connection.execute("VACUUM ANALYZE")
-                    time_pages(server, {"id": workflow, "job": job}, options.times)
-            drain_with_pages(server, options)
+                    lines += time_pages(server, workflows, options.times)
+                    lines += open_in_chromium(server, workflows, Path(folder))
+            if not options.only_pages:
+                lines += drain_with_pages(server, options)
         finally:
             server.stop()
+    options.output.mkdir(exist_ok=True)
+    heading = (
+        f"# Pages of the dashboard with {options.jobs:,} jobs\n\n{date.today()}, {os.cpu_count()} cores, shared.\n\n"
+    )
+    (options.output / "dashboard.md").write_text(heading + "\n".join(lines) + "\n")
 
 
-def time_pages(server, ids, times):
+def make_workflows(showcase, jobs):
+    """{name: {"id": a workflow, "job": one of its jobs}}."""
+    made = {"half done": showcase.large(jobs), "finished": showcase.finished(jobs)}
+    newest = "SELECT max(id) FROM torc.job WHERE workflow_id = %s"
+    return {name: {"id": id, "job": showcase.value(newest, id)} for name, id in made.items()}
+
+
+def time_pages(server, workflows, times):
+    yield from written("| page | workflow | p50 ms | p99 ms | CPU ms | p99 allowed |", "|---|---|---|---|---|---|")
     for name, path in PAGES.items():
-        took = sorted(once(server, path.format(**ids)) for _ in range(times))
-        print(f"{name:18} p50 {took[len(took) // 2] * 1000:6.0f} ms  p99 {took[len(took) * 99 // 100] * 1000:6.0f} ms")
+        for state, ids in workflows.items():
+            before = cpu_seconds(server)
+            took = sorted(once(server, path.format(**ids)) * 1000 for _ in range(times))
+            cpu = (cpu_seconds(server) - before) * 1000 / times
+            p50, p99 = took[times // 2], took[min(times * 99 // 100, times - 1)]
+            allowed = ALLOWED_MS.get(name, ALLOWED_MS[None])
+            allowed = f"{allowed}{' **missed**' if p99 > allowed else ''}" if allowed else ""
+            yield from written(f"| {name} | {state} | {p50:.0f} | {p99:.0f} | {cpu:.0f} | {allowed} |")
+
+
+def open_in_chromium(server, workflows, folder):
+    """How long it takes until a page and its pictures are there, five times each."""
+    if not chromium_program():
+        yield from written("", "There is no Chromium on this machine.")
+        return
+    yield from written(
+        "", "| in Chromium | workflow | seconds until it is there, median and longest of 5 |", "|---|---|---|"
+    )
+    with chromium(folder) as address:
+        for name, path, there in (
+            ("workflow", "/ui/workflows/{id}", "document.querySelectorAll('.included svg').length == 2"),
+            ("graph", "/ui/workflows/{id}/graph", "!!document.querySelector('#picture [data-node]')"),
+        ):
+            for state, ids in workflows.items():
+                took = []
+                for _ in range(5):
+                    browser = Browser(address)
+                    browser.call("Network.setCacheDisabled", cacheDisabled=True)
+                    started = time.perf_counter()
+                    browser.open(server.url + path.format(**ids))
+                    browser.wait_for(f"document.readyState == 'complete' && {there}")
+                    took.append(time.perf_counter() - started)
+                    browser.close()
+                yield from written(f"| {name} | {state} | {sorted(took)[2]:.2f}, {max(took):.2f} |")
+
+
+def written(*lines):
+    """The lines, which are printed too."""
+    for line in lines:
+        print(line, flush=True)
+        yield line
 
 
 def once(server, path):
@@ -96,9 +158,10 @@ def drain_with_pages(server, options):
                 before = cpu_seconds(server)
                 rate = drain.measure(server.url, "layers", settings)["rate"]
                 found.append((rate, (cpu_seconds(server) - before) * 1000 / settings.jobs))
+    yield from written("", "| pages open during a drain | jobs/s at best | ms of CPU a job at least |", "|---|---|---|")
     for pages, found in rates.items():
         best, least = max(rate for rate, _ in found), min(cpu for _, cpu in found)
-        print(f"drain with {pages:3} pages open: {best:6.0f} jobs/s at best, {least:.2f} ms of CPU a job at least")
+        yield from written(f"| {pages} | {best:.0f} | {least:.2f} |")
 
 
 def cpu_seconds(server):

@@ -36,10 +36,15 @@ def lightpanda(folder):
         yield server.ws_endpoint
 
 
+def chromium_program():
+    """The Chromium of this machine, or None."""
+    return os.environ.get("TORC_TEST_BROWSER") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
 @contextlib.contextmanager
 def chromium(folder):
     """Start the Chromium of this machine; give the address of its protocol."""
-    program = os.environ.get("TORC_TEST_BROWSER") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    program = chromium_program()
     if not program:
         pytest.skip("there is no Chromium here (make test-browser installs it), and TORC_TEST_BROWSER names none")
     profile = folder / "profile"
@@ -74,24 +79,24 @@ class Browser:
         self._calls = 0
         self._session = {}
         self._socket = websocket.create_connection(address, timeout=ANSWERS_WITHIN, suppress_origin=True)
-        self._target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self._call("Target.attachToTarget", targetId=self._target, flatten=True)
+        self._target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=self._target, flatten=True)
         self._session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Network", "Runtime", "Log"):
-            self._call(f"{domain}.enable")
+            self.call(f"{domain}.enable")
 
     def close(self):
         """Close the tab and the connection."""
         self._session = {}
-        self._call("Target.closeTarget", targetId=self._target)
+        self.call("Target.closeTarget", targetId=self._target)
         self._socket.close()
 
     def open(self, url):
-        self._call("Page.navigate", url=url)
+        self.call("Page.navigate", url=url)
 
     def evaluate(self, script):
         """The JSON value of a script. Raises AssertionError if it throws."""
-        got = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        got = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in got, f"{script}: {got}"
         return got["result"].get("value")
 
@@ -119,23 +124,24 @@ class Browser:
 
     def look_like(self, theme, width, height, scale=1):
         """Use the theme (light or dark) and a window of that size in CSS pixels; in Chromium only."""
-        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
-        self._call(
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+        self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=scale > 1
         )
 
     def picture(self):
         """The whole page as a PNG, in base64; in Chromium only."""
-        return self._call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+        return self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
 
     def press(self, key):
         """Press a key such as Tab or Enter; in Chromium only."""
         text = {"Enter": "\r"}.get(key, "")
         code = {"Tab": 9, "Enter": 13, "Escape": 27}[key]
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=key, text=text, windowsVirtualKeyCode=code)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, text=text, windowsVirtualKeyCode=code)
 
-    def _call(self, method, **params):
+    def call(self, method, **params):
+        """Call a method of the protocol; return its result. Raises AssertionError."""
         self._calls += 1
         self._socket.send(json.dumps({"id": self._calls, "method": method, "params": params, **self._session}))
         end = time.monotonic() + ANSWERS_WITHIN

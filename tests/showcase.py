@@ -243,6 +243,31 @@ class Showcase:
         )
         return workflow
 
+    def finished(self, jobs=100_000, name="sweep-2026-10"):
+        """The same with all jobs completed, so that each has a result."""
+        workflow = self.large(jobs, name)
+        values = {"workflow": workflow}
+        for statement in (
+            """
+            INSERT INTO torc.result (
+                job_id, workflow_id, run_id, return_code, exec_time_minutes, completion_time, status, compute_node_id,
+                peak_memory_bytes
+            )
+            SELECT
+                id, workflow_id, 0, 0, 1 + id %% 7,
+                to_char(now() + (id %% 50000) * interval '0.3 s', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'completed',
+                (SELECT min(node.id) FROM torc.compute_node AS node WHERE workflow_id = %(workflow)s) + id %% 24, 900000
+            FROM torc.job
+            WHERE workflow_id = %(workflow)s AND NOT EXISTS (SELECT 1 FROM torc.result WHERE job_id = job.id)
+            """,
+            "UPDATE torc.job SET status = 'completed', active_compute_node_id = NULL WHERE workflow_id = %(workflow)s",
+            "UPDATE torc.result SET status = 'completed', return_code = 0 WHERE workflow_id = %(workflow)s",
+            "UPDATE torc.compute_node SET is_active = false WHERE workflow_id = %(workflow)s",
+            "SELECT torc.recount_dependencies(%(workflow)s)",
+        ):
+            self._connection.execute(statement, values)
+        return workflow
+
     def hostile(self):
         """Every text that a user can give is an attack on the page that shows it."""
         text = (

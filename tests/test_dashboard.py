@@ -287,6 +287,38 @@ def test_what_unfolds_into_too_many_jobs_unfolds_by_status(client, showcase):
     assert "jobs?name=simulate_&amp;status=completed" in page
 
 
+@pytest.mark.parametrize("others", [0, 1, 5], ids=["in a row", "with gaps", "scattered"])
+def test_the_graph_is_the_same_however_the_ids_of_jobs_lie(client, workflow, others):
+    """The edges are found in other ways where other jobs have ids between."""
+    other = client.post("/workflows", json={"name": "other", "user": "u"}).json["id"]
+
+    def job(*depends_on, **fields):
+        for _ in range(others):
+            body = {"workflow_id": other, "name": "x", "command": "c"} | between
+            between["depends_on_job_ids"] = [client.post("/jobs", json=body).json["id"]]
+        return workflow.job(*depends_on, **fields)
+
+    between = {}
+    file = workflow.file()
+    first = job(name="prepare", output_file_ids=[file])
+    fan = [job(first, name=f"part_{i}_of_4", input_file_ids=[file] if i == 3 else []) for i in range(4)]
+    job(*fan, name="end9")
+    for unfolded in ([], ["part_*_of_*"]):
+        graph = workflow.sql("SELECT torc.dashboard_graph(%s, %s, 3, 300, NULL)", workflow.id, unfolded)[0]
+        assert graph["total"] == 6
+        names = [node["label"] for node in graph["nodes"]]
+        edges = {
+            (names[edge["source"]], names[edge["target"]]): (edge["jobs"], edge["files"]) for edge in graph["edges"]
+        }
+        if unfolded:
+            assert len(names) == 6
+            assert edges["prepare", "part_3_of_4"] == (1, 1)
+            assert len(edges) == 8
+        else:
+            assert names == ["prepare", "part_*_of_*", "end9"]
+            assert edges == {("prepare", "part_*_of_*"): (4, 1), ("part_*_of_*", "end9"): (4, 0)}
+
+
 def test_the_graph_comes_as_svg_and_as_dot(client, workflow):
     workflow.job(workflow.job(name='a "quoted" \\ <name>'), name="b")
     dot = client.get(f"/ui{workflow.path}/graph.dot", prefix="")
@@ -326,6 +358,14 @@ def test_jobs_over_time_add_up(workflow):
     assert found["ready"][0] == 3
     assert found["ready"][-1] == 0
     assert workflow.status(last) == "canceled"
+
+
+def test_times_that_are_none_are_left_out_of_the_charts(client, workflow):
+    for text in ("2026-01-01T00:10:00Z", "2026-13-01T00:00:00Z", "yesterday", "1e400", "infinity"):
+        workflow.complete(workflow.job(), completion_time=text, exec_time_minutes=10)
+    found = workflow.sql("SELECT torc.dashboard_progress(%s, 8, NULL)", workflow.id)[0]
+    assert (found["to"] - found["from"], found["done"][-1]) == (600, 1)
+    assert "1 executions on 1 nodes" in get(client, f"/ui{workflow.path}/timeline")
 
 
 def test_the_timeline_has_a_lane_for_each_node_and_zooms(client, workflow):
@@ -603,7 +643,7 @@ def test_a_page_sends_as_many_statements_as_its_budget_says(access, monkeypatch,
         assert len(sent) == STATEMENTS[rule.endpoint.removeprefix("dashboard.")], sent
 
 
-def test_frames_tell_the_numbers_and_end_when_the_page_is_closed(app, workflow):
+def test_frames_tell_the_numbers_and_end_when_the_page_is_closed(app, client, workflow):
     pulses = app.extensions["pulses"]
     from torc_server.auth import Caller
 
@@ -611,7 +651,11 @@ def test_frames_tell_the_numbers_and_end_when_the_page_is_closed(app, workflow):
     frames = iter(page)
     assert next(frames) == b": listening\n\n"
     try:
-        assert json.loads(next(frames).split(b"data: ")[1]) == {"counts": {}, "pages": 1}
+        told = json.loads(next(frames).split(b"data: ")[1])
+        assert told == {"counts": {}, "pages": 1, "version": told["version"]}
+        for path in ("", "/jobs", "/graph", "/progress", "/timeline"):
+            text = client.get(f"/ui{workflow.path}{path}", prefix="").text
+            assert f'data-version="{told["version"]}"' in text
         workflow.job_in("ready")
         while b'"ready": 1' not in (frame := next(frames)):
             assert b"changed" in frame

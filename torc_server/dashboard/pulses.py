@@ -117,7 +117,7 @@ class Pulses:
         with self._lock:
             watched.said = said
             pages = list(watched.pages)
-        frame = json.dumps({"counts": json.loads(said)["counts"], "pages": len(pages)})
+        frame = json.dumps(json.loads(said) | {"pages": len(pages)})
         for page in pages:
             page.hear(f"event: changed\ndata: {frame}\n\n".encode())
 

@@ -1,13 +1,12 @@
 -- The dashboard's picture of a workflow's graph. In small workflows each job is a node. In larger ones the jobs
 -- whose names differ only in digits are one node, until somebody unfolds it.
 
--- {"workflow", "total", "folded", "nodes": […], "edges": […]}. A node has key, label, jobs, counts by status, work_s
--- (the longest runtime asked for by one of its jobs that is not complete), and id if it is one job; an edge has the
--- places of its ends among the nodes ("source", "target"), and how many dependencies it means: all, by files, by user
--- data. p_fold_above: workflows of more jobs are folded. p_open: keys of the nodes to unfold. One of more than 200 jobs
--- becomes one node for each status, which can be unfolded in turn. No more than p_most nodes are made of names: the
--- smallest ones are put together as "…".
--- 100,000 jobs with 250,000 dependencies: 0.5 s of CPU. Raises TC404, TC403.
+-- {"workflow", "version", "total", "folded", "nodes": […], "edges": […]}. A node has key, label, jobs, counts by status, work_s (the
+-- longest runtime asked for by one of its jobs that is not complete), and id if it is one job; an edge has the places of
+-- its ends among the nodes ("source", "target"), and how many dependencies it stands for: all, by files, by user data.
+-- p_fold_above: workflows of more jobs are folded. p_open: keys of the nodes to unfold. One of more than 200 jobs becomes
+-- one node for each status, which can be unfolded in turn. No more than p_most nodes are made of names: the smallest ones
+-- are put together as "…". 100,000 jobs with 200,000 dependencies: 0.2 s of CPU. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_graph(
     p_workflow_id bigint,
     p_open text[],
@@ -17,6 +16,185 @@ CREATE OR REPLACE FUNCTION torc.dashboard_graph(
 )
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+AS $$
+DECLARE
+    v_is_folded boolean;
+    v_found record;
+BEGIN
+    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
+    v_is_folded := EXISTS (SELECT 1 FROM torc.job WHERE workflow_id = p_workflow_id OFFSET p_fold_above);
+    SELECT * INTO v_found FROM torc.dashboard_graph_nodes(p_workflow_id, p_open, v_is_folded, p_most);
+    RETURN jsonb_build_object(
+        'workflow', (
+            SELECT jsonb_build_object('id', id, 'name', name) FROM torc.workflow WHERE id = p_workflow_id
+        ),
+        'version', torc.dashboard_version(p_workflow_id),
+        'total', cardinality(v_found.ids),
+        'folded', v_is_folded,
+        'nodes', v_found.nodes,
+        'edges', torc.dashboard_graph_edges(p_workflow_id, v_found.ids, v_found.places)
+    );
+END
+$$;
+
+-- The nodes, and of all jobs by id the place among them. Digits at the end of a name are cut off first: most names are
+-- alike then, and only those that differ go through the regular expression, which takes three times as long.
+CREATE OR REPLACE FUNCTION torc.dashboard_graph_nodes(
+    p_workflow_id bigint,
+    p_open text[],
+    p_is_folded boolean,
+    p_most integer,
+    OUT nodes jsonb,
+    OUT ids bigint[],
+    OUT places integer[]
+)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
+SET work_mem = '64MB'
+AS $$
+BEGIN
+    WITH member AS MATERIALIZED (
+        SELECT id, status, resource_requirements_id, stem, p_is_folded AND stem <> name AS is_numbered
+        FROM (
+            SELECT *, CASE WHEN p_is_folded THEN rtrim(name, '0123456789') ELSE '' END AS stem
+            FROM torc.job
+            WHERE workflow_id = p_workflow_id
+            OFFSET 0
+        ) AS job
+    ),
+
+    -- The jobs of one name and one status: they are shown alike.
+    alike AS MATERIALIZED (
+        SELECT
+            counted.*,
+            regexp_replace(stem, '[0-9]+', '*', 'g') || CASE WHEN is_numbered THEN '*' ELSE '' END AS pattern,
+            CASE WHEN NOT torc.is_complete(counted.status) AND counted.status <> 'disabled' THEN (
+                SELECT runtime_s FROM torc.resource_requirements WHERE id = counted.resource_requirements_id
+            ) END AS work_s
+        FROM (
+            SELECT stem, is_numbered, status, resource_requirements_id, count(*) AS jobs, min(id) AS first
+            FROM member
+            GROUP BY stem, is_numbered, status, resource_requirements_id
+        ) AS counted
+    ),
+
+    pattern AS MATERIALIZED (
+        SELECT
+            pattern,
+            sum(jobs) AS jobs,
+            pattern = ANY (p_open) AS is_open,
+            row_number() OVER (ORDER BY sum(jobs) DESC, pattern) > p_most AS is_rest
+        FROM alike
+        GROUP BY pattern
+    ),
+
+    -- key: of the node that stands for them; NULL: each is a node.
+    shown AS MATERIALIZED (
+        SELECT
+            of_status.*,
+            CASE
+                WHEN NOT p_is_folded THEN NULL
+                WHEN pattern.is_rest THEN '…'
+                WHEN NOT pattern.is_open THEN of_status.pattern
+                WHEN pattern.jobs <= 200 THEN NULL
+                WHEN of_status.jobs <= 200 AND of_status.pattern || ' ' || of_status.status = ANY (p_open) THEN NULL
+                ELSE of_status.pattern || ' ' || of_status.status
+            END AS key
+        FROM (
+            SELECT pattern, status, sum(jobs)::bigint AS jobs, min(first) AS first, max(work_s) AS work_s
+            FROM alike
+            GROUP BY pattern, status
+        ) AS of_status
+        INNER JOIN pattern ON pattern.pattern = of_status.pattern
+    ),
+
+    kind AS MATERIALIZED (
+        SELECT alike.stem, alike.is_numbered, alike.status, alike.resource_requirements_id, alike.work_s, shown.key
+        FROM alike
+        INNER JOIN shown ON shown.pattern = alike.pattern AND shown.status = alike.status
+    ),
+
+    -- The jobs that are nodes by themselves.
+    single AS MATERIALIZED (
+        SELECT member.id, member.status, kind.work_s
+        FROM member
+        INNER JOIN kind
+            ON kind.stem = member.stem
+            AND kind.is_numbered = member.is_numbered
+            AND kind.status = member.status
+            AND kind.resource_requirements_id = member.resource_requirements_id
+        WHERE kind.key IS NULL
+    ),
+
+    node AS MATERIALIZED (
+        SELECT *, (row_number() OVER (ORDER BY first) - 1)::integer AS place
+        FROM (
+            SELECT
+                key, sum(jobs) AS jobs, min(first) AS first, jsonb_object_agg(status, jobs) AS counts,
+                max(work_s) AS work_s
+            FROM (
+                SELECT key, status, sum(jobs) AS jobs, min(first) AS first, max(work_s) AS work_s
+                FROM shown
+                WHERE key IS NOT NULL
+                GROUP BY key, status
+            ) AS of_status
+            GROUP BY key
+            UNION ALL
+            SELECT 'job ' || id, 1, id, jsonb_build_object(status, 1), work_s
+            FROM single
+        ) AS made
+    ),
+
+    spot AS (
+        SELECT member.id, target.place
+        FROM member
+        INNER JOIN (
+            SELECT kind.*, node.place FROM kind INNER JOIN node ON node.key = kind.key
+        ) AS target
+            ON target.stem = member.stem
+            AND target.is_numbered = member.is_numbered
+            AND target.status = member.status
+            AND target.resource_requirements_id = member.resource_requirements_id
+        UNION ALL
+        SELECT single.id, node.place
+        FROM single
+        INNER JOIN node ON node.key = 'job ' || single.id
+    )
+
+    SELECT
+        coalesce((
+            SELECT jsonb_agg(
+                jsonb_build_object(
+                    'key', node.key,
+                    'label', CASE
+                        WHEN node.jobs = 1 THEN (SELECT name FROM torc.job WHERE id = node.first) ELSE node.key
+                    END,
+                    'id', CASE WHEN node.jobs = 1 THEN node.first END,
+                    'jobs', node.jobs,
+                    'counts', node.counts,
+                    'work_s', node.work_s
+                )
+                ORDER BY node.place
+            )
+            FROM node
+        ), '[]'),
+        coalesce(array_agg(spot.id ORDER BY spot.id), '{}'),
+        array_agg(spot.place ORDER BY spot.id)
+    INTO nodes, ids, places
+    FROM spot;
+END
+$$;
+
+-- The edges between nodes. p_ids: all jobs of the workflow, ascending; p_places: their nodes. Ids mostly follow each other:
+-- then the dependencies are a range of their index, and an array tells the node of a job. That takes a third of the time of
+-- two hash joins, which are made where ids are scattered.
+CREATE OR REPLACE FUNCTION torc.dashboard_graph_edges(p_workflow_id bigint, p_ids bigint[], p_places integer[])
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
 SET enable_nestloop = off
@@ -24,169 +202,100 @@ SET enable_mergejoin = off
 SET work_mem = '64MB'
 AS $$
 DECLARE
-    v_total bigint;
-    v_first bigint;
-    v_last bigint;
-    v_is_dense boolean;
-    v_has_links boolean;
-BEGIN
-    PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
-    SELECT count(*), min(id), max(id) INTO v_total, v_first, v_last FROM torc.job WHERE workflow_id = p_workflow_id;
-    -- Ids of a workflow mostly follow each other. Then the edges are a range of their index: 100,000 look-ups less.
-    v_is_dense := v_last - v_first < 2 * v_total;
-    v_has_links := EXISTS (SELECT 1 FROM torc.file WHERE workflow_id = p_workflow_id)
+    v_first bigint := p_ids[1];
+    v_last bigint := p_ids[cardinality(p_ids)];
+    v_is_dense boolean := v_last - v_first < 2 * cardinality(p_ids);
+    v_has_links boolean := EXISTS (SELECT 1 FROM torc.file WHERE workflow_id = p_workflow_id)
         OR EXISTS (SELECT 1 FROM torc.user_data WHERE workflow_id = p_workflow_id);
+    v_places integer[] := p_places;
+BEGIN
+    IF v_is_dense AND v_last - v_first >= cardinality(p_ids) THEN  -- there are gaps
+        v_places := ARRAY(
+            SELECT coalesce(known.place, -1)
+            FROM generate_series(v_first, v_last) AS id
+            LEFT JOIN unnest(p_ids, p_places) AS known (id, place) USING (id)
+            ORDER BY id
+        );
+    END IF;
     RETURN (
-        WITH member AS MATERIALIZED (
-            SELECT
-                id,
-                status,
-                resource_requirements_id,
-                CASE WHEN v_total > p_fold_above THEN regexp_replace(name, '[0-9]+', '*', 'g') ELSE '' END AS pattern
-            FROM torc.job
-            WHERE workflow_id = p_workflow_id
+        WITH spot AS MATERIALIZED (
+            SELECT id, place FROM unnest(p_ids, p_places) AS known (id, place) WHERE NOT v_is_dense
         ),
 
-        -- The jobs of one name and one status: they are shown alike.
-        alike AS MATERIALIZED (
+        placed AS (
             SELECT
-                counted.pattern,
-                counted.status,
-                sum(counted.jobs)::bigint AS jobs,
-                min(counted.first) AS first,
-                max(requirement.runtime_s) FILTER (
-                    WHERE NOT torc.is_complete(counted.status) AND counted.status <> 'disabled'
-                ) AS work_s
+                v_places[(link.depends_on - v_first + 1)::integer] AS source,
+                v_places[(link.job_id - v_first + 1)::integer] AS target,
+                link.kind
+            FROM torc.dashboard_links_between(v_first, v_last, v_has_links) AS link
+            WHERE v_is_dense
+            UNION ALL
+            SELECT source.place, target.place, link.kind
             FROM (
-                SELECT pattern, status, resource_requirements_id, count(*) AS jobs, min(id) AS first
-                FROM member
-                GROUP BY pattern, status, resource_requirements_id
-            ) AS counted
-            CROSS JOIN LATERAL (
-                SELECT runtime_s FROM torc.resource_requirements WHERE id = counted.resource_requirements_id OFFSET 0
-            ) AS requirement
-            GROUP BY counted.pattern, counted.status
-        ),
-
-        pattern AS MATERIALIZED (
-            SELECT
-                pattern,
-                sum(jobs) AS jobs,
-                pattern = ANY (p_open) AS is_open,
-                row_number() OVER (ORDER BY sum(jobs) DESC, pattern) > p_most AS is_rest
-            FROM alike
-            GROUP BY pattern
-        ),
-
-        -- key: of the node that represents them; NULL: each is a node.
-        shown AS MATERIALIZED (
-            SELECT
-                alike.*,
-                CASE
-                    WHEN v_total <= p_fold_above THEN NULL
-                    WHEN pattern.is_rest THEN '…'
-                    WHEN NOT pattern.is_open THEN alike.pattern
-                    WHEN pattern.jobs <= 200 THEN NULL
-                    WHEN alike.jobs <= 200 AND alike.pattern || ' ' || alike.status = ANY (p_open) THEN NULL
-                    ELSE alike.pattern || ' ' || alike.status
-                END AS key
-            FROM alike
-            INNER JOIN pattern ON pattern.pattern = alike.pattern
-        ),
-
-        node AS MATERIALIZED (
-            SELECT *, row_number() OVER (ORDER BY first) - 1 AS place
-            FROM (
-                SELECT
-                    key, sum(jobs) AS jobs, min(first) AS first, jsonb_object_agg(status, jobs) AS counts,
-                    max(work_s) AS work_s
-                FROM (
-                    SELECT key, status, sum(jobs) AS jobs, min(first) AS first, max(work_s) AS work_s
-                    FROM shown
-                    WHERE key IS NOT NULL
-                    GROUP BY key, status
-                ) AS of_status
-                GROUP BY key
+                SELECT spot.id AS job_id, edge.job_id AS depends_on, 1 AS kind
+                FROM spot
+                CROSS JOIN LATERAL torc.dependencies_of(spot.id) AS edge
                 UNION ALL
-                SELECT
-                    'job ' || member.id, 1, member.id, jsonb_build_object(member.status, 1),
-                    CASE WHEN shown.work_s IS NOT NULL THEN (
-                        SELECT runtime_s FROM torc.resource_requirements WHERE id = member.resource_requirements_id
-                    ) END
-                FROM member
-                INNER JOIN shown ON shown.pattern = member.pattern AND shown.status = member.status
-                WHERE shown.key IS NULL
-            ) AS made
-        ),
-
-        spot AS MATERIALIZED (
-            SELECT member.id, node.place
-            FROM member
-            INNER JOIN shown ON shown.pattern = member.pattern AND shown.status = member.status
-            INNER JOIN node ON node.key = coalesce(shown.key, 'job ' || member.id)
-        ),
-
-        link AS (
-            SELECT edge.job_id, edge.depends_on_job_id AS depends_on, 'all' AS kind
-            FROM torc.job_depends_on AS edge
-            WHERE v_is_dense AND edge.job_id BETWEEN v_first AND v_last
-            UNION ALL
-            SELECT spot.id, edge.job_id, 'all'
-            FROM (SELECT id FROM spot WHERE NOT v_is_dense) AS spot
-            CROSS JOIN LATERAL torc.dependencies_of(spot.id) AS edge
-            UNION ALL
-            SELECT DISTINCT reader.job_id, writer.job_id, 'file'
-            FROM (SELECT id FROM torc.file WHERE v_has_links AND workflow_id = p_workflow_id) AS file
-            CROSS JOIN LATERAL (SELECT job_id FROM torc.job_output_file WHERE file_id = file.id OFFSET 0) AS writer
-            CROSS JOIN LATERAL (SELECT job_id FROM torc.job_input_file WHERE file_id = file.id OFFSET 0) AS reader
-            UNION ALL
-            SELECT DISTINCT reader.job_id, writer.job_id, 'data'
-            FROM (SELECT id FROM torc.user_data WHERE v_has_links AND workflow_id = p_workflow_id) AS data
-            CROSS JOIN LATERAL (
-                SELECT job_id FROM torc.job_output_user_data WHERE user_data_id = data.id OFFSET 0
-            ) AS writer
-            CROSS JOIN LATERAL (
-                SELECT job_id FROM torc.job_input_user_data WHERE user_data_id = data.id OFFSET 0
-            ) AS reader
-        ),
-
-        edge AS (
-            SELECT
-                source.place AS source,
-                target.place AS target,
-                count(*) FILTER (WHERE link.kind = 'all') AS jobs,
-                count(*) FILTER (WHERE link.kind = 'file') AS files,
-                count(*) FILTER (WHERE link.kind = 'data') AS data
-            FROM link
+                SELECT * FROM torc.dashboard_links_of(p_workflow_id) WHERE v_has_links AND NOT v_is_dense
+            ) AS link
             INNER JOIN spot AS target ON target.id = link.job_id
             INNER JOIN spot AS source ON source.id = link.depends_on
-            GROUP BY source.place, target.place
         )
 
-        SELECT jsonb_build_object(
-            'workflow', (
-                SELECT jsonb_build_object('id', id, 'name', name) FROM torc.workflow WHERE id = p_workflow_id
-            ),
-            'total', v_total,
-            'folded', v_total > p_fold_above,
-            'nodes', coalesce((
-                SELECT jsonb_agg(
-                    jsonb_build_object(
-                        'key', node.key,
-                        'label', CASE
-                            WHEN node.jobs = 1 THEN (SELECT name FROM torc.job WHERE id = node.first) ELSE node.key
-                        END,
-                        'id', CASE WHEN node.jobs = 1 THEN node.first END,
-                        'jobs', node.jobs,
-                        'counts', node.counts,
-                        'work_s', node.work_s
-                    )
-                    ORDER BY node.place
-                )
-                FROM node
-            ), '[]'),
-            'edges', coalesce((SELECT jsonb_agg(to_jsonb(edge) ORDER BY source, target) FROM edge), '[]')
-        )
+        SELECT coalesce(jsonb_agg(to_jsonb(edge) ORDER BY source, target), '[]')
+        FROM (
+            SELECT
+                source,
+                target,
+                count(*) FILTER (WHERE kind = 1) AS jobs,
+                count(*) FILTER (WHERE kind = 2) AS files,
+                count(*) FILTER (WHERE kind = 3) AS data
+            FROM placed
+            GROUP BY source, target
+            OFFSET 0  -- the condition is not to be checked for each dependency
+        ) AS edge
+        WHERE source >= 0 AND target >= 0
     );
 END
+$$;
+
+-- Edges between jobs whose ids are in a range, as (job_id, depends_on, kind): 1 for each dependency, 2 for each pair of
+-- which one writes a file that the other reads, 3 likewise for user data. Inlined. Jobs of other workflows may be in it.
+CREATE OR REPLACE FUNCTION torc.dashboard_links_between(
+    p_first bigint,
+    p_last bigint,
+    p_has_links boolean
+)
+RETURNS TABLE (job_id bigint, depends_on bigint, kind integer)
+LANGUAGE sql STABLE
+AS $$
+    SELECT edge.job_id, edge.depends_on_job_id, 1
+    FROM torc.job_depends_on AS edge
+    WHERE edge.job_id BETWEEN p_first AND p_last AND edge.depends_on_job_id BETWEEN p_first AND p_last
+    UNION ALL
+    SELECT DISTINCT reader.job_id, writer.job_id, 2
+    FROM (SELECT * FROM torc.job_output_file WHERE p_has_links AND job_id BETWEEN p_first AND p_last) AS writer
+    INNER JOIN torc.job_input_file AS reader ON reader.file_id = writer.file_id
+    WHERE reader.job_id BETWEEN p_first AND p_last
+    UNION ALL
+    SELECT DISTINCT reader.job_id, writer.job_id, 3
+    FROM (SELECT * FROM torc.job_output_user_data WHERE p_has_links AND job_id BETWEEN p_first AND p_last) AS writer
+    INNER JOIN torc.job_input_user_data AS reader ON reader.user_data_id = writer.user_data_id
+    WHERE reader.job_id BETWEEN p_first AND p_last
+$$;
+
+-- The same of kinds 2 and 3 for all files and user data of a workflow.
+CREATE OR REPLACE FUNCTION torc.dashboard_links_of(p_workflow_id bigint)
+RETURNS TABLE (job_id bigint, depends_on bigint, kind integer)
+LANGUAGE sql STABLE
+AS $$
+    SELECT DISTINCT reader.job_id, writer.job_id, 2
+    FROM (SELECT id FROM torc.file WHERE workflow_id = p_workflow_id) AS file
+    CROSS JOIN LATERAL (SELECT job_id FROM torc.job_output_file WHERE file_id = file.id OFFSET 0) AS writer
+    CROSS JOIN LATERAL (SELECT job_id FROM torc.job_input_file WHERE file_id = file.id OFFSET 0) AS reader
+    UNION ALL
+    SELECT DISTINCT reader.job_id, writer.job_id, 3
+    FROM (SELECT id FROM torc.user_data WHERE workflow_id = p_workflow_id) AS data
+    CROSS JOIN LATERAL (SELECT job_id FROM torc.job_output_user_data WHERE user_data_id = data.id OFFSET 0) AS writer
+    CROSS JOIN LATERAL (SELECT job_id FROM torc.job_input_user_data WHERE user_data_id = data.id OFFSET 0) AS reader
 $$;

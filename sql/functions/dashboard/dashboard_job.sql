@@ -58,6 +58,7 @@ BEGIN
     )) || jsonb_build_object(
         'env', v_job.env,
         'attempts', torc.dashboard_attempts(p_job_id),
+        'version', torc.dashboard_version(v_workflow_id),
         'history', torc.dashboard_history(v_workflow_id, p_job_id)
     );
 END

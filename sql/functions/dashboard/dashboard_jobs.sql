@@ -40,7 +40,7 @@ AS $$
         )
 $$;
 
--- One page: {"workflow": …, "total": …, "jobs": […], "requirements": […], "nodes": […]}; p_filter as above, with sort
+-- One page: {"workflow": …, "version": …, "total": …, "jobs": […], "requirements": […], "nodes": […]}; p_filter as above, with sort
 -- (id, name, status, priority, attempt), descending, offset and limit. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_jobs(p_workflow_id bigint, p_filter jsonb, p_caller torc.caller)
 RETURNS jsonb
@@ -87,6 +87,7 @@ BEGIN
             SELECT jsonb_build_object('id', id, 'name', name) FROM torc.workflow WHERE id = p_workflow_id
         ),
         'counts', v_counts,
+        'version', torc.dashboard_version(p_workflow_id, v_counts),
         'total', CASE
             WHEN v_filter = '{}' THEN (SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(v_counts))
             ELSE (SELECT count(*) FROM torc.dashboard_matching_jobs(p_workflow_id, v_filter))

@@ -74,6 +74,7 @@ async function refresh() {
   try {
     const wanted = await fetchPage(location.href);
     await includeAll();
+    if (page.dataset.version) page.dataset.version = wanted.body.dataset.version;
     tookMs = performance.now() - started;
     for (const part of document.querySelectorAll("[data-live]")) {
       const other = wanted.getElementById(part.id);
@@ -110,7 +111,6 @@ function showCounts(counts) {
 // streams. So only a page that is seen has one.
 let stream = null;
 let again = null;
-let wasLost = false;
 
 function follow() {
   clearTimeout(again);
@@ -118,11 +118,8 @@ function follow() {
   stream = new EventSource(page.dataset.stream);
   stream.onopen = () => {
     showConnection("live", "live");
-    if (wasLost) refreshSoon();
-    wasLost = false;
   };
   stream.onerror = () => {
-    wasLost = true;
     showConnection("lost", "connection lost, trying again");
     if (stream.readyState !== EventSource.CLOSED) return; // it tries again by itself
     stream = null;
@@ -131,6 +128,7 @@ function follow() {
   stream.addEventListener("changed", (event) => {
     const told = JSON.parse(event.data);
     pages = told.pages;
+    if (told.version === page.dataset.version) return; // the page shows that already
     showCounts(told.counts);
     refreshSoon();
   });
