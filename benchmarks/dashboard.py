@@ -4,10 +4,10 @@
     benchmarks/dashboard.py --jobs N --times N --open N --only-drain --only-pages
 
 A page is asked for by one client after the other; the times are those until its last byte, the CPU is that of the
-server and its PostgreSQL. One workflow is half done, in the other all jobs have results. In a Chromium, if there is one,
-a page is open when its pictures are there. For the drain, so many pages follow its workflow (their stream is open), in
-turns with none. Machines are shared and noisy: compare, in one run, and believe the CPU rather than the time. What is
-printed is written to results/dashboard.md.
+server and its PostgreSQL. One workflow is half done, in the other all jobs have results. In Chromium a page is open
+when its pictures are there. For the drain, so many pages follow its workflow (their stream is open), in turns with
+none. Machines are shared and noisy: compare, in one run, and believe the CPU rather than the time. What is printed is
+written to results/dashboard.md.
 """
 
 import argparse
@@ -41,7 +41,8 @@ PAGES = {
     "jobs, page 900": "/ui/workflows/{id}/jobs?offset=90000", "jobs by name": "/ui/workflows/{id}/jobs?sort=name",
     "jobs that failed": "/ui/workflows/{id}/jobs?status=failed", "job": "/ui/jobs/{job}",
     "use": "/ui/workflows/{id}/use", "graph": "/ui/workflows/{id}/graph",
-    "graph unfolded": "/ui/workflows/{id}/graph?open=simulate_*", "over time": "/ui/workflows/{id}/progress",
+    "graph unfolded": "/ui/workflows/{id}/graph?open=simulate_*",
+    "graph by level": "/ui/workflows/{id}/graph?fold=level", "over time": "/ui/workflows/{id}/progress",
     "timeline": "/ui/workflows/{id}/timeline", "nodes": "/ui/nodes", "CSV": "/ui/workflows/{id}/jobs.csv",
 }  # fmt: skip
 ALLOWED_MS = {None: 300, "graph": 1000, "graph unfolded": 1000, "graph by level": 1000, "CSV": None}

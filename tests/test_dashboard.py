@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import math
 import re
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urljoin
@@ -16,7 +17,9 @@ from calls import URLS
 from showcase import Showcase
 
 from torc_server.connections import Connection
+from torc_server.dashboard import by_level
 from torc_server.dashboard.frame import CONTENT_SECURITY_POLICY
+from torc_server.dashboard.server import quantile
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Language": "en", "Sec-Fetch-Site": "none"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -287,6 +290,60 @@ def test_what_unfolds_into_too_many_jobs_unfolds_by_status(client, showcase):
     assert "jobs?name=simulate_&amp;status=completed" in page
 
 
+def test_the_graph_folds_by_level_where_names_do_not_tell_what_belongs_together(client, showcase):
+    workflow = showcase.study()
+    path = f"/ui/workflows/{workflow}/graph"
+    page = client.get(path, prefix="", params={"fold": "level"}).text
+    assert nodes_of(page) == ["split", "level 2", "level 3", "level 4", "report"]
+    assert re.findall(r'data-source="(\d)" data-target="(\d)"', page) == [
+        ("0", "1"),
+        ("1", "2"),
+        ("2", "3"),
+        ("3", "4"),
+    ]
+    opened = nodes_of(client.get(path, prefix="", params={"fold": "level", "open": "level 3"}).text)
+    assert opened[2:14] == [f"reduce_{i:02}" for i in range(12)]
+    large = showcase.large(1500, "by level")
+    opened = client.get(f"/ui/workflows/{large}/graph", prefix="", params={"fold": "level", "open": "level 2"}).text
+    assert {"level 2 completed", "level 2 ready"} <= set(nodes_of(opened))
+    assert f"workflows/{large}/jobs?status=completed" in opened
+    assert "e-file" in client.get(f"/ui/workflows/{showcase.mixed()}/graph", prefix="", params={"fold": "level"}).text
+
+
+def test_levels_of_a_deep_graph_are_put_together_and_circles_are_a_node():
+    deep = {"source": list(range(999)), "target": list(range(1, 1000)), "kind": [1] * 999}
+    jobs = {
+        "ids": list(range(1, 1003)), "statuses": ["ready"], "status": [0] * 1002, "work_s": [1] * 1002,
+        "workflow": {}, "version": "", "is_measured": False,
+    }  # fmt: skip
+    circle = {"source": [*deep["source"], 1000, 1001], "target": [*deep["target"], 1001, 1000], "kind": [1] * 1001}
+    graph = by_level.fold(jobs | circle, (), 300, 200)
+    assert [node["label"] for node in graph["nodes"]][:2] == ["levels 1 to 4", "levels 5 to 8"]
+    assert (graph["nodes"][-1]["label"], graph["nodes"][-1]["jobs"]) == ("in circles", 2)
+    assert len(graph["nodes"]) == 251
+    assert sum(edge["jobs"] for edge in graph["edges"]) == 1001
+
+
+def test_the_end_is_estimated_by_how_long_jobs_took(client, workflow):
+    slow = workflow.requirements(runtime="PT8H")
+    first = workflow.job(name="part_1", resource_requirements_id=slow)
+    parts = [workflow.job(name=f"part_{i}", resource_requirements_id=slow) for i in (2, 3)]
+    workflow.job(*parts, name="end", resource_requirements_id=workflow.requirements(runtime="PT20M"))
+    path = f"/ui{workflow.path}/graph"
+    assert "8 h 20 min to the end" not in get(client, path)
+    assert "Longest chain still to do, by the time asked for: part_1" not in get(client, path)
+    assert "by the time asked for: part_2 → end, 8 h 20 min" in get(client, path)
+    workflow.initialize()
+    workflow.complete(first, exec_time_minutes=10)
+    for part in parts:
+        workflow.manage(part, "pending")
+        workflow.start(part, workflow.default_node)
+    page = get(client, path)
+    assert "30 min to the end, as jobs took so far" in page
+    assert "part_2 → end, 30 min" in page
+    assert "All jobs together: 40 min; 2 run at once" in page
+
+
 @pytest.mark.parametrize("others", [0, 1, 5], ids=["in a row", "with gaps", "scattered"])
 def test_the_graph_is_the_same_however_the_ids_of_jobs_lie(client, workflow, others):
     """The edges are found in other ways where other jobs have ids between."""
@@ -471,7 +528,43 @@ def test_the_jobs_of_a_node_that_is_gone_are_given_back(client, workflow):
 def test_the_doctor_is_asked_for_what_is_not_fine(client):
     page = get(client, "/ui/server/doctor")
     assert re.search("[✓✕●](schema|PostgreSQL)", page)
-    assert "torc-server doctor examines that too" in page
+    assert "counters and status agree" not in page
+    assert "Check all graphs, too" in page
+    assert "✓graph: every job's counters and status agree" in get(client, "/ui/server/doctor", params={"graph": "true"})
+
+
+def test_the_server_says_how_many_requests_come_and_how_long_they_take(client):
+    for _ in range(300):  # the busiest routes are shown
+        client.get("/ping")
+    page = get(client, "/ui/server")
+    assert "requests/s in the last minute" in page
+    assert re.search(r"GET /torc-service/v1/ping\s*\d+\s*\d+(\.\d)? ms\s*\d+(\.\d)? m?s", page)
+
+
+@pytest.mark.parametrize(
+    "buckets, p50, p99",
+    [
+        ({}, None, None), ({0.1: 0, 1: 0, math.inf: 0}, None, None), ({0.1: 10, 1: 10, math.inf: 10}, 0.05, 0.099),
+        ({0.1: 50, 1: 100, math.inf: 100}, 0.1, 0.982), ({0.1: 10, 1: 10, math.inf: 100}, 1, 1),
+    ],
+)  # fmt: skip
+def test_latencies_are_estimated_as_prometheus_does(buckets, p50, p99):
+    assert quantile(buckets, 0.5) == (p50 if p50 is None else pytest.approx(p50))
+    assert quantile(buckets, 0.99) == (p99 if p99 is None else pytest.approx(p99))
+
+
+def test_the_list_finds_workflows_by_age(client, workflow):
+    def listed(**params):
+        params |= {"search": f"#{workflow.id}"}
+        return f'<tr id="w{workflow.id}"' in client.get("/", prefix="", headers=BROWSER, params=params).text
+
+    for days, ages in ((0, {"day", "week", "month"}), (3, {"week", "month"}), (9, {"month"}), (40, {"older"})):
+        workflow.sql(
+            """UPDATE torc.workflow SET "timestamp" = now() - %s * interval '1 day' WHERE id = %s RETURNING 1""",
+            days, workflow.id,
+        )  # fmt: skip
+        assert {age for age in ("day", "week", "month", "older") if listed(age=age)} == ages
+        assert listed(age="any")
 
 
 def test_archive_and_delete_act_on_several_workflows(client):

@@ -28,12 +28,17 @@ class WorkflowFilter(Filter):
     search = fields.QueryString(load_default="")
     whose = word("all", "mine", "shared")
     state = word("any", "active", "new", "stuck", "failed", "done", "canceled")
+    age = word("any", "day", "week", "month", "older")
     archived = fields.QueryBoolean(load_default=False)
     sort = word("active", "newest", "name", "user", "project")
 
 
 class NodeFilter(Filter):
     show = word("active", "all")
+
+
+class DoctorFilter(Filter):
+    graph = fields.QueryBoolean(load_default=False)
 
 
 class JobFilter(Filter):

@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 from flask import Response, render_template, request
 
-from torc_server.dashboard import layout
+from torc_server.dashboard import by_level, layout, words
 from torc_server.dashboard.frame import blueprint, data, page
 from torc_server.lanes import lane
 from torc_server.repository import sql
@@ -41,16 +41,22 @@ def download_dot(id):
     for place, node in enumerate(graph["nodes"]):
         many = f" ({node['jobs']} jobs)" if node["jobs"] > 1 else ""
         lines.append(f"  n{place} [label={_quoted(node['label'] + many)}];")
-    lines += [f"  n{edge['source']} -> n{edge['target']};" for edge in graph["edges"]]
+    styles = {"explicit": "", "file": " [style=dashed]", "data": " [style=dotted]"}
+    lines += [f"  n{edge['source']} -> n{edge['target']}{styles[words.kind(edge)]};" for edge in graph["edges"]]
     response = Response("\n".join([*lines, "}", ""]), mimetype="text/vnd.graphviz")
     response.headers["Content-Disposition"] = f'attachment; filename="workflow-{id}.dot"'
     return response
 
 
 def _read(id):
-    opened = [key for key in request.args.getlist("open") if "\0" not in key][:MOST_OPEN]
+    if request.args.get("fold") == "level":
+        return by_level.read(id, _opened(), MOST_NODES, MOST_JOBS)
     fold_above = MOST_NODES if request.args.get("fold") == "no" else FOLD_ABOVE
-    return data(sql.dashboard.graph, workflow_id=id, open=opened, fold_above=fold_above, most=MOST_NODES)
+    return data(sql.dashboard.graph, workflow_id=id, open=_opened(), fold_above=fold_above, most=MOST_NODES)
+
+
+def _opened():
+    return [key for key in request.args.getlist("open") if "\0" not in key][:MOST_OPEN]
 
 
 def _graph(id):
@@ -59,23 +65,40 @@ def _graph(id):
     nodes = graph["nodes"]
     for node in nodes:
         node["path"] = _path_of(id, node)
-    seconds, chain = layout.longest_chain([node["work_s"] for node in nodes], edges)
     return {
         "graph": graph,
         "picture": layout.arrange(len(nodes), edges),
-        "opened": request.args.getlist("open")[:MOST_OPEN],
-        "chain_s": seconds,
-        "chain": [nodes[place] for place in chain],
+        "opened": _opened(),
+        "ahead": ahead(nodes, edges),
+        "fold": request.args.get("fold"),
+        "fold_above": FOLD_ABOVE,
         "may_show_all": FOLD_ABOVE < graph["total"] <= MOST_NODES,
     }
 
 
+def ahead(nodes, edges):
+    """What is still to be done: {"chain": the nodes of the longest chain by time, "chain_s": its seconds, "work_s": the
+    seconds of all jobs together, "running": how many run now, "ends_s": seconds until the end if as many go on running,
+    or None, "is_measured": whether times are those of jobs that have run}."""
+    chain_s, chain = layout.longest_chain([node["work_s"] for node in nodes], edges)
+    open_nodes = [node for node in nodes if node["work_s"]]
+    work_s = sum(node["work_s"] * words.left(node["counts"]) for node in open_nodes)
+    running = sum(node["counts"].get("running", 0) for node in nodes)
+    return {
+        "chain": [nodes[place] for place in chain], "chain_s": chain_s, "work_s": work_s, "running": running,
+        "ends_s": max(chain_s, work_s / running) if running else None,
+        "is_measured": any(node["is_measured"] for node in open_nodes),
+    }  # fmt: skip
+
+
 def _path_of(id, node):
-    """The page that a node leads to: that of its job, or, if it is one status of a name and has too many jobs to be
-    unfolded, the table of those. None: choosing it unfolds it."""
+    """The page that a node leads to: that of its job, or the table of jobs, if it is one status of a name that has too
+    many jobs to be unfolded, or of a level. None: choosing it unfolds it."""
     if node["id"]:
         return f"ui/jobs/{node['id']}"
     name, _, status = node["key"].rpartition(" ")
+    if request.args.get("fold") == "level":
+        return f"ui/workflows/{id}/jobs?status={status}" if status in JOB_STATUSES else None
     if node["jobs"] > MOST_JOBS and status in JOB_STATUSES or node["key"] == "…":
         part = max(name.split("*"), key=len)
         return f"ui/workflows/{id}/jobs?" + urlencode({"name": part, "status": status if name else ""})

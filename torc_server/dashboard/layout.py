@@ -92,6 +92,28 @@ def _path(source, target):
     return f"M{x1:g},{y1:g} C{x1 + bend:g},{y1:g} {x2 - bend:g},{y2:g} {x2:g},{y2:g}"
 
 
+def levels(count, edges):
+    """The level of each of so many nodes: 0 depends on none, 1 only on those, and so on; None for those in circles and
+    what depends on them. edges: (node, a dependent)."""
+    dependents = [[] for _ in range(count)]
+    waits = [0] * count
+    for node, dependent in edges:
+        dependents[node].append(dependent)
+        waits[dependent] += 1
+    found = [None] * count
+    level, now = 0, [node for node, number in enumerate(waits) if not number]
+    while now:
+        following = []
+        for node in now:
+            found[node] = level
+            for dependent in dependents[node]:
+                waits[dependent] -= 1
+                if not waits[dependent]:
+                    following.append(dependent)
+        level, now = level + 1, following
+    return found
+
+
 def longest_chain(work, edges):
     """The chain of nodes whose seconds of work add up to most: (seconds, nodes). Edges that close a circle are left
     out. work: seconds of each node, 0 or None for what is done."""

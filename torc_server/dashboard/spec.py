@@ -10,6 +10,7 @@ import itertools
 import re
 
 from torc_server import wire
+from torc_server.dashboard import layout
 from torc_server.errors import ApiError
 from torc_server.schemas.common import MAX_LIMIT
 from torc_server.schemas.exact import ExactTypes
@@ -103,24 +104,12 @@ class _Jobs:
 
     def _set_levels(self):
         """Jobs of level 0 depend on none, those of level 1 only on these, and so on. Raises ApiError 422."""
-        dependents = [[] for _ in self.jobs]
-        waits = [len(job["after"]) for job in self.jobs]
-        for place, job in enumerate(self.jobs):
-            for other in job["after"]:
-                dependents[other].append(place)
-        level, now, done = 0, [place for place, count in enumerate(waits) if not count], 0
-        while now:
-            following = []
-            for place in now:
-                self.jobs[place]["level"] = level
-                for dependent in dependents[place]:
-                    waits[dependent] -= 1
-                    if not waits[dependent]:
-                        following.append(dependent)
-            done += len(now)
-            level, now = level + 1, following
-        stuck = [job["name"] for job, count in zip(self.jobs, waits, strict=True) if count]
-        _expect(done == len(self.jobs), "depends_on", f"jobs wait for each other in a circle: {', '.join(stuck[:5])}")
+        edges = [(other, place) for place, job in enumerate(self.jobs) for other in job["after"]]
+        found = layout.levels(len(self.jobs), edges)
+        for job, level in zip(self.jobs, found, strict=True):
+            job["level"] = level
+        stuck = [job["name"] for job in self.jobs if job["level"] is None]
+        _expect(not stuck, "depends_on", f"jobs wait for each other in a circle: {', '.join(stuck[:5])}")
 
 
 # Parameters

@@ -75,6 +75,15 @@ def duration(seconds):
     return f"{rest} s"
 
 
+def latency(seconds):
+    """3.4 ms, 210 ms, 1.2 s."""
+    if seconds is None:
+        return ""
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    return f"{1000 * seconds:.1f} ms" if seconds < 0.01 else f"{1000 * seconds:.0f} ms"
+
+
 def since(seconds):
     """How long ago a time is, given in seconds since 1970: 2 h ago."""
     age = time.time() - seconds
@@ -154,6 +163,14 @@ def left(counts):
     return sum(counts.values()) - done(counts) - counts.get("disabled", 0)
 
 
+def kind(edge):
+    """What an edge of a graph comes from: explicit, file, data."""
+    for name, key in (("data", "data"), ("file", "files")):
+        if edge.get(key) and edge[key] >= edge["jobs"]:
+            return name
+    return "explicit"
+
+
 def cut(text, length):
     """A text that is no longer than that."""
     return text if len(text) <= length else text[: length - 1] + "…"
@@ -168,6 +185,7 @@ FILTERS = (
     word,
     number,
     duration,
+    latency,
     since,
     age,
     moment,
@@ -180,6 +198,7 @@ FILTERS = (
     left,
     total,
     cut,
+    kind,
 )
 FUNCTIONS = (percent, parts)
 CONSTANTS = {"STATUSES": STATUSES, "STATES": STATES}

@@ -91,7 +91,8 @@ END
 $$;
 
 -- What the page of the server says of the database: for system administrators, and where access control is not enforced
--- for all, with groups and the newest 50 entries of the audit log. Others get only the schema's version.
+-- for all, with the requests of the last 60 minutes, groups and the newest 50 entries of the audit log. Others get only
+-- the schema's version.
 CREATE OR REPLACE FUNCTION torc.dashboard_server(p_caller torc.caller)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -113,6 +114,7 @@ BEGIN
             FROM pg_stat_user_tables
             WHERE schemaname = 'torc' AND n_live_tup > 0
         ),
+        'traffic', torc.api_stats(60, 60)::jsonb -> 'buckets',
         'groups', coalesce((
             SELECT jsonb_agg(jsonb_build_object(
                 'id', shown.id,

@@ -267,7 +267,7 @@ BEGIN
         ),
 
         execution AS MATERIALIZED (
-            SELECT shown.*, requirement.num_cpus
+            SELECT shown.*, coalesce(requirement.num_cpus, 1) AS num_cpus  -- NULL: another workflow's requirement
             FROM (
                 SELECT *
                 FROM known
@@ -276,7 +276,7 @@ BEGIN
             INNER JOIN (
                 SELECT id, resource_requirements_id FROM torc.job WHERE workflow_id = p_workflow_id
             ) AS job ON job.id = shown.job_id
-            INNER JOIN (
+            LEFT JOIN (
                 SELECT id, num_cpus FROM torc.resource_requirements WHERE workflow_id = p_workflow_id
             ) AS requirement ON requirement.id = job.resource_requirements_id
         ),

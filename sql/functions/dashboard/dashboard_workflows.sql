@@ -1,8 +1,9 @@
 -- The dashboard's list of workflows.
 
 -- One page of the workflows that the caller may see: {"total": …, "workflows": […]}. p_filter holds search (in name,
--- user, project; or #id), whose (mine, shared, all), state (see dashboard_state()), archived, sort (active, newest,
--- name, user, project) and the bounds offset and limit. Only the workflows of the page have their jobs counted.
+-- user, project; or #id), whose (mine, shared, all), state (see dashboard_state()), age (of the workflow: day, week,
+-- month, older), archived, sort (active, newest, name,
+-- user, project) and the bounds offset and limit. Only the workflows of the page have their jobs counted.
 CREATE OR REPLACE FUNCTION torc.dashboard_workflows(p_filter jsonb, p_caller torc.caller)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -40,6 +41,13 @@ BEGIN
                     WHEN 'mine' THEN workflow."user" = p_caller.name
                     WHEN 'shared' THEN workflow."user" <> p_caller.name
                         AND torc.is_shared_with(workflow.id, p_caller.name)
+                    ELSE true
+                END
+                AND CASE p_filter ->> 'age'
+                    WHEN 'day' THEN workflow."timestamp" > clock_timestamp() - interval '1 day'
+                    WHEN 'week' THEN workflow."timestamp" > clock_timestamp() - interval '7 days'
+                    WHEN 'month' THEN workflow."timestamp" > clock_timestamp() - interval '30 days'
+                    WHEN 'older' THEN workflow."timestamp" <= clock_timestamp() - interval '30 days'
                     ELSE true
                 END
                 AND (

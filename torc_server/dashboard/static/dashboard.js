@@ -16,10 +16,12 @@ function showConnection(state, text) {
 
 // Make `now` like `wanted`, touching only what differs: focus, selection, scroll and what is unfolded stay.
 function morph(now, wanted) {
-  if (now.nodeType !== wanted.nodeType || now.nodeName !== wanted.nodeName || now.id !== wanted.id) {
+  const included = now.dataset?.include;
+  if (now.nodeType !== wanted.nodeType || now.nodeName !== wanted.nodeName || now.id !== wanted.id || included !== wanted.dataset?.include) {
     now.replaceWith(document.importNode(wanted, true));
     return;
   }
+  if (included) return; // what is in it comes from another page
   if (now.nodeType !== Node.ELEMENT_NODE) {
     if (now.nodeValue !== wanted.nodeValue) now.nodeValue = wanted.nodeValue;
     return;
@@ -43,18 +45,26 @@ async function fetchPage(address) {
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
-// A part of another page, with the links that it has there.
-async function include(place) {
-  const address = new URL(place.dataset.include, location.href);
-  const part = (await fetchPage(address)).getElementById(place.dataset.part);
-  if (!part) return;
-  part.removeAttribute("data-live");
-  part.querySelectorAll("[href]").forEach((link) => link.setAttribute("href", new URL(link.getAttribute("href"), address)));
-  if (place.firstElementChild) morph(place.firstElementChild, part);
-  else place.replaceChildren(document.importNode(part, true));
+// Parts of other pages, with the links that they have there. Each page is fetched once for all its parts.
+async function includeAll() {
+  const pages = new Map();
+  const places = [...document.querySelectorAll("[data-include]")].filter(
+    (place) => !("once" in place.dataset && document.getElementById(place.dataset.part)));
+  await Promise.all(places.map(async (place) => {
+    const address = new URL(place.dataset.include, location.href).href;
+    if (!pages.has(address)) pages.set(address, fetchPage(address));
+    include(place, (await pages.get(address)).getElementById(place.dataset.part), address);
+  }));
 }
 
-const includeAll = () => Promise.all([...document.querySelectorAll("[data-include]")].map(include));
+function include(place, found, address) {
+  if (!found) return;
+  const part = document.importNode(found, true);
+  part.removeAttribute("data-live");
+  part.querySelectorAll("[href]").forEach((link) => link.setAttribute("href", new URL(link.getAttribute("href"), address)));
+  if (place.firstElementChild?.id === part.id) morph(place.firstElementChild, part);
+  else if (part.childNodes.length) place.replaceChildren(part);
+}
 
 let timer = null;
 let fetching = false;
