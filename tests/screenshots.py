@@ -72,7 +72,9 @@ def take(address, url, pages):
             browser.look_like(theme, width, height, scale)
             browser.open(url + path)
             browser.wait_for("document.readyState == 'complete'")
-            browser.wait_for("Array.from(document.querySelectorAll('[data-include]')).every(e => e.children.length)")
+            browser.wait_for(
+                "Array.from(document.querySelectorAll('[data-include]')).every(e => 'loaded' in e.dataset)"
+            )
             browser.evaluate("new Promise(resolve => setTimeout(resolve, 300))")
             picture = TARGET / f"{name}-{theme}-{size}.png"
             picture.write_bytes(base64.b64decode(browser.picture()))

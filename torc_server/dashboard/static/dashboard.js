@@ -54,6 +54,7 @@ async function includeAll() {
     const address = new URL(place.dataset.include, location.href).href;
     if (!pages.has(address)) pages.set(address, fetchPage(address));
     include(place, (await pages.get(address)).getElementById(place.dataset.part), address);
+    place.dataset.loaded = "";
   }));
 }
 
@@ -70,10 +71,13 @@ let timer = null;
 let fetching = false;
 let missed = false;
 let tookMs = 0;
+let ended = -LEAST_MS; // when the last refresh did
 
+// At once after a quiet time; then with a pause in proportion to what a refresh takes.
 function refreshSoon() {
+  const due = ended + Math.max(LEAST_MS, tookMs * SHARE * pages);
   if (fetching || document.hidden) missed = true;
-  else timer ??= setTimeout(refresh, Math.max(LEAST_MS, tookMs * SHARE * pages));
+  else timer ??= setTimeout(refresh, Math.max(0, due - performance.now()));
 }
 
 async function refresh() {
@@ -97,6 +101,7 @@ async function refresh() {
     if (!page.dataset.poll) missed = true;
   }
   fetching = false;
+  ended = performance.now();
   if (missed) refreshSoon();
 }
 
