@@ -124,6 +124,7 @@ class Browser:
 
     def look_like(self, theme, width, height, scale=1):
         """Use the theme (light or dark) and a window of that size in CSS pixels; in Chromium only."""
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=scale > 1

@@ -14,6 +14,13 @@ FOLD_ABOVE = 60  # jobs
 MOST_NODES = 300  # of a picture, before anything is unfolded; workflows of more jobs are always folded
 MOST_JOBS = 200  # that one node unfolds into, as in dashboard_graph()
 MOST_OPEN = 50  # nodes that an address may unfold
+# What times are estimated by, as {whether that of a node is measured} says.
+BY = {
+    frozenset(): "",
+    frozenset({True}): "as jobs took so far",
+    frozenset({False}): "by the time asked for",
+    frozenset({True, False}): "as jobs took so far, or by the time asked for",
+}
 
 
 @blueprint.get("/ui/workflows/<int64:id>/graph")
@@ -79,7 +86,7 @@ def _graph(id):
 def ahead(nodes, edges):
     """What is still to be done: {"chain": the nodes of the longest chain by time, "chain_s": its seconds, "work_s": the
     seconds of all jobs together, "running": how many run now, "ends_s": seconds until the end if as many go on running,
-    or None, "is_measured": whether times are those of jobs that have run}."""
+    or None, "by": whose times these are}."""
     chain_s, chain = layout.longest_chain([node["work_s"] for node in nodes], edges)
     open_nodes = [node for node in nodes if node["work_s"]]
     work_s = sum(node["work_s"] * words.left(node["counts"]) for node in open_nodes)
@@ -87,7 +94,7 @@ def ahead(nodes, edges):
     return {
         "chain": [nodes[place] for place in chain], "chain_s": chain_s, "work_s": work_s, "running": running,
         "ends_s": max(chain_s, work_s / running) if running else None,
-        "is_measured": any(node["is_measured"] for node in open_nodes),
+        "by": BY[frozenset(bool(node["is_measured"]) for node in open_nodes)],
     }  # fmt: skip
 
 

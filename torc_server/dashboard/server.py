@@ -59,14 +59,14 @@ def get_doctor(query):
 
 
 def _traffic(minutes):
-    """The requests of the last hour: {"minutes": numbers, the oldest first, "errors": of the server, "per_s": requests
-    per second in the last whole minute, in the last ten, in the hour}."""
+    """The requests of the last hour: {"minutes": numbers, the oldest first, "errors": of the server, "per_minute":
+    the mean of the last whole minute, of the last ten, of the hour}."""
     numbers = [minute["request_count"] for minute in reversed(minutes)]
     whole = numbers[:-1]
     return {
         "minutes": numbers,
         "errors": sum(minute["status_5xx"] for minute in minutes),
-        "per_s": [sum(whole[-span:]) / (60 * span) for span in (1, 10, len(whole))],
+        "per_minute": [sum(whole[-span:]) / span for span in (1, 10, len(whole))],
     }
 
 
