@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 AREA = (560, 150)  # width and height of the chart of jobs over time
 LANE = (880, 26)  # width and height of a lane of the timeline
-EDGE = 16  # units at both ends of an axis where no text has room
+EDGE = 26  # units at both ends of an axis where no text has room
 LEAST_WIDTH = 1.0  # of a job in a lane
 STEPS_OF_AXIS = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800,
