@@ -128,6 +128,11 @@ def open_in_chromium(server, workflows, folder):
                 yield from written(f"| {name} | {state} | {sorted(took)[2]:.2f}, {max(took):.2f} |")
 
 
+def machine():
+    """The machine in words. When its load is above its cores, times are those of waiting."""
+    return f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.1f}"
+
+
 def written(*lines):
     """The lines, which are printed too."""
     for line in lines:

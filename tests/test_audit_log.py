@@ -17,7 +17,7 @@ ENDPOINTS = """
     resource_requirements.delete_resource_requirements resource_requirements.delete_resource_requirement
     access_groups.create_access_group access_groups.delete_access_group access_groups.add_user_to_group
     access_groups.remove_user_from_group access_groups.add_workflow_to_group access_groups.remove_workflow_from_group
-    admin.admin_sql
+    admin.admin_sql compute_nodes.give_back_jobs
 """
 AUDITED = ENDPOINTS.split()
 OWNER_CHANGES = "workflows.update_workflow"
