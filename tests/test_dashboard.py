@@ -234,7 +234,7 @@ def test_use_of_resources_is_put_beside_the_request(client, workflow):
     workflow.complete(job, peak_memory_bytes=2 << 30, exec_time_minutes=10)
     page = get(client, f"/ui{workflow.path}/use")
     assert "1.0 GiB2.0 GiB too little asked" in page
-    assert '"memory": "2561m", "runtime": "PT16M"' in page
+    assert '"memory": "2561m","runtime": "PT16M"' in page
 
 
 def test_what_users_write_is_shown_as_text(client, showcase):
