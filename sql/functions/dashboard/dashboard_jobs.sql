@@ -40,8 +40,8 @@ AS $$
         )
 $$;
 
--- One page: {"workflow": …, "version": …, "total": …, "jobs": […], "requirements": […], "nodes": […]}; p_filter as above, with sort
--- (id, name, status, priority, attempt), descending, offset and limit. Raises TC404, TC403.
+-- One page: {"workflow": …, "version": …, "total": …, "jobs": […], "requirements": […], "nodes": […]}; p_filter as
+-- above, with sort (id, name, status, priority, attempt), descending, offset and limit. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_jobs(p_workflow_id bigint, p_filter jsonb, p_caller torc.caller)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE

@@ -2,8 +2,8 @@
 -- that sent the results.
 
 -- Executions of a workflow: those with a current result, and those that run. p_is_plain: all times of results are read by
--- a cast, which raises data_exception for what is none (20 µs per 100 instead of 230); otherwise by parse_time(). Inlined.
--- The caller has checked access, and reads times in UTC.
+-- a cast, which raises data_exception for what is no time (20 µs per 100 instead of 230); otherwise by parse_time().
+-- Inlined. The caller has checked access, and reads times in UTC.
 CREATE OR REPLACE FUNCTION torc.dashboard_executions(p_workflow_id bigint, p_is_plain boolean)
 RETURNS TABLE (
     job_id bigint, node_id bigint, status torc.job_status, started double precision, ended double precision
@@ -32,8 +32,8 @@ AS $$
     WHERE job.workflow_id = p_workflow_id AND job.status = 'running' AND job.start_time IS NOT NULL
 $$;
 
--- Jobs over time: {"version", "from", "to", "done": [...], "failed": […], "running": […], "ready": […]}, numbers at the ends of
--- p_steps equal spans. ready, which has to follow every dependency, is given for up to 20,000 jobs. 100,000 results take
+-- Jobs over time: {"version", "from", "to", "done": […], "failed": […], "running": […], "ready": […]}, numbers at the
+-- ends of p_steps equal spans. ready, which has to follow every dependency, is given for up to 20,000 jobs. 100,000 results take
 -- 0.12 s of CPU. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_progress(p_workflow_id bigint, p_steps integer, p_caller torc.caller)
 RETURNS jsonb
@@ -195,8 +195,8 @@ BEGIN
 END
 $$;
 
--- What ran where: {"workflow", "version", "from", "to", "first", "last", "nodes": […], "total_nodes", "cpus": […]}. p_from, p_to:
--- the span, by default all of it. A node has its CPUs, when it ends, and either jobs (if all nodes together have no more
+-- What ran where: {"workflow", "version", "from", "to", "first", "last", "nodes": […], "total_nodes", "cpus": […]}.
+-- p_from, p_to: the span, by default all of it. A node has its CPUs, when it ends, and either jobs (if all nodes together have no more
 -- than 2,000 in the span) or busy: how many of its CPUs were asked for at the ends of p_steps spans. cpus: the same of
 -- all nodes. p_offset: 40 nodes from there on. 100,000 results take 0.25 s of CPU. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_timeline(
