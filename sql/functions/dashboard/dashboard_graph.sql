@@ -1,14 +1,14 @@
 -- The dashboard's picture of a workflow's graph. In small workflows each job is a node. In larger ones the jobs
 -- whose names differ only in digits are one node, until somebody unfolds it.
 
--- {"workflow", "version", "total", "folded", "nodes": […], "edges": […]}. A node has key, label, jobs, counts by status,
--- work_s (how long one of its jobs that are not complete takes: as jobs of the same name took, or else of the same
--- requirement, see dashboard_times(), or else the time asked for), is_measured, and id if it
--- is one job; an edge has the places of its ends among the nodes ("source", "target"), and how many dependencies it stands
--- for: all, by files, by user data.
--- p_fold_above: workflows of more jobs are folded. p_open: keys of the nodes to unfold. One of more than 200 jobs becomes
--- one node for each status, which can be unfolded in turn. No more than p_most nodes are made of names: the smallest ones
--- are put together as "…". 100,000 jobs with 200,000 dependencies: 0.2 s of CPU. Raises TC404, TC403.
+-- {"workflow", "version", "total", "folded", "nodes": […], "edges": […]}. A node has key, label, jobs, counts by
+-- status, work_s (how long one of its jobs that are not complete takes: as jobs of the same name took, or else of the
+-- same requirement, see dashboard_times(), or else the time asked for), is_measured, and id if it is one job; an edge
+-- has the places of its ends among the nodes ("source", "target"), and how many dependencies it stands for: all, by
+-- files, by user data. p_fold_above: workflows of more jobs are folded. p_open: keys of the nodes to unfold. One of
+-- more than 200 jobs becomes one node for each status, which can be unfolded in turn. No more than p_most nodes are
+-- made of names: the smallest ones are put together as "…". 100,000 jobs with 200,000 dependencies: 0.2 s of CPU.
+-- Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_graph(
     p_workflow_id bigint,
     p_open text[],
@@ -210,8 +210,8 @@ BEGIN
 END
 $$;
 
--- How long jobs take, in seconds, by name (digits left out), and by requirement: the means of the newest 2,000 jobs of a
--- workflow that are completed. One of pattern and requirement_id is NULL.
+-- How long jobs take, in seconds, by name (digits left out), and by requirement: the means of the newest 2,000 jobs of
+-- a workflow that are completed. One of pattern and requirement_id is NULL.
 CREATE OR REPLACE FUNCTION torc.dashboard_times(p_workflow_id bigint)
 RETURNS TABLE (pattern text, requirement_id bigint, seconds double precision)
 LANGUAGE plpgsql STABLE
@@ -251,9 +251,9 @@ BEGIN
 END
 $$;
 
--- How many dependencies there are between jobs at two places, by kind (see dashboard_links_between()). Ids mostly follow
--- each other: then the dependencies are a range of their index, and an array tells the place of a job. That takes a third
--- of the time of two hash joins, which are made where ids are scattered.
+-- How many dependencies there are between jobs at two places, by kind (see dashboard_links_between()). Ids mostly
+-- follow each other: then the dependencies are a range of their index, and an array tells the place of a job. That
+-- takes a third of the time of two hash joins, which are made where ids are scattered.
 CREATE OR REPLACE FUNCTION torc.dashboard_placed_links(p_workflow_id bigint, p_ids bigint[], p_places integer[])
 RETURNS TABLE (source integer, target integer, jobs bigint, files bigint, data bigint)
 LANGUAGE plpgsql STABLE
@@ -321,10 +321,10 @@ END
 $$;
 
 -- All jobs and dependencies of a workflow as lists of numbers, from which the dashboard folds the graph by level:
--- {"workflow", "version", "ids": ascending, "statuses": names of those that occur, "status": the place of each job's among
--- these, "work_s": how long a job of its requirement takes, see dashboard_times(), 0 for what is complete, "is_measured",
--- "source", "target": places of jobs, and "kind", for each dependency}. 100,000 jobs: 0.25 s of CPU, 4 MB. Raises TC404,
--- TC403.
+-- {"workflow", "version", "ids": ascending, "statuses": names of those that occur, "status": the place of each job's
+-- among these, "work_s": how long a job of its requirement takes, see dashboard_times(), 0 for what is complete,
+-- "is_measured", "source", "target": places of jobs, and "kind", for each dependency}. 100,000 jobs: 0.25 s of CPU, 4
+-- MB. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_graph_lists(p_workflow_id bigint, p_caller torc.caller)
 RETURNS json
 LANGUAGE plpgsql STABLE
@@ -399,7 +399,8 @@ END
 $$;
 
 -- Edges between jobs whose ids are in a range, as (job_id, depends_on, kind): 1 for each dependency, 2 for each pair of
--- which one writes a file that the other reads, 3 likewise for user data. Inlined. Jobs of other workflows may be in it.
+-- which one writes a file that the other reads, 3 likewise for user data. Inlined. Jobs of other workflows may be in
+-- it.
 CREATE OR REPLACE FUNCTION torc.dashboard_links_between(
     p_first bigint,
     p_last bigint,

@@ -1,8 +1,8 @@
 -- The dashboard's pages of compute nodes and of the server.
 
--- Compute nodes of the workflows that the caller may see and that are not archived: {"total", "nodes"}, the newest first;
--- p_active: only active ones; p_silent_s: seconds without a sign of life after which a node is silent. A node has its
--- running jobs (up to 5, and how many), how many jobs it has claimed, and its workflow.
+-- Compute nodes of the workflows that the caller may see and that are not archived: {"total", "nodes"}, the newest
+-- first; p_active: only active ones; p_silent_s: seconds without a sign of life after which a node is silent. A node
+-- has its running jobs (up to 5, and how many), how many jobs it has claimed, and its workflow.
 CREATE OR REPLACE FUNCTION torc.dashboard_nodes(
     p_active boolean,
     p_silent_s double precision,

@@ -1,8 +1,8 @@
 -- When jobs of a workflow ran: for the dashboard's charts. Times are seconds since 1970, by the clocks of the clients
 -- that sent the results.
 
--- Executions of a workflow: those with a current result, and those that run. p_is_plain: all times of results are read by
--- a cast, which raises data_exception for what is no time (20 µs per 100 instead of 230); otherwise by parse_time().
+-- Executions of a workflow: those with a current result, and those that run. p_is_plain: all times of results are read
+-- by a cast, which raises data_exception for what is no time (20 µs per 100 instead of 230); otherwise by parse_time().
 -- Inlined. The caller has checked access, and reads times in UTC.
 CREATE OR REPLACE FUNCTION torc.dashboard_executions(p_workflow_id bigint, p_is_plain boolean)
 RETURNS TABLE (
@@ -18,7 +18,8 @@ AS $$
             result.status,
             date_part('epoch', CASE
                 WHEN NOT p_is_plain THEN torc.parse_time(result.completion_time)
-                WHEN result.completion_time >= '1' AND result.completion_time < '3' THEN result.completion_time::timestamptz
+                WHEN result.completion_time >= '1' AND result.completion_time < '3'
+                    THEN result.completion_time::timestamptz
             END) AS ended,
             least(greatest(result.exec_time_minutes, 0), 1e6) * 60 AS took
         FROM torc.result AS result
@@ -33,8 +34,8 @@ AS $$
 $$;
 
 -- Jobs over time: {"version", "from", "to", "done": […], "failed": […], "running": […], "ready": […]}, numbers at the
--- ends of p_steps equal spans. ready, which has to follow every dependency, is given for up to 20,000 jobs. 100,000 results take
--- 0.12 s of CPU. Raises TC404, TC403.
+-- ends of p_steps equal spans. ready, which has to follow every dependency, is given for up to 20,000 jobs. 100,000
+-- results take 0.12 s of CPU. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_progress(p_workflow_id bigint, p_steps integer, p_caller torc.caller)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -48,6 +49,7 @@ EXCEPTION
 END
 $$;
 
+-- The same without the check of access; p_is_plain: see dashboard_executions(). Raises data_exception if that is true.
 CREATE OR REPLACE FUNCTION torc.dashboard_counts_over_time(p_workflow_id bigint, p_steps integer, p_is_plain boolean)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -119,7 +121,8 @@ BEGIN
 END
 $$;
 
--- Which of the equal spans of a time a moment is in: 1 to p_steps; what is outside is in the first or the last. Inlined.
+-- Which of the equal spans of a time a moment is in: 1 to p_steps; what is outside is in the first or the last.
+-- Inlined.
 CREATE OR REPLACE FUNCTION torc.step_of(
     p_at double precision,
     p_from double precision,
@@ -196,9 +199,10 @@ END
 $$;
 
 -- What ran where: {"workflow", "version", "from", "to", "first", "last", "nodes": […], "total_nodes", "cpus": […]}.
--- p_from, p_to: the span, by default all of it. A node has its CPUs, when it ends, and either jobs (if all nodes together have no more
--- than 2,000 in the span) or busy: how many of its CPUs were asked for at the ends of p_steps spans. cpus: the same of
--- all nodes. p_offset: 40 nodes from there on. 100,000 results take 0.25 s of CPU. Raises TC404, TC403.
+-- p_from, p_to: the span, by default all of it. A node has its CPUs, when it ends, and either jobs (if all nodes
+-- together have no more than 2,000 in the span) or busy: how many of its CPUs were asked for at the ends of p_steps
+-- spans. cpus: the same of all nodes. p_offset: 40 nodes from there on. 100,000 results take 0.25 s of CPU. Raises
+-- TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_timeline(
     p_workflow_id bigint,
     p_from double precision,
@@ -219,6 +223,7 @@ EXCEPTION
 END
 $$;
 
+-- The same without the check of access; p_is_plain: see dashboard_executions(). Raises data_exception if that is true.
 CREATE OR REPLACE FUNCTION torc.dashboard_lanes(
     p_workflow_id bigint,
     p_from double precision,

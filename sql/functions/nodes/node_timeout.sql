@@ -153,14 +153,14 @@ BEGIN
 END
 $$;
 
--- Gives up a node in a workflow, if it is still silent. Its running jobs fail (pending_failed, if the workflow uses that)
--- with a result of return code -128, as if a runner had reported it: dependents, actions and events follow. (When
--- somebody who knows that the node is dead gives its jobs back, they are retried: give_back_jobs_of_node().) Its pending
--- jobs become ready: those whose claim named the node, and, when no other node of the workflow is active, those that
--- were claimed longer than p_timeout ago by a claim that named none. In its own workflow it becomes inactive, and an
--- event is stored that names it; streams hear compute_node_timed_out. Returns that event's data, NULL if nothing was
--- done. Jobs that refuse the result, because their attempt has another one, are left running and named in it.
--- Locks: workflow shared, the node's row, the jobs by id, dependents by id, action rows by id. Raises TC404.
+-- Gives up a node in a workflow, if it is still silent. Its running jobs fail (pending_failed, if the workflow uses
+-- that) with a result of return code -128, as if a runner had reported it: dependents, actions and events follow. (When
+-- somebody who knows that the node is dead gives its jobs back, they are retried: give_back_jobs_of_node().) Its
+-- pending jobs become ready: those whose claim named the node, and, when no other node of the workflow is active, those
+-- that were claimed longer than p_timeout ago by a claim that named none. In its own workflow it becomes inactive, and
+-- an event is stored that names it; streams hear compute_node_timed_out. Returns that event's data, NULL if nothing was
+-- done. Jobs that refuse the result, because their attempt has another one, are left running and named in it. Locks:
+-- workflow shared, the node's row, the jobs by id, dependents by id, action rows by id. Raises TC404.
 CREATE OR REPLACE FUNCTION torc.give_up_node(p_id bigint, p_workflow_id bigint, p_timeout double precision)
 RETURNS jsonb
 LANGUAGE plpgsql
