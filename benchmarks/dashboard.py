@@ -76,11 +76,8 @@ def main():
         finally:
             server.stop()
     options.output.mkdir(exist_ok=True)
-    heading = (
-        f"# Pages of the dashboard with {options.jobs:,} jobs\n\n"
-        f"{datetime.now(UTC).date()}, {os.cpu_count()} cores, shared.\n\n"
-    )
-    (options.output / "dashboard.md").write_text(heading + "\n".join(lines) + "\n")
+    heading = [f"# Pages of the dashboard with {options.jobs:,} jobs", "", f"{datetime.now(UTC):%F}, {machine()}.", ""]
+    (options.output / "dashboard.md").write_text("\n".join([*heading, *lines, ""]))
 
 
 def make_workflows(showcase, jobs):

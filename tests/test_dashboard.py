@@ -194,6 +194,16 @@ def test_a_workflow_shows_its_failures_by_return_code_and_what_runs_where(client
     assert "Retry 4 failed" in page
 
 
+def test_a_workflow_names_its_files_and_user_data(client, workflow):
+    for i in range(22):
+        workflow.file(name=f"file {i}", path=f"/scratch/{i}")
+    client.post("/user_data", json={"workflow_id": workflow.id, "name": "summary"})
+    page = get(client, f"/ui{workflow.path}")
+    assert "file 0 /scratch/0" in page
+    assert "file 19 /scratch/19… 2 more" in page
+    assert "summary (no data yet)" in page
+
+
 def test_a_job_says_what_it_waits_for(client, workflow):
     first, second = workflow.job(name="first"), workflow.job(name="second")
     last = workflow.job(first, second, name="last")

@@ -83,10 +83,10 @@ END
 $$;
 
 -- What an action would change, found by doing it and taking it back: {"run_id": …, "new_run_id": …, "nodes": how many
--- nodes would be no longer active, "unnamed_claims": of a node's workflow, jobs claimed without a node that would be
--- left, "changes": [{"from", "to", "jobs", "names": up to three}]}. For delete: {"deletes": how many rows of what}. One
--- of the three ids says on what the action is. Raises what the action raises.
--- Locks: workflow exclusive, until the end of the statement, and what the action locks.
+-- nodes would be no longer active, "unnamed_claims": for a node, how many jobs of its workflow that were claimed
+-- without a node would be left, "changes": [{"from", "to", "jobs", "names": up to three}]}. For delete: {"deletes": how
+-- many rows of what}. One of the three ids says on what the action is. Raises what the action raises. Locks: workflow
+-- exclusive, until the end of the statement, and what the action locks.
 CREATE OR REPLACE FUNCTION torc.dashboard_preview(
     p_workflow_id bigint,
     p_job_id bigint,

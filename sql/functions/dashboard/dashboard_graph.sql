@@ -3,12 +3,12 @@
 
 -- {"workflow", "version", "total", "folded", "nodes": […], "edges": […]}. A node has key, label, jobs, counts by
 -- status, work_s (how long one of its jobs that are not complete takes: as jobs of the same name took, or else of the
--- same requirement, see dashboard_times(), or else the time asked for), is_measured, and id if it
--- is one job; an edge has the places of its ends among the nodes ("source", "target"), and how many dependencies it
--- means: all, by files, by user data.
--- p_fold_above: workflows of more jobs are folded. p_open: keys of the nodes to unfold. One of more than 200 jobs
--- becomes one node for each status, which can be unfolded in turn. No more than p_most nodes are made of names: the
--- smallest ones are put together as "…". 100,000 jobs with 200,000 dependencies: 0.2 s of CPU. Raises TC404, TC403.
+-- same requirement, see dashboard_times(), or else the time asked for), is_measured, and id if it is one job; an edge
+-- has the places of its ends among the nodes ("source", "target"), and how many dependencies it means: all, by
+-- files, by user data. p_fold_above: workflows of more jobs are folded. p_open: keys of the nodes to unfold. One of
+-- more than 200 jobs becomes one node for each status, which can be unfolded in turn. No more than p_most nodes are
+-- made of names: the smallest ones are put together as "…". 100,000 jobs with 200,000 dependencies: 0.2 s of CPU.
+-- Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_graph(
     p_workflow_id bigint,
     p_open text[],

@@ -2,7 +2,7 @@
 -- that sent the results.
 
 -- Executions of a workflow: those with a current result, and those that run. p_is_plain: all times of results are read
--- by a cast, which raises data_exception for what is none (20 µs per 100 instead of 230); otherwise by parse_time().
+-- by a cast, which raises data_exception for what is no time (20 µs per 100 instead of 230); otherwise by parse_time().
 -- Inlined. The caller has checked access, and reads times in UTC.
 CREATE OR REPLACE FUNCTION torc.dashboard_executions(p_workflow_id bigint, p_is_plain boolean)
 RETURNS TABLE (
@@ -33,7 +33,7 @@ AS $$
     WHERE job.workflow_id = p_workflow_id AND job.status = 'running' AND job.start_time IS NOT NULL
 $$;
 
--- Jobs over time: {"version", "from", "to", "done": [...], "failed": […], "running": […], "ready": […]}, numbers at the
+-- Jobs over time: {"version", "from", "to", "done": […], "failed": […], "running": […], "ready": […]}, numbers at the
 -- ends of p_steps equal spans. ready, which has to follow every dependency, is given for up to 20,000 jobs. 100,000
 -- results take 0.12 s of CPU. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.dashboard_progress(p_workflow_id bigint, p_steps integer, p_caller torc.caller)
@@ -49,7 +49,7 @@ EXCEPTION
 END
 $$;
 
--- What dashboard_progress() answers; p_is_plain: without looking whether times are times, which raises data_exception.
+-- Jobs over time, without the check of access; p_is_plain: see dashboard_executions(). Raises data_exception if that is true.
 CREATE OR REPLACE FUNCTION torc.dashboard_counts_over_time(p_workflow_id bigint, p_steps integer, p_is_plain boolean)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -223,7 +223,7 @@ EXCEPTION
 END
 $$;
 
--- What dashboard_timeline() answers; p_is_plain as above.
+-- What ran where, without the check of access; p_is_plain: see dashboard_executions(). Raises data_exception if that is true.
 CREATE OR REPLACE FUNCTION torc.dashboard_lanes(
     p_workflow_id bigint,
     p_from double precision,

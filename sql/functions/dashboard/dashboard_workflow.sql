@@ -33,7 +33,23 @@ BEGIN
             'actions', torc.dashboard_workflow_actions(p_workflow_id),
             'events', torc.dashboard_events(p_workflow_id),
             'files', (SELECT count(*) FROM torc.file WHERE workflow_id = p_workflow_id),
-            'user_data', (SELECT count(*) FROM torc.user_data WHERE workflow_id = p_workflow_id)
+            'user_data', (SELECT count(*) FROM torc.user_data WHERE workflow_id = p_workflow_id),
+            'first_files', (
+                SELECT coalesce(jsonb_agg(jsonb_build_object('name', name, 'path', path) ORDER BY id), '[]')
+                FROM (
+                    SELECT id, name, path FROM torc.file WHERE workflow_id = p_workflow_id ORDER BY id LIMIT 20
+                ) AS file
+            ),
+            'first_user_data', (
+                SELECT coalesce(jsonb_agg(jsonb_build_object('name', name, 'has_data', has_data) ORDER BY id), '[]')
+                FROM (
+                    SELECT id, name, data IS NOT NULL AS has_data
+                    FROM torc.user_data
+                    WHERE workflow_id = p_workflow_id
+                    ORDER BY id
+                    LIMIT 20
+                ) AS user_data
+            )
         )
         FROM torc.workflow AS workflow
         WHERE workflow.id = p_workflow_id

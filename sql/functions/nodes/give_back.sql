@@ -143,7 +143,7 @@ BEGIN
 END
 $$;
 
--- The workflow of a compute node that the caller may use. Raises TC404, TC403.
+-- The id of a compute node's workflow. Raises TC404.
 CREATE OR REPLACE FUNCTION torc.workflow_of_node(p_node_id bigint)
 RETURNS bigint
 LANGUAGE plpgsql STABLE
