@@ -49,7 +49,8 @@ EXCEPTION
 END
 $$;
 
--- Jobs over time, without the check of access; p_is_plain: see dashboard_executions(). Raises data_exception if that is true.
+-- Jobs over time, without the check of access; p_is_plain: see dashboard_executions(). Raises data_exception
+-- if that is true.
 CREATE OR REPLACE FUNCTION torc.dashboard_counts_over_time(p_workflow_id bigint, p_steps integer, p_is_plain boolean)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -223,7 +224,8 @@ EXCEPTION
 END
 $$;
 
--- What ran where, without the check of access; p_is_plain: see dashboard_executions(). Raises data_exception if that is true.
+-- What ran where, without the check of access; p_is_plain: see dashboard_executions(). Raises data_exception
+-- if that is true.
 CREATE OR REPLACE FUNCTION torc.dashboard_lanes(
     p_workflow_id bigint,
     p_from double precision,
