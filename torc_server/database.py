@@ -21,6 +21,7 @@ LONG_SECONDS = 600
 LONG_TIMEOUT = f"{LONG_SECONDS}s"
 CONNECT_SECONDS = 5.0  # how long after it was lost some requests still wait for the database
 ATTEMPTS = 10  # of a statement that deadlocks or cannot be serialized; the client never sees that
+MOST_REPLACED = 3  # connections of no use that a call meets, one after the other
 PROBE_EVERY = 0.2  # seconds between two attempts to reach a database that is away
 SAY_EVERY = 60.0  # seconds between two lines in the log about the same trouble
 CANCEL_SECONDS = 5.0
@@ -91,7 +92,7 @@ class Database:
         work: sends one statement, or one transaction, and nothing else.
         seconds: the statement timeout. A connection that gives no answer after it is cut.
         """
-        replaced = False
+        replaced = 0
         for attempt in range(ATTEMPTS):
             try:
                 return self._run_once(work, seconds)
@@ -103,9 +104,9 @@ class Database:
                     raise api_error(error) from error
                 return self._wait_for_lock(work, seconds, error)
             except psycopg.Error as error:
-                if replaced or not is_useless(error):
+                if replaced == MOST_REPLACED or not is_useless(error):
                     raise api_error(error) from error
-                replaced = True
+                replaced += 1
         message = "The database connection met too many conflicts with other changes; try again"
         raise ApiError(503, message, {"Retry-After": "1"})
 
