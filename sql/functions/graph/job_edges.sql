@@ -1,8 +1,8 @@
 -- The edges of one job, for statements that walk many jobs. Inlined. OFFSET keeps the planner from joining the edges of
 -- all jobs at once, which it prefers when it believes that there are none.
 --
--- How statements over a whole workflow stay linear, whatever the planner believes (tests/database/test_growth.py gives it false
--- statistics):
+-- How statements over a whole workflow stay linear, whatever the planner believes (tests/database/test_growth.py gives
+-- it false statistics):
 --   * rows that belong to one row are read by LATERAL or a scalar subquery, with OFFSET 0, so that it is a look-up;
 --   * two sets are joined by hashing (SET enable_nestloop = off, enable_mergejoin = off), and each of them is
 --     restricted by an indexed column of its table; a set made by LATERAL ends with OFFSET 0 before it is joined, or

@@ -1,5 +1,5 @@
--- The sets of statuses that rules name; tests/transitions/test_statuses.py compares them with their twins in Python. All functions
--- of this file are inlined into the calling statement, so that indexes on job.status serve them.
+-- The sets of statuses that rules name; tests/transitions/test_statuses.py compares them with their twins in Python.
+-- All functions of this file are inlined into the calling statement, so that indexes on job.status serve them.
 
 -- Complete: satisfies dependents.
 CREATE OR REPLACE FUNCTION torc.is_complete(p_status torc.job_status)
