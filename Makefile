@@ -3,8 +3,8 @@ PYTHON ?= python3
 export TORC_DATA_DIR ?= ./.torc
 FILE ?= backups/torc-$(shell date +%F).dump
 FAST := not clients and not long and not slow
-# Tests wait half of their time: one process more than cores.
-PARALLEL := --numprocesses $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Tests wait for much of their time: two processes more than cores.
+PARALLEL := --numprocesses $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help

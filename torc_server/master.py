@@ -23,6 +23,7 @@ from gunicorn.systemd import sd_notify
 from torc_server import __version__, listening
 from torc_server.metrics import FOLDER
 from torc_server.settings import RESTART_ONLY, Settings
+from torc_server.worker import STOP_SIGNALS
 
 log = logging.getLogger("torc_server")
 
@@ -68,6 +69,15 @@ class Master(Arbiter):
             self.WORKERS[int(pid)] = FormerWorker(int(pid), slot, age, latest)
         for _ in self._former and range(self.num_workers):
             self.spawn_worker()
+
+    def spawn_worker(self):
+        """gunicorn's; but a signal that comes before the new worker can handle it waits until then, see
+        Worker.init_signals(). It would be lost, and the server would take its graceful timeout to stop."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def murder_workers(self):
         super().murder_workers()

@@ -25,6 +25,7 @@ import os
 import queue
 import resource
 import select
+import signal
 import socket
 import threading
 import time
@@ -48,6 +49,7 @@ from torc_server.streams import Subscription
 
 log = logging.getLogger("torc_server")
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # blocked until a worker can handle them
 TRIM_AFTER = 500  # closed connections
 TICK = 1.0  # seconds between two checks of the deadlines
 GOODBYE_SECS = 5.0  # how long a client may take to hang up after the last answer
@@ -213,6 +215,10 @@ class Worker(BaseWorker):
         self._has_ended = False
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
         super().init_process()
+
+    def init_signals(self):
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def load_wsgi(self):
         super().load_wsgi()
