@@ -223,10 +223,17 @@ def database_url():
 
 
 @pytest.fixture
-def fresh_database_url():
+def databases():
+    """For databases of one test, which are dropped when its servers have stopped: a server whose database is gone
+    stops 5 s later."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def fresh_database_url(databases):
     """A migrated database for one test."""
-    with new_database(_shared["template"]) as conninfo:
-        yield conninfo
+    return databases.enter_context(new_database(_shared["template"]))
 
 
 @pytest.fixture(scope="module")
@@ -237,10 +244,9 @@ def module_database_url():
 
 
 @pytest.fixture
-def empty_database_url():
+def empty_database_url(databases):
     """An empty database for one test."""
-    with new_database() as conninfo:
-        yield conninfo
+    return databases.enter_context(new_database())
 
 
 @pytest.fixture(scope="session")
@@ -342,7 +348,7 @@ def server(session_folder):
 
 
 @pytest.fixture
-def start_server(folder):
+def start_server(folder, databases):
     """A factory: start_server(database_url=…) returns a Server that listens; all are stopped after the test.
 
     Without database_url it has an embedded PostgreSQL of its own in data_dir; wait=False returns at once.
