@@ -99,33 +99,38 @@ BEGIN
     WHERE workflow_id = p_workflow_id AND is_active AND labels IS NULL
     HAVING bool_and(end_time IS NOT NULL);
     RETURN (
-        SELECT jsonb_build_object(
-            'runtime_blocked_ready_jobs',
-            count(*) FILTER (WHERE labels = '' AND runtime_s > v_remaining + c_grace_seconds),
-            'longest_ready_runtime_seconds',
-            max(runtime_s) FILTER (WHERE labels = '' AND v_remaining IS NOT NULL)
-        )
-        FROM (
+        WITH ready AS MATERIALIZED (
             SELECT
                 labels,
-                (SELECT runtime_s FROM torc.resource_requirements WHERE id = job.resource_requirements_id) AS runtime_s
-            FROM torc.job AS job
-            WHERE workflow_id = p_workflow_id AND status = 'ready'
-        ) AS ready
-    ) || jsonb_build_object('unserved_ready_labels', (
-        SELECT jsonb_object_agg(labels, jobs)
-        FROM (
-            SELECT labels, count(*) AS jobs
-            FROM torc.job
-            WHERE workflow_id = p_workflow_id AND status = 'ready' AND labels <> ''
-            GROUP BY labels
-        ) AS ready
-        WHERE NOT EXISTS (
-            SELECT 1
-            FROM torc.compute_node
-            WHERE workflow_id = p_workflow_id AND is_active AND labels @> string_to_array(ready.labels, ',')
+                jobs,
+                (SELECT runtime_s FROM torc.resource_requirements WHERE id = resource_requirements_id) AS runtime_s
+            FROM (
+                SELECT labels, resource_requirements_id, count(*) AS jobs
+                FROM torc.job
+                WHERE workflow_id = p_workflow_id AND status = 'ready'
+                GROUP BY labels, resource_requirements_id
+            ) AS grouped
         )
-    ));
+
+        SELECT jsonb_build_object(
+            'runtime_blocked_ready_jobs',
+            coalesce(sum(jobs) FILTER (WHERE labels = '' AND runtime_s > v_remaining + c_grace_seconds), 0),
+            'longest_ready_runtime_seconds',
+            max(runtime_s) FILTER (WHERE labels = '' AND v_remaining IS NOT NULL),
+            'unserved_ready_labels', (
+                SELECT jsonb_object_agg(labels, jobs)
+                FROM (SELECT labels, sum(jobs) AS jobs FROM ready WHERE labels <> '' GROUP BY labels) AS labeled
+                WHERE NOT EXISTS (
+                    SELECT 1
+                    FROM torc.compute_node
+                    WHERE workflow_id = p_workflow_id
+                        AND is_active
+                        AND labels @> string_to_array(labeled.labels, ',')
+                )
+            )
+        )
+        FROM ready
+    );
 END
 $$;
 
