@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 
 import drain
 from browser import Browser, chromium, chromium_program

@@ -60,3 +60,10 @@ def test_two_servers_are_measured_in_turns_and_compared(server, other_server, tm
 def test_a_row_that_fails_is_told_and_the_others_go_on(server, tmp_path):
     """The second server refuses the port: nothing is measured; a server without a call leaves the row out."""
     assert "Connection refused" in bench("http://127.0.0.1:9", "--quick", code=1).stderr
+
+
+@pytest.mark.parametrize("script", ["bench.py", "drain.py", "dashboard.py", "decisions/measure.py"])
+def test_each_script_tells_its_options(script):
+    got = subprocess.run([sys.executable, BENCH.parent / script, "--help"], capture_output=True, text=True)
+    assert got.returncode == 0, got.stderr
+    assert got.stdout.startswith("usage:")
