@@ -150,7 +150,7 @@ def once(server, path):
 
 
 def drain_with_pages(server, options):
-    settings = SimpleNamespace(jobs=4000, workers=4, claim=10)
+    settings = SimpleNamespace(jobs=4000, workers=4, claim=10, seconds=60)
     rates = {0: [], options.open: []}
     for _ in range(options.rounds):
         for pages, found in rates.items():
