@@ -192,7 +192,7 @@ def points(result, rows, pattern):
         x = int(re.search(pattern, row["name"])[1].replace(",", ""))
         way = LABELS.get(row["row"], row["name"].partition(" ")[0].removesuffix("_jobs").replace("claim_jobs_", ""))
         for server, measured in row["servers"].items():
-            series.setdefault(f"{server} {way}".strip(), []).append((x, measured["value"]))
+            series.setdefault(f"{server}, {way}".strip(" ,"), []).append((x, measured["value"]))
     return series
 
 

@@ -25,10 +25,11 @@ def lines(title, x_label, y_label, series, log_y=False):
     else:
         ticks = _ticks(max(ys))
         up = _linear_scale(ticks[-1], HEIGHT - BOTTOM, TOP)
+    width = max(WIDTH, WIDTH - RIGHT + 50 + 7 * max(map(len, series), default=0))  # room for the legend
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}" '
         'font-family="sans-serif" font-size="12" fill="#24292f">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        f'<rect width="{width}" height="{HEIGHT}" fill="#ffffff"/>',
         _text(LEFT, 22, title, size=15),
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, x_label, "middle"),
         _text(LEFT - 60, TOP - 8, y_label),
