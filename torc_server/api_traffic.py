@@ -15,6 +15,7 @@ import uuid
 from collections import deque
 
 from torc_server.errors import ApiError
+from torc_server.queues import drained
 from torc_server.repository import server_value, sql
 from torc_server.streams import LISTENING, RETRY_AFTER, Subscription, without_access
 
@@ -245,9 +246,8 @@ class ApiTraffic:
             self._pass_on(heard["events"] or (), streams)
 
     def _add_up(self):
-        take, found, current = self._answered.popleft, None, None
-        while self._answered:
-            second, status, bytes_in, bytes_out = take()
+        found = current = None
+        for second, status, bytes_in, bytes_out in drained(self._answered):
             if second != current:
                 current, found = second, self._counts.setdefault(second, [0] * 7)
             found[0] += 1

@@ -6,7 +6,6 @@ given back when it has ended, and its successor goes on from its numbers. So cou
 not grow however often workers are replaced.
 """
 
-import contextlib
 import os
 from bisect import bisect_left
 from collections import Counter as Counts
@@ -15,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
+
+from torc_server.queues import drained
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own variable
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)  # 15: the timeout of small calls
@@ -94,10 +95,8 @@ class Metrics:
     def add_up(self):
         """Put what observe() was told into the histogram. Workers do so every second."""
         by_labels = defaultdict(list)
-        with contextlib.suppress(IndexError):  # it is empty; other threads may take from it, too
-            while True:
-                labels, seconds = self._answers.popleft()
-                by_labels[labels].append(seconds)
+        for labels, seconds in drained(self._answers):
+            by_labels[labels].append(seconds)
         for labels, answers in by_labels.items():
             histogram = self._requests.labels(*labels)
             histogram._sum.inc(sum(answers))

@@ -4,7 +4,6 @@ The rules are in sql/functions/nodes/node_timeout.sql. One thread of each proces
 take turns in looking for silent nodes.
 """
 
-import contextlib
 import json
 import logging
 import threading
@@ -12,6 +11,7 @@ from collections import deque
 
 from torc_server import current
 from torc_server.errors import ApiError
+from torc_server.queues import drained
 from torc_server.repository import server_long_value, server_rows, server_value, sql
 
 log = logging.getLogger("torc_server")
@@ -65,17 +65,16 @@ class NodeWatch:
 
     def _store(self):
         heard, working = set(), set()
-        with contextlib.suppress(IndexError):  # it is empty
-            while True:
-                node_ids, works = self._heard.popleft()
-                (working if works else heard).update(node_ids)
-        heard = (heard | working) - {None}
+        for node_ids, works in drained(self._heard):
+            heard.update(node_ids)
+            if works:
+                working.update(node_ids)
+        heard.discard(None)
+        working.discard(None)
         if not heard:
             return
         try:
-            server_value(
-                self._database, sql.compute_nodes.note_nodes, ids=list(heard), working=list(working - {None})
-            )  # fmt: skip
+            server_value(self._database, sql.compute_nodes.note_nodes, ids=list(heard), working=list(working))
         except ApiError:
             self.heard_of(*heard)
             self.heard_of(*working, works=True)
