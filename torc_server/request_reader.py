@@ -7,10 +7,10 @@ from io import BytesIO
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.unreader import IterUnreader
 
+from torc_server.bodies import MIB
 from torc_server.spool import Spool
 
 MEMORY_BYTES = 1 << 16  # of a body; a longer one goes to a file
-LEAST_LIMIT = 1 << 20  # of a body, whatever the settings
 MAX_LINE = 8190  # bytes of a line before or behind a chunk
 MAX_TRAILER_LINES = 100
 READ_BYTES = 1 << 16
@@ -113,10 +113,12 @@ class RequestReader:
 
     def _new_body(self):
         reader = self.request.body.reader
-        if isinstance(reader, LengthReader) and reader.length <= LEAST_LIMIT:
-            return LengthBody(reader.length, LEAST_LIMIT)
-        limit = self._body_limit(self.request.method, self.request.path)
-        return LengthBody(reader.length, limit) if isinstance(reader, LengthReader) else ChunkedBody(limit)
+        if not isinstance(reader, LengthReader):
+            return ChunkedBody(self._limit())
+        return LengthBody(reader.length, MIB if reader.length <= MIB else self._limit())  # no limit is lower than that
+
+    def _limit(self):
+        return self._body_limit(self.request.method, self.request.path)
 
 
 class LengthBody:
