@@ -15,6 +15,9 @@ KINDS = {
     422: "UnprocessableEntity",
 }  # fmt: skip
 JSON = {"Content-Type": "application/json"}
+LISTS_OF_A_WORKFLOW = (
+    "/files", "/jobs", "/user_data", "/resource_requirements", "/compute_nodes", "/results", "/events",
+)  # fmt: skip
 
 
 def refused(response, status, field=None):
@@ -340,19 +343,7 @@ def test_a_known_query_key_given_twice_is_400_and_an_unknown_one_is_ignored(work
     workflow.client.get("/files", params={"workflow_id": workflow.id, "more": ["a", "b"]})
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/files",
-        "/jobs",
-        "/user_data",
-        "/resource_requirements",
-        "/compute_nodes",
-        "/results",
-        "/events",
-        "/workflows",
-    ],
-)
+@pytest.mark.parametrize("path", [*LISTS_OF_A_WORKFLOW, "/workflows"])
 def test_every_list_refuses_a_negative_offset_or_limit_and_a_limit_over_100000(workflow, path):
     for name, value in (("offset", -1), ("limit", -1), ("limit", 100001)):
         params = {"workflow_id": workflow.id, name: value}
@@ -360,18 +351,7 @@ def test_every_list_refuses_a_negative_offset_or_limit_and_a_limit_over_100000(w
     workflow.client.get(path, params={"workflow_id": workflow.id, "limit": 100000, "offset": 2**62})
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/files",
-        "/jobs",
-        "/user_data",
-        "/resource_requirements",
-        "/compute_nodes",
-        "/results",
-        "/events",
-    ],
-)
+@pytest.mark.parametrize("path", LISTS_OF_A_WORKFLOW)
 def test_a_missing_workflow_is_404_for_every_list_and_bulk_delete(client, path):
     for method in ("GET", "DELETE"):
         response = client.request(method, f"{path}?workflow_id=999999999", status=None)
