@@ -33,8 +33,8 @@ CREATE TYPE torc.dialect AS ENUM (
     'objects'  -- settings as JSON objects; reset_status raises the run id
 );
 
--- Who asks: the name, whether access control is enforced, and which generation of clients it is. NULL is an operator at
--- psql.
+-- The caller: the name, whether access control is enforced, and which generation of clients it is. NULL is an operator
+-- at psql.
 CREATE TYPE torc.caller AS (
     name text,
     enforced boolean,

@@ -21,7 +21,7 @@ SOON = 0.5  # seconds; a wake-up takes 2 to 5 ms on an idle machine
 
 
 class Claim:
-    """A claim on a connection of its own: sent when it is made; jobs() waits for the answer and returns the ids."""
+    """A claim on its own connection: sent when the object is made; jobs() waits for the answer and returns the ids."""
 
     def __init__(self, port, workflow, wait=30, limit=1, body=None, headers="", path="claim_next_jobs", **query):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)

@@ -96,7 +96,7 @@ def chrome(chromium_address, server):
 
 
 def behaved(address, server):
-    """A tab; afterwards nothing may have gone wrong on its pages, and nobody but the server may have been asked."""
+    """A tab. After the test its pages must have reported no problem, and sent requests to the server only."""
     browser = Browser(address)
     yield browser
     hosts = {urlsplit(request["url"]).netloc for request in browser.requests}

@@ -1,6 +1,6 @@
 """Writes pictures of the dashboard's pages into build/screenshots/: both themes, wide and as on a phone.
 
-A server of its own, on a database of its own, shows the workflows of showcase.py in the Chromium of this machine.
+A separate server, on a new database, shows the workflows of showcase.py in the Chromium of this machine.
 """
 
 import base64

@@ -1,6 +1,7 @@
 """Workflows to look at: of all sizes, with jobs in all statuses, for tests of the dashboard and for its pictures.
 
-All of it is made by the functions that clients call, except times and use of resources of results, which nobody has.
+The functions that clients call make all of it, except the times and the resource use of results: there is no call for
+those.
 """
 
 import json

@@ -58,7 +58,7 @@ DECLARE
     v_answer json;
 BEGIN
     SELECT workflow_id INTO v_workflow_id FROM torc.job WHERE id = p_job_id;
-    IF v_workflow_id IS NULL OR p_caller.enforced OR NOT torc.shares_at_once(v_workflow_id) THEN
+    IF v_workflow_id IS NULL OR p_caller.enforced OR NOT torc.try_lock_workflow_shared(v_workflow_id) THEN
         PERFORM torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     END IF;
     SELECT
@@ -118,7 +118,7 @@ DECLARE
     v_answer json;
 BEGIN
     SELECT workflow_id INTO v_workflow_id FROM torc.job WHERE id = p_job_id;
-    IF v_workflow_id IS NULL OR p_caller.enforced OR NOT torc.shares_at_once(v_workflow_id) THEN
+    IF v_workflow_id IS NULL OR p_caller.enforced OR NOT torc.try_lock_workflow_shared(v_workflow_id) THEN
         PERFORM torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     END IF;
     SELECT status, attempt_id, attempt_run_id

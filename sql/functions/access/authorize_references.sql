@@ -2,8 +2,8 @@
 -- access control that reaches no further than the caller may: rows that the caller may not use cannot be named; and
 -- what rows of others name cannot be deleted under them, see authorize_deletion.sql.
 
--- Under access control, an id of a workflow that the caller may not use is an id that does not exist; the answer is the
--- same as that of a missing row, so that nobody learns which ids there are. Raises TC422 naming the field.
+-- Under access control, refuses an id of a workflow that the caller may not use, with the answer for a missing row: so
+-- a caller cannot find out which ids exist. Raises TC422 naming the field.
 CREATE OR REPLACE FUNCTION torc.authorize_references(
     p_workflow_id bigint,
     p_field text,

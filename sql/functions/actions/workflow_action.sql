@@ -69,8 +69,8 @@ BEGIN
 END
 $$;
 
--- Takes an action for a compute node (NULL: nobody in particular). Whether it is pending is not asked: recovery tools
--- claim actions to disarm them. A persistent action may be claimed by everybody, again and again.
+-- Claims an action for a compute node, or without one (NULL). It need not be pending: recovery tools claim actions to
+-- disarm them. A persistent action may be claimed any number of times.
 -- Locks: workflow shared, the action's row. Raises TC404, TC403, TC409 (claimed already); an unknown node breaks the
 -- table's key (422).
 CREATE OR REPLACE FUNCTION torc.claim_action(

@@ -1,4 +1,4 @@
--- Hands out ready jobs that fit the free resources of a worker, in claim order, and makes them pending.
+-- Claims ready jobs that fit the free resources of a worker, in claim order, and makes them pending.
 -- p_resources: num_cpus, memory_gb, num_gpus (each per node) and num_nodes; optional time_limit (ISO 8601 duration),
 -- scheduler_config_id and labels, as in claim_next_jobs(). Claim order: priority, then what needs most (GPUs, runtime,
 -- memory, CPUs), then id. Candidates are the first p_limit fitting jobs that are pinned to no scheduler or to the
@@ -83,7 +83,7 @@ BEGIN
 END
 $$;
 
--- Hands out the jobs of a pool, and up to p_limit more that fit into the rest of it.
+-- Claims the jobs of a pool, and up to p_limit more that fit into the rest of it.
 CREATE OR REPLACE FUNCTION torc.backfill(
     p_workflow_id bigint,
     p_limit bigint,

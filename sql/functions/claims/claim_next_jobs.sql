@@ -64,7 +64,7 @@ DECLARE
 BEGIN
     IF p_caller.enforced THEN
         PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
-    ELSIF NOT torc.shares_at_once(p_workflow_id) THEN
+    ELSIF NOT torc.try_lock_workflow_shared(p_workflow_id) THEN
         PERFORM torc.take_shared_lock(p_workflow_id);
     END IF;
     IF p_labels = '{}' THEN

@@ -51,9 +51,9 @@ BEGIN
 END
 $$;
 
--- Takes a workflow's shared lock if nobody has to be waited for. Inlined: the transitions of single jobs call it before
--- take_shared_lock(), which costs a call in plpgsql.
-CREATE OR REPLACE FUNCTION torc.shares_at_once(p_workflow_id bigint)
+-- Takes a workflow's shared lock if that needs no wait; returns whether it has. Inlined: hot calls try it before they
+-- call take_shared_lock(), which is plpgsql.
+CREATE OR REPLACE FUNCTION torc.try_lock_workflow_shared(p_workflow_id bigint)
 RETURNS boolean
 LANGUAGE sql
 AS $$ SELECT pg_try_advisory_xact_lock_shared(p_workflow_id) $$;

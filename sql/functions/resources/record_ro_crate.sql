@@ -47,9 +47,9 @@ AS $$
             (input.item).id,
             (input.item).path,
             torc.ro_crate_file_metadata(input.item, p_run_id, p_as_object) AS metadata,
-            -- By ro_crate_entity_file_id_idx, one look-up for each file, whatever the planner expects: for min(id) it
-            -- would walk the primary key for each file, and sets joined are compared all with all where few rows are
-            -- expected.
+            -- One scan of ro_crate_entity_file_id_idx for each file, whatever row counts the planner expects: for
+            -- min(id) it would scan the primary key for each file, and a join of sets would become a nested loop of
+            -- sequential scans where few rows are expected.
             (
                 SELECT (array_agg(id ORDER BY id))[1] FROM torc.ro_crate_entity WHERE file_id = (input.item).id
             ) AS entity_id

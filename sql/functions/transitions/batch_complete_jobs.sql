@@ -30,7 +30,7 @@ DECLARE
     v_errors json[] := '{}';
     v_message text;
 BEGIN
-    IF p_caller.enforced OR NOT torc.shares_at_once(p_workflow_id) THEN
+    IF p_caller.enforced OR NOT torc.try_lock_workflow_shared(p_workflow_id) THEN
         PERFORM torc.lock_workflow_shared(p_workflow_id, p_caller);
     END IF;
     SELECT run_id INTO v_run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id;

@@ -32,7 +32,7 @@ DECLARE
     v_has_relations boolean;
     v_answer json;
 BEGIN
-    IF p_caller.enforced OR torc.shares_at_once(v_workflow_id) IS NOT TRUE THEN
+    IF p_caller.enforced OR torc.try_lock_workflow_shared(v_workflow_id) IS NOT TRUE THEN
         PERFORM torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     END IF;
     UPDATE torc.job AS job

@@ -21,7 +21,7 @@ DECLARE
     v_has_relations boolean;
     v_answer json;
 BEGIN
-    SELECT workflow_id, torc.shares_at_once(workflow_id)
+    SELECT workflow_id, torc.try_lock_workflow_shared(workflow_id)
     INTO v_workflow_id, v_is_locked
     FROM torc.job
     WHERE id = p_job_id;

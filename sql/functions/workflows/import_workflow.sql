@@ -1,5 +1,5 @@
 -- Moving in: what `torc-server import` asks of the database, beside copying rows. A workflow that is being imported is
--- in an uncommitted transaction: nobody sees it, and no lock of it is needed.
+-- in an uncommitted transaction: no other session sees it, and no lock of it is needed.
 
 -- Whether the ids of the source are kept: as p_keep_ids says, or, if that is NULL, when there is no workflow and no
 -- group of users. Then no sequence gives one of the ids any more. p_sequences: {table: the largest id that it ever
