@@ -4,7 +4,7 @@ export TORC_DATA_DIR ?= ./.torc
 FILE ?= backups/torc-$(shell date +%F).dump
 FAST := not clients and not long and not slow
 # Tests wait for much of their time: two processes more than cores.
-PARALLEL := --numprocesses $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+PARALLEL = --numprocesses $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 LOCK := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
