@@ -29,7 +29,7 @@ log = logging.getLogger("torc_server")
 
 STATE = "TORC_RELOAD_STATE"  # the descriptor of what one program tells the next one; no setting
 CHECK_SECS = 30
-SIGNALS_THAT_WAIT = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)  # until the next program can handle them
+SIGNALS_THAT_WAIT = (signal.SIGHUP, *STOP_SIGNALS)  # until the next program can handle them
 
 
 class FormerWorker:
@@ -59,6 +59,11 @@ class Master(Arbiter):
         super().__init__(app)
         self._former = former
         self._state = says_what_is_open
+        self._is_told_to_stop = False
+
+    def signal(self, sig, frame):
+        self._is_told_to_stop |= sig in STOP_SIGNALS
+        super().signal(sig, frame)
 
     def start(self):
         super().start()
@@ -96,6 +101,9 @@ class Master(Arbiter):
             notify("READY=1")
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_THAT_WAIT)  # the default would end the program that starts
+        if self._is_told_to_stop:  # gunicorn has queued that; the next program would not know of it
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS_THAT_WAIT)
+            return
         listening.pass_on([each.fileno() for each in self.LISTENERS])
         state = os.memfd_create("torc-server reload", 0)
         workers = {pid: worker.slot for pid, worker in self.WORKERS.items()}

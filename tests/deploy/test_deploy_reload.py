@@ -6,12 +6,15 @@ import signal
 import ssl
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 import trustme
 from support import HttpClient, wait_for
+
+from torc_server.worker import STOP_SIGNALS
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -167,6 +170,24 @@ def test_the_embedded_postgresql_and_the_process_stay_and_no_request_is_lost(sta
     assert (server.data_dir / "data" / "postmaster.pid").read_text().split()[0] == postmaster
     assert server.stop() == 0
     assert not psutil.pid_exists(int(postmaster)) or psutil.Process(int(postmaster)).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("how", STOP_SIGNALS)
+def test_a_server_that_is_told_to_stop_while_a_reload_is_checked_stops(start_server, database_url, how):
+    server = start_server(database_url=database_url)
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: any("--check" in each.cmdline() for each in psutil.Process(server.process.pid).children()))
+    assert server.stop(how, timeout=15) == 0
+
+
+def test_a_server_that_is_told_to_stop_at_any_moment_of_a_reload_stops(start_server, database_url):
+    servers = [start_server(database_url=database_url, workers=1) for _ in range(6)]
+    for server in servers:
+        server.process.send_signal(signal.SIGHUP)
+    for server in servers:
+        server.tell_to_stop()
+        time.sleep(0.4)
+    assert [server.stop(timeout=15) for server in servers] == [0] * len(servers)
 
 
 @pytest.mark.long

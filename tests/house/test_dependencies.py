@@ -13,6 +13,7 @@ the module that uses it; the last part may be an attribute that the class sets o
     gunicorn.arbiter.Arbiter.murder_workers                    master
     gunicorn.arbiter.Arbiter.num_workers                       master
     gunicorn.arbiter.Arbiter.reload                            master
+    gunicorn.arbiter.Arbiter.signal                            master
     gunicorn.arbiter.Arbiter.spawn_worker                      master
     gunicorn.arbiter.Arbiter.start                             master
     gunicorn.arbiter.Arbiter.stop                              master

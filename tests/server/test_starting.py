@@ -294,7 +294,8 @@ def test_sigterm_lets_a_running_request_finish(start_server, fresh_database_url)
 
 
 def test_sighup_replaces_the_workers_and_no_request_fails(start_server, fresh_database_url):
-    server = start_server(database_url=fresh_database_url)
+    server = start_server(database_url=fresh_database_url, workers=2)
+    server.wait_for_workers(2)
     before = set(server.workers())
     server.process.send_signal(signal.SIGHUP)
     end = time.monotonic() + 30

@@ -15,6 +15,7 @@ def _stop_with_stdin():
     """Stop as by SIGTERM when stdin ends: `torc --standalone` closes it when it ends, however it ends."""
 
     def wait():
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's, see master
         while os.read(0, 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
