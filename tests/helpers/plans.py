@@ -6,8 +6,6 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from torc_server.connections import SETTINGS
-
 
 @contextmanager
 def explained(database_url):
@@ -24,7 +22,7 @@ def explained(database_url):
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFile) as error:
             pytest.skip(f"needs a superuser and PostgreSQL's contrib module auto_explain: {error}")
         session.execute(
-            f"""
+            """
             SET auto_explain.log_min_duration = 0;
             SET auto_explain.log_nested_statements = on;
             SET auto_explain.log_analyze = on;
@@ -32,7 +30,7 @@ def explained(database_url):
             SET auto_explain.log_timing = off;
             SET auto_explain.log_format = json;
             SET client_min_messages = log;
-            SET statement_timeout = '{SETTINGS["statement_timeout"]}';
+            SET statement_timeout = '1min';
             SET jit = off
             """
         )

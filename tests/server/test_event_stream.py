@@ -1,5 +1,6 @@
 """The live event stream, over a real gunicorn: who hears what, when, and what becomes of streams that end."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -386,9 +387,13 @@ def test_none_of_10000_completions_is_lost_and_all_are_heard_in_order_wherever_t
         served.id, served.id,
     )  # fmt: skip
     stream = listen()
-    for number, job in enumerate(jobs):
-        if number < 200:
-            HttpClient(server.url).post(f"/jobs/{job}/complete_job/completed/0", json=served.result(job))
-        else:
-            served.sql("SELECT torc.complete_job(%s, 'completed', 0, %s)::text", job, json.dumps(served.result(job)))
-    assert [event["data"]["job_id"] for _, event in stream.next_events(len(jobs))] == jobs
+    with concurrent.futures.ThreadPoolExecutor() as reader:  # who reads nothing for long is disconnected
+        heard = reader.submit(stream.next_events, len(jobs))
+        for number, job in enumerate(jobs):
+            if number < 200:
+                HttpClient(server.url).post(f"/jobs/{job}/complete_job/completed/0", json=served.result(job))
+            else:
+                served.sql(
+                    "SELECT torc.complete_job(%s, 'completed', 0, %s)::text", job, json.dumps(served.result(job))
+                )
+    assert [event["data"]["job_id"] for _, event in heard.result()] == jobs
