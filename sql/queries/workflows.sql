@@ -207,7 +207,7 @@ WITH allowed AS (
 SELECT json_build_object('is_uninitialized', NOT EXISTS (
     SELECT 1
     FROM torc.job
-    WHERE workflow_id = allowed.workflow_id AND status NOT IN ('uninitialized', 'disabled')
+    WHERE workflow_id = allowed.workflow_id AND torc.is_initialized(status)
 ))::text
 FROM allowed;
 

@@ -13,6 +13,11 @@ WAITING = {"uninitialized", "blocked", "ready"}
 ACTIVE = {"pending", "running"}
 RETRYABLE = {"running", "failed", "terminated"}
 OPEN = WAITING | ACTIVE | {"pending_failed"}
+RESTARTABLE = {"uninitialized", "pending", "running", "terminated", "pending_failed"}
+TERMINAL = COMPLETE | {"pending_failed"}
+UNSUCCESSFUL = TERMINAL - {"completed"}
+ENDED_BY_ITSELF = {"completed", "failed"}
+INITIALIZED = COMPLETE | OPEN - {"uninitialized"}
 
 
 class Refused(Exception):
@@ -250,7 +255,7 @@ class Model:
 
     def complete(self, job, status, attempt, code, node):
         """attempt None: not sent."""
-        if status not in COMPLETE | {"pending_failed"}:
+        if status not in TERMINAL:
             raise Refused(422)
         attempt, result = attempt or job.attempt, (status, code, node)
         if result in (self.result_of(job, a) for a in {attempt, max(attempt, job.attempt)}):
@@ -287,7 +292,7 @@ class Model:
         return self.results.get((job.id, self.run, attempt))
 
     def check_completable(self, job):
-        if job.status in ("disabled", "pending_failed"):
+        if job.status not in COMPLETE | WAITING | ACTIVE:
             raise Refused(409)
         has_result = any(k[:2] == (job.id, self.run) and k[2] >= job.attempt for k in self.results)
         if job.status in COMPLETE and (not job.marked or has_result):
@@ -309,7 +314,7 @@ class Model:
             raise Refused(409)
         if job.status in COMPLETE and status == "uninitialized":
             for dependent in self.dependents(job):
-                if dependent.status in ("completed", "failed"):
+                if dependent.status in ENDED_BY_ITSELF:
                     self.take_back(dependent, "uninitialized")
         self.move(job, status)
         self.restart_attempts([job])
@@ -398,7 +403,7 @@ class Model:
         for job in ours:
             if job.id in waiting and (job.status == "uninitialized" or not only_uninitialized):
                 self.take_back(job, "blocked")
-            elif job.status in ("uninitialized", "pending", "running", "terminated", "pending_failed"):
+            elif job.status in RESTARTABLE:
                 self.take_back(job, "ready")
         self.settle()
         if self.waits_for_itself():
@@ -446,10 +451,10 @@ class Model:
     def reset_jobs(self, failed_only):
         """How many jobs are reset, without those that only lie downstream."""
         if failed_only:
-            chosen = [j for j in self.jobs.values() if j.status in FAILED | {"pending_failed"}]
+            chosen = [j for j in self.jobs.values() if j.status in UNSUCCESSFUL]
             also = self.downstream(j for j in chosen if j.status in FAILED)
         else:
-            chosen = [j for j in self.jobs.values() if j.status not in ("uninitialized", "disabled")]
+            chosen = [j for j in self.jobs.values() if j.status in INITIALIZED]
             also = []
         for job in list(self.jobs.values()) if not failed_only else chosen:
             job.node = None

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from torc_server.schemas.fields import JOB_STATUSES
+
 SQL = Path(__file__).parents[2] / "sql"
 QUERIES = {
     f"{path.stem}.{match[1]}": match[2]
@@ -94,6 +96,22 @@ def test_variables_begin_with_v_and_constants_with_c():
         for block in re.findall(r"^DECLARE\n(.*?)^BEGIN", text, re.S | re.M):
             for line in re.findall(r"^    [a-z]\w* .*", re.sub(r"--.*", "", block), re.M):
                 assert re.match(r"    (?:v_\w+ (?!CONSTANT)|c_\w+ CONSTANT )", line), f"{path}: {line}"
+
+
+STATUS = rf"'(?:{'|'.join(JOB_STATUSES)})'"
+SETS = re.compile(
+    rf"\b(?:IN\s*\(|ARRAY\[)\s*{STATUS}(?:::[\w.]+)?\s*,\s*{STATUS}"
+    rf"|'{{(?:{'|'.join(JOB_STATUSES)})\b[^']*}}'"
+    rf"|([\w.]+) (?:=|<>) {STATUS}\s+(?:OR|AND) \1 (?:=|<>) {STATUS}"
+    rf"|\b(?:enum_range\(|has_jobs_between\([^,]*,|BETWEEN)\s*{STATUS}"
+)
+
+
+def test_a_set_of_statuses_has_a_name():
+    """In transitions/job_status.sql."""
+    named = ("transitions/job_status.sql", "workflows/has_jobs.sql")
+    code = {path: re.sub(r"--.*", "", text) for path, text in FILES.items() if path not in named}
+    assert [f"{path}: {match[0]}" for path, text in code.items() for match in SETS.finditer(text)] == []
 
 
 def test_no_statement_is_put_together_as_text():

@@ -19,6 +19,16 @@ TWINS = {
     "is_waiting": {"tests/helpers/model.py": model.WAITING},
     "is_active": {"tests/helpers/model.py": model.ACTIVE},
     "is_retryable": {"tests/helpers/model.py": model.RETRYABLE},
+    "is_restartable": {"tests/helpers/model.py": model.RESTARTABLE},
+    "is_initialized": {"tests/helpers/model.py": model.INITIALIZED},
+    "is_terminal": {"tests/helpers/model.py": model.TERMINAL},
+    "is_unsuccessful": {"tests/helpers/model.py": model.UNSUCCESSFUL},
+    "ended_by_itself": {"tests/helpers/model.py": model.ENDED_BY_ITSELF},
+    "went_wrong": {"dashboard/words.py": words.FAILED},
+}  # fmt: skip
+SEARCHES = {  # of workflows/has_jobs.sql, with the set of statuses that each searches for
+    "has_open_jobs": "is_open", "has_active_jobs": "is_active", "has_jobs_under_way": "is_under_way",
+    "has_failed_jobs": "is_failed",
 }  # fmt: skip
 
 
@@ -42,6 +52,26 @@ def test_the_statuses_of_jobs_and_their_order_are_those_of_the_database(database
 def test_a_set_of_statuses_is_the_one_of_the_database(database, function, python):
     named = f"SELECT word::text FROM unnest(enum_range(NULL::torc.job_status)) AS word WHERE torc.{function}(word)"  # noqa: S608
     assert {*column(database, named)} == {*python}
+
+
+@pytest.mark.parametrize("search, function", SEARCHES.items())
+def test_a_search_for_jobs_finds_exactly_those_of_its_set(workflow, search, function):
+    job = workflow.job()
+    for status in JOB_STATUSES:
+        found = f"UPDATE torc.job SET status = %s WHERE id = %s RETURNING torc.{function}(status)"  # noqa: S608
+        [wanted] = workflow.sql(found, status, job)
+        assert workflow.sql(f"SELECT torc.{search}(%s)", workflow.id) == [wanted], status
+        assert workflow.sql("SELECT torc.has_jobs(%s, %s)", workflow.id, status) == [True]
+    workflow.sql("UPDATE torc.job SET status = 'uninitialized' WHERE id = %s RETURNING id", job)
+
+
+def test_the_ranges_of_unblocked_statuses_are_those_that_are_open_and_not_blocked(database):
+    listed = """
+        SELECT word::text
+        FROM unnest(enum_range(NULL::torc.job_status)) AS word
+        INNER JOIN torc.unblocked_ranges() ON word BETWEEN first_status AND last_status
+    """
+    assert {*column(database, listed)} == model.OPEN - {"blocked"}
 
 
 def test_the_statuses_of_tasks_are_those_that_the_table_takes(database):

@@ -19,7 +19,7 @@ STATUSES = {
     "disabled": ("∥", "disabled"),
 }
 COMPLETE = ("completed", "failed", "canceled", "terminated")  # as torc.is_complete()
-FAILED = ("failed", "terminated", "pending_failed")
+FAILED = ("failed", "terminated", "pending_failed")  # as torc.went_wrong()
 STATES = {
     "active": ("▶", "running"),
     "new": ("–", "not initialized"),

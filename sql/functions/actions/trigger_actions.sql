@@ -82,8 +82,8 @@ RETURNS integer
 LANGUAGE sql IMMUTABLE
 AS $$
     SELECT CASE
-        WHEN p_old = 'blocked' AND p_new IN ('ready', 'canceled') THEN 1
-        WHEN p_old = 'canceled' AND p_new = 'blocked' THEN -1
+        WHEN (p_old, p_new) IN (('blocked', 'ready'), ('blocked', 'canceled')) THEN 1
+        WHEN (p_old, p_new) = ('canceled', 'blocked') THEN -1
         ELSE 0
     END
 $$;
@@ -95,7 +95,7 @@ LANGUAGE sql IMMUTABLE
 AS $$
     SELECT CASE
         WHEN p_new = 'pending_failed' OR torc.is_complete(p_new) AND NOT torc.is_complete(p_old) THEN 1
-        WHEN p_old = 'canceled' AND p_new IN ('blocked', 'ready') THEN -1
+        WHEN (p_old, p_new) IN (('canceled', 'blocked'), ('canceled', 'ready')) THEN -1
         ELSE 0
     END
 $$;
@@ -123,13 +123,12 @@ BEGIN
     END IF;
     IF v_transactions < (
         SELECT count(*)
-        FROM (VALUES ('uninitialized', 'uninitialized'), ('ready', 'running'), ('pending_failed', 'pending_failed'))
-            AS open (first_status, last_status)
+        FROM torc.unblocked_ranges() AS open
         CROSS JOIN LATERAL (
             SELECT 1
             FROM torc.job
             WHERE workflow_id = p_workflow_id
-                AND status BETWEEN open.first_status::torc.job_status AND open.last_status::torc.job_status
+                AND status BETWEEN open.first_status AND open.last_status
             ORDER BY status, id  -- of job_workflow_id_status_idx, see has_jobs_between()
             LIMIT v_transactions + 1
         ) AS open_job

@@ -72,7 +72,7 @@ BEGIN
     FOR v_job IN
         SELECT id, attempt_id
         FROM torc.job
-        WHERE workflow_id = p_workflow_id AND status IN ('failed', 'terminated')
+        WHERE workflow_id = p_workflow_id AND torc.is_failed(status) AND torc.is_retryable(status)
         ORDER BY id
     LOOP
         PERFORM torc.retry_job(v_job.id, v_run_id, v_job.attempt_id + 1, p_caller);

@@ -82,7 +82,7 @@ BEGIN
                 requirement.memory_bytes,
                 requirement.runtime_s,
                 right(rtrim(result.stderr, E' \t\r\n'), 600) AS stderr
-            FROM unnest('{failed,terminated,pending_failed}'::torc.job_status[]) AS wanted
+            FROM unnest(enum_range(NULL::torc.job_status)) AS wanted
             CROSS JOIN LATERAL (
                 SELECT id, name, status, resource_requirements_id
                 FROM torc.job
@@ -96,6 +96,7 @@ BEGIN
             LEFT JOIN LATERAL (
                 SELECT * FROM torc.resource_requirements WHERE id = job.resource_requirements_id OFFSET 0
             ) AS requirement ON true
+            WHERE torc.went_wrong(wanted)
         ),
 
         grouped AS (

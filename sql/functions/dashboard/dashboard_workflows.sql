@@ -23,7 +23,7 @@ BEGIN
                 workflow.name,
                 workflow."user",
                 workflow.project,
-                v_sort = 'active' AND torc.has_jobs_between(workflow.id, 'ready', 'running') AS is_active
+                v_sort = 'active' AND torc.has_jobs_under_way(workflow.id) AS is_active
             FROM torc.workflow AS workflow
             CROSS JOIN LATERAL (
                 SELECT is_canceled, is_archived FROM torc.workflow_status WHERE workflow_id = workflow.id OFFSET 0
@@ -92,12 +92,12 @@ AS $$
 BEGIN
     RETURN CASE
         WHEN p_is_canceled THEN 'canceled'
-        WHEN torc.has_jobs_between(p_workflow_id, 'ready', 'running') THEN 'active'
-        WHEN torc.has_jobs_between(p_workflow_id, 'uninitialized', 'uninitialized') THEN 'new'
-        WHEN torc.has_jobs_between(p_workflow_id, 'blocked', 'blocked')
-            OR torc.has_jobs_between(p_workflow_id, 'pending_failed', 'pending_failed') THEN 'stuck'
-        WHEN torc.has_jobs_between(p_workflow_id, 'failed', 'terminated') THEN 'failed'
-        WHEN torc.has_jobs_between(p_workflow_id, 'completed', 'completed') THEN 'done'
+        WHEN torc.has_jobs_under_way(p_workflow_id) THEN 'active'
+        WHEN torc.has_jobs(p_workflow_id, 'uninitialized') THEN 'new'
+        WHEN torc.has_jobs(p_workflow_id, 'blocked')
+            OR torc.has_jobs(p_workflow_id, 'pending_failed') THEN 'stuck'
+        WHEN torc.has_failed_jobs(p_workflow_id) THEN 'failed'
+        WHEN torc.has_jobs(p_workflow_id, 'completed') THEN 'done'
         ELSE 'new'
     END;
 END

@@ -67,7 +67,7 @@ AS $$
 DECLARE
     v_job torc.job := torc.lock_job(p_job_id, p_caller);
 BEGIN
-    IF v_job.status IN ('running', 'pending') THEN
+    IF torc.is_active(v_job.status) THEN
         PERFORM torc.give_back_jobs(v_job.workflow_id, ARRAY[p_job_id], false, p_caller);
     ELSE
         PERFORM torc.manage_status_change(p_job_id, 'ready', NULL, p_caller);

@@ -54,9 +54,9 @@ BEGIN
             job.status AS old_status,
             job.workflow_id,
             row_number() OVER (PARTITION BY sent.job_id ORDER BY sent.position) = 1
-            AND (torc.is_complete(sent.status) OR sent.status = 'pending_failed')
+            AND torc.is_terminal(sent.status)
             AND job.workflow_id = p_workflow_id
-            AND job.status IN ('pending', 'running')
+            AND torc.is_active(job.status)
             AND job.attempt_run_id IS NULL
             AND NOT job.has_result
             AND (sent.row).job_id = sent.job_id

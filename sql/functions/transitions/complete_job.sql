@@ -39,10 +39,10 @@ BEGIN
     SET status = p_status, active_compute_node_id = NULL
     WHERE id = p_job_id
         AND workflow_id IS NOT DISTINCT FROM v_workflow_id  -- not "=", which another index could serve
-        AND status IN ('pending', 'running')
+        AND torc.is_active(status)
         AND attempt_run_id IS NULL
         AND attempt_id = coalesce((p_result ->> 'attempt_id')::bigint, attempt_id)
-        AND (torc.is_complete(p_status) OR p_status = 'pending_failed')
+        AND torc.is_terminal(p_status)
         AND (p_result ->> 'job_id')::bigint = p_job_id
         AND (p_result ->> 'run_id')::bigint = p_run_id
         AND (p_result ->> 'status')::torc.job_status = p_status
@@ -215,7 +215,7 @@ BEGIN
         format('job_%s', p_job.status),
         CASE
             WHEN p_job.status = 'failed' THEN 'error'
-            WHEN p_job.status IN ('canceled', 'terminated') THEN 'warning'
+            WHEN torc.is_failed(p_job.status) THEN 'warning'
             ELSE 'info'
         END,
         jsonb_build_object(
@@ -236,7 +236,7 @@ RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    IF NOT torc.is_complete(p_status) AND p_status <> 'pending_failed' THEN
+    IF NOT torc.is_terminal(p_status) THEN
         PERFORM torc.fail(
             'TC422',
             format('Status ''%s'' is not a terminal status for job completion', p_status),
@@ -280,11 +280,11 @@ RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    IF p_job.status IN ('disabled', 'pending_failed') THEN
-        PERFORM torc.fail('TC409', format('Job %s has status %s and cannot be completed', p_job.id, p_job.status));
+    IF torc.is_waiting(p_job.status) OR torc.is_active(p_job.status) THEN
+        RETURN;
     END IF;
     IF NOT torc.is_complete(p_job.status) THEN
-        RETURN;
+        PERFORM torc.fail('TC409', format('Job %s has status %s and cannot be completed', p_job.id, p_job.status));
     END IF;
     IF NOT p_job.canceled_by_dependency
         OR EXISTS (

@@ -183,7 +183,7 @@ AS $$
     SELECT CASE
         WHEN p_status = 'disabled' THEN p_status
         WHEN p_open_dependencies > 0 AND (p_status = 'uninitialized' OR NOT p_only_uninitialized) THEN 'blocked'
-        WHEN p_status IN ('uninitialized', 'pending', 'running', 'terminated', 'pending_failed') THEN 'ready'
+        WHEN torc.is_restartable(p_status) THEN 'ready'
         ELSE p_status
     END
 $$;
@@ -211,7 +211,7 @@ BEGIN
     UPDATE torc.job
     SET status = 'uninitialized', active_compute_node_id = NULL, canceled_by_dependency = false
     WHERE id = ANY (ARRAY(SELECT job_id FROM downstream))
-        AND status NOT IN ('uninitialized', 'disabled')
+        AND torc.is_initialized(status)
         AND id <> ALL (p_kept_ids);
     RETURN FOUND;
 END
@@ -249,7 +249,7 @@ RETURNS bigint
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    RETURN (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id AND status IN ('pending', 'running'));
+    RETURN (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id AND torc.is_active(status));
 END
 $$;
 

@@ -13,8 +13,31 @@ RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT p_status IN ('failed', 'canceled', 'terminated') $$;
 
--- Open: neither complete nor disabled, so that the workflow is not complete. is_finished() and
--- trigger_workflow_complete() search for these in ranges of the index.
+-- Terminal: complete, or failed with the decision about a retry still to come. What a worker may report.
+CREATE OR REPLACE FUNCTION torc.is_terminal(p_status torc.job_status)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_status IN ('completed', 'failed', 'canceled', 'terminated', 'pending_failed') $$;
+
+-- Unsuccessful: terminal, but not completed. What reset_job_status() resets if it is to reset failed jobs only.
+CREATE OR REPLACE FUNCTION torc.is_unsuccessful(p_status torc.job_status)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_status IN ('failed', 'canceled', 'terminated', 'pending_failed') $$;
+
+-- Went wrong: unsuccessful because of the job itself, not because somebody or a dependency canceled it.
+CREATE OR REPLACE FUNCTION torc.went_wrong(p_status torc.job_status)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_status IN ('failed', 'terminated', 'pending_failed') $$;
+
+-- Ended by itself: the command came to its end, whatever it returned.
+CREATE OR REPLACE FUNCTION torc.ended_by_itself(p_status torc.job_status)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_status IN ('completed', 'failed') $$;
+
+-- Open: neither complete nor disabled, so that the workflow is not complete.
 CREATE OR REPLACE FUNCTION torc.is_open(p_status torc.job_status)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -31,6 +54,24 @@ CREATE OR REPLACE FUNCTION torc.is_active(p_status torc.job_status)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT p_status IN ('pending', 'running') $$;
+
+-- Under way: a worker may claim it, has claimed it or runs it.
+CREATE OR REPLACE FUNCTION torc.is_under_way(p_status torc.job_status)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_status IN ('ready', 'pending', 'running') $$;
+
+-- Initialized: initialize_jobs() or what came after it has set the status.
+CREATE OR REPLACE FUNCTION torc.is_initialized(p_status torc.job_status)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_status NOT IN ('uninitialized', 'disabled') $$;
+
+-- Restartable: initialize_jobs() makes it ready if nothing is open that it depends on.
+CREATE OR REPLACE FUNCTION torc.is_restartable(p_status torc.job_status)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_status IN ('uninitialized', 'pending', 'running', 'terminated', 'pending_failed') $$;
 
 -- Retryable: retry_job() accepts it.
 CREATE OR REPLACE FUNCTION torc.is_retryable(p_status torc.job_status)

@@ -75,7 +75,7 @@ BEGIN
     WITH finished AS (
         SELECT id, status
         FROM torc.job
-        WHERE id = ANY (ARRAY(SELECT job_id FROM torc.dependents_of(p_job_id))) AND status IN ('completed', 'failed')
+        WHERE id = ANY (ARRAY(SELECT job_id FROM torc.dependents_of(p_job_id))) AND torc.ended_by_itself(status)
     ),
 
     moved AS (

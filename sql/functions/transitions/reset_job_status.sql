@@ -15,13 +15,14 @@ SET enable_nestloop = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    v_statuses torc.job_status[] := array_remove(enum_range('blocked'::torc.job_status, NULL), 'disabled');
+    v_statuses torc.job_status[] := ARRAY(
+        SELECT status
+        FROM unnest(enum_range(NULL::torc.job_status)) AS status
+        WHERE CASE WHEN p_failed_only THEN torc.is_unsuccessful(status) ELSE torc.is_initialized(status) END
+    );
     v_count bigint;
 BEGIN
     PERFORM torc.lock_workflow(p_workflow_id, p_caller);
-    IF p_failed_only THEN
-        v_statuses := ARRAY['failed', 'canceled', 'terminated', 'pending_failed'];
-    END IF;
     SELECT count(*) INTO v_count FROM torc.job WHERE workflow_id = p_workflow_id AND status = ANY (v_statuses);
     UPDATE torc.job
     SET active_compute_node_id = NULL
@@ -29,7 +30,7 @@ BEGIN
         AND (NOT p_failed_only OR status = ANY (v_statuses));
     IF p_failed_only THEN
         PERFORM torc.uninitialize_downstream(
-            p_workflow_id, ARRAY['failed', 'canceled', 'terminated']::torc.job_status[]
+            p_workflow_id, ARRAY(SELECT status FROM unnest(v_statuses) AS status WHERE torc.is_failed(status))
         );
     END IF;
     UPDATE torc.job

@@ -68,7 +68,7 @@ BEGIN
     IF (SELECT is_archived FROM torc.workflow_status WHERE workflow_id = p_workflow_id) THEN
         PERFORM torc.fail('TC422', 'Cannot reset archived workflow status. Unarchive the workflow first.');
     END IF;
-    IF NOT p_force AND torc.has_jobs_between(p_workflow_id, 'pending', 'running') THEN
+    IF NOT p_force AND torc.has_active_jobs(p_workflow_id) THEN
         PERFORM torc.fail(
             'TC422', 'Cannot reset workflow status: jobs are currently running or pending submission'
         );
@@ -160,26 +160,7 @@ LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     RETURN (SELECT is_canceled FROM torc.workflow_status WHERE workflow_id = p_workflow_id)
-        OR NOT torc.has_jobs_between(p_workflow_id, 'uninitialized', 'running')
-        AND NOT torc.has_jobs_between(p_workflow_id, 'pending_failed', 'pending_failed');
-END
-$$;
-
--- Whether a workflow has jobs of the statuses from one to the other, as job_status declares them. The order is that of
--- job_workflow_id_status_idx, which finds the first one: another index of the workflow may have to read all of its
--- jobs.
-CREATE OR REPLACE FUNCTION torc.has_jobs_between(p_workflow_id bigint, p_first torc.job_status, p_last torc.job_status)
-RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN (
-        SELECT true
-        FROM torc.job
-        WHERE workflow_id = p_workflow_id AND status BETWEEN p_first AND p_last
-        ORDER BY status, id
-        LIMIT 1
-    ) IS NOT NULL;
+        OR NOT torc.has_open_jobs(p_workflow_id);
 END
 $$;
 
