@@ -20,6 +20,7 @@ import psycopg
 import pytest
 import stored_functions
 from callers import Access, with_admin_sql
+from clock import Clock
 from psycopg.conninfo import make_conninfo
 from support import MemoryClient, Server
 from werkzeug.routing import Rule
@@ -306,6 +307,14 @@ def database(database_url):
     """A connection to the database of `client`, each statement committed."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def clock(database):
+    """Moves the time of the database; back in the present after the test. See clock.Clock."""
+    clock = Clock(database)
+    yield clock
+    clock.reset()
 
 
 @pytest.fixture

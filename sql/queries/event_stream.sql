@@ -6,7 +6,7 @@ SELECT set_config('application_name', 'torc-server event streams', false);
 SELECT torc.open_event_stream(:workflow_id);
 
 -- name: renew(ids)!
-UPDATE torc.event_stream SET expires_at = clock_timestamp() + interval '30 s' WHERE id = ANY(:ids);
+UPDATE torc.event_stream SET expires_at = torc.now() + interval '30 s' WHERE id = ANY(:ids);
 
 -- name: unregister(id, workflow_id)
 SELECT torc.close_event_stream(:id, :workflow_id);

@@ -3,8 +3,8 @@ WITH allowed AS (
     SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
 )
 
-INSERT INTO torc.event AS event (workflow_id, data)
-SELECT workflow_id, :data::jsonb FROM allowed
+INSERT INTO torc.event AS event (workflow_id, "timestamp", data)
+SELECT workflow_id, torc.now_ms(), :data::jsonb FROM allowed
 RETURNING torc.event_json(event)::text;
 
 -- name: get_event(id, caller, enforced, dialect)

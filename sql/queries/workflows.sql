@@ -47,14 +47,14 @@ matching AS NOT MATERIALIZED (
         AND (
             :older_than::interval IS NULL
             OR CASE  -- the cheap half first
-                WHEN workflow."timestamp" >= clock_timestamp() - :older_than::interval THEN false
-                ELSE torc.is_older_than(workflow.id, clock_timestamp() - :older_than::interval)
+                WHEN workflow."timestamp" >= torc.now() - :older_than::interval THEN false
+                ELSE torc.is_older_than(workflow.id, torc.now() - :older_than::interval)
             END
         )
         AND (
             :is_prunable::boolean IS NULL
             OR torc.is_prunable(
-                workflow.id, clock_timestamp() - coalesce(:older_than::interval, '0'), false
+                workflow.id, torc.now() - coalesce(:older_than::interval, '0'), false
             ) = :is_prunable
         )
         AND (

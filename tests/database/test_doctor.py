@@ -24,6 +24,12 @@ def connection(fresh_database_url):
 
 
 @pytest.fixture
+def database(connection):
+    """For the fixture `clock`."""
+    return connection
+
+
+@pytest.fixture
 def check(fresh_database_url):
     """A function: the Check of that name, of the database and settings; fix=True: with --fix, and made again."""
 
@@ -159,17 +165,16 @@ def lost_jobs(check, **arguments):
     return [(finding.message, finding.advice) for finding in check("jobs", **arguments).findings]
 
 
-def test_jobs_on_inactive_silent_or_deleted_nodes_are_named_with_the_node(check, connection, workflow):
+def test_jobs_on_inactive_silent_or_deleted_nodes_are_named_with_the_node(check, connection, clock, workflow):
     nodes = [workflow.node() for _ in range(4)]
     jobs = [workflow.job_in("pending") for _ in nodes]
     for job, node in zip(jobs, nodes, strict=True):
         workflow.start(job, node)
     assert lost_jobs(check) == []
     connection.execute("UPDATE torc.compute_node SET is_active = false WHERE id = %s", [nodes[0]])
-    connection.execute(
-        "UPDATE torc.compute_node SET last_seen = now() - interval '2 h', sends_heartbeats = true WHERE id = %s",
-        [nodes[1]],
-    )
+    connection.execute("SELECT torc.heartbeat(%s)", [nodes[1]])
+    clock.advance(7200)
+    connection.execute("SELECT torc.heartbeat(%s)", [nodes[3]])
     connection.execute("DELETE FROM torc.compute_node WHERE id = %s", [nodes[2]])
     found = lost_jobs(check)
     assert len(found) == 3
@@ -181,11 +186,11 @@ def test_jobs_on_inactive_silent_or_deleted_nodes_are_named_with_the_node(check,
     assert len(lost_jobs(check, settings=replace(SETTINGS, node_timeout=86400))) == 2, "not silent for a day"
 
 
-def test_claimed_jobs_without_any_active_node_are_told_after_a_while(check, connection, workflow):
+def test_claimed_jobs_without_any_active_node_are_told_after_a_while(check, clock, workflow):
     job = workflow.job_in("ready")
     workflow.claim()
     assert lost_jobs(check) == [], "its worker may be about to start it"
-    connection.execute("UPDATE torc.job SET claimed_at = now() - interval '1 h'")
+    clock.advance(3600)
     assert f"no compute node of it is active: {job}" in lost_jobs(check)[0][0]
 
 

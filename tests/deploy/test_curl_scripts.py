@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import trustme
+from clock import Clock
 from support import BINARIES, HttpClient, Server, basic, clean_environment, wait_for
 
 from torc_server import htpasswd
@@ -658,14 +659,13 @@ def test_archive_keeps_the_run_state_and_undoes(site):
 def test_prune_deletes_what_is_old_and_put_away(session_folder, fresh_database_url, site):
     other = Site(session_folder / "pruned", fresh_database_url)
     try:
-        archived, complete, running, young = (other.submit(jobs=jobs("a")) for _ in range(4))
-        other.run("archive", archived.id, young.id, "--yes")
+        archived, complete, running = (other.submit(jobs=jobs("a")) for _ in range(3))
+        other.run("archive", archived.id, "--yes")
         other.client.put(f"/workflows/{complete.id}/cancel")
-        with psycopg.connect(fresh_database_url) as connection:
-            connection.execute(
-                """UPDATE torc.workflow SET "timestamp" = '2020-01-01T00:00:00.000Z' WHERE id <> %s""", [young.id]
-            )
-            connection.execute("UPDATE torc.event SET timestamp = 1577836800000 WHERE workflow_id <> %s", [young.id])
+        with psycopg.connect(fresh_database_url, autocommit=True) as connection:
+            Clock(connection).advance(31 * 86400)
+        young = other.submit(jobs=jobs("a"))
+        other.run("archive", young.id, "--yes")
 
         def left():
             return {row["id"] for row in other.client.get("/workflows").json["items"]}

@@ -114,6 +114,47 @@ def test_a_set_of_statuses_has_a_name():
     assert [f"{path}: {match[0]}" for path, text in code.items() for match in SETS.finditer(text)] == []
 
 
+CLOCKS = re.compile(
+    r"(?<!torc\.)\b(?:now|(?:clock|statement|transaction)_timestamp)\(\)|\bcurrent_(?:timestamp|date|time)\b", re.I
+)
+OF_POSTGRESQL = {  # compared with what PostgreSQL itself says about times, or with the clock of the server's host
+    "admin/server_metrics.sql": ["clock_timestamp() - xact_start"],
+    "doctor.sql": [
+        "extract(epoch FROM clock_timestamp())::float8 AS clock", "last_autovacuum) > now()",
+        "clock_timestamp() - xact_start", "xact_start < clock_timestamp()",
+        "clock_timestamp() - prepared", "prepared < clock_timestamp()",
+    ],
+}  # fmt: skip
+
+
+def test_the_time_is_that_of_torc_now():
+    """So that tests can move it."""
+    found = []
+    for path, text in FILES.items():
+        text = re.sub(r"--.*", "", text)
+        for comparison in OF_POSTGRESQL.get(path, []):
+            assert comparison in text
+            text = text.replace(comparison, "")
+        found += [f"{path}: {match[0]}" for match in CLOCKS.finditer(text) if path != "common/now.sql"]
+    assert found == []
+
+
+def test_an_insert_names_the_column_whose_default_is_the_time_of_postgresql():
+    schema = (SQL / "schema.sql").read_text()
+    columns = {
+        table: re.findall(r'^    "?(\w+)"? .*DEFAULT.*clock_timestamp\(\)', body, re.M)
+        for table, body in re.findall(r"^CREATE TABLE (torc\.\w+) \((.*?)^\)", schema, re.M | re.S)
+    }
+    inserts = [
+        (table, set(re.findall(r"\w+", listed)), path)
+        for path, text in FILES.items()
+        for table, listed in re.findall(r"INSERT INTO (torc\.\w+)(?: AS \w+)? \(([^)]*)\)", text)
+        if columns.get(table)
+    ]
+    assert {table for table, _, _ in inserts} == {table for table, wanted in columns.items() if wanted}
+    assert [(table, path) for table, listed, path in inserts if not {*columns[table]} <= listed] == []
+
+
 def test_no_statement_is_put_together_as_text():
     dynamic = re.compile(r"^\s*(?:RETURN QUERY )?EXECUTE\b(?! FUNCTION)", re.M)
     assert [path for path, text in FUNCTIONS.items() if dynamic.search(_code(text))] == DYNAMIC

@@ -43,7 +43,7 @@ def site(module_database_url):
 def database(site):
     with psycopg.connect(site.url, autocommit=True) as connection:
         yield connection
-        connection.execute("DELETE FROM torc.workflow")
+        connection.execute("DELETE FROM torc.workflow; DELETE FROM torc.node_watch")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def sweep(site, database):
         site.watch._store()
         database.execute("""
             INSERT INTO torc.node_watch (watched_since, swept_at)
-            VALUES (clock_timestamp() - interval '10 h', clock_timestamp() - interval '12 s')
+            VALUES (torc.now() - interval '10 h', torc.now() - interval '12 s')
             ON CONFLICT (id) DO UPDATE SET watched_since = excluded.watched_since, swept_at = excluded.swept_at
         """)
         site.make_watch(timeout)._give_up_silent_nodes()
@@ -76,13 +76,18 @@ def sweep(site, database):
     return sweep
 
 
-def silence(workflow, node, seconds=2 * HOUR, heartbeats=False):
-    """As if the node had been heard of last so long ago."""
-    workflow.client.app.extensions["node_watch"]._store()
-    workflow.database.execute(
-        "UPDATE torc.compute_node SET last_seen = clock_timestamp() - make_interval(secs => %s),"
-        " sends_heartbeats = %s WHERE id = %s", [seconds, heartbeats, node],
-    )  # fmt: skip
+@pytest.fixture
+def silence(clock):
+    """A function: so many seconds pass, and at the end all other nodes of the workflow have just been heard of."""
+
+    def silence(workflow, *nodes, seconds=2 * HOUR):
+        workflow.client.app.extensions["node_watch"]._store()
+        note = "SELECT torc.note_nodes(ARRAY(SELECT id FROM torc.compute_node WHERE is_active AND id <> ALL (%s)))"
+        workflow.database.execute(note, [[]])
+        clock.advance(seconds)
+        workflow.database.execute(note, [[*nodes]])
+
+    return silence
 
 
 def last_seen(workflow, node):
@@ -94,14 +99,10 @@ def is_active(workflow, node):
     return workflow.sql("SELECT is_active FROM torc.compute_node WHERE id = %s", node)[0]
 
 
-def running_on(workflow, node, *depends_on, since=2 * HOUR, **fields):
-    """A job that runs on the node, for so many seconds already."""
+def running_on(workflow, node, *depends_on, **fields):
     job = workflow.job(*depends_on, **fields)
     workflow.manage(job, "pending")
     workflow.start(job, node)
-    workflow.database.execute(
-        "UPDATE torc.job SET start_time = clock_timestamp() - make_interval(secs => %s) WHERE id = %s", [since, job]
-    )
     return job
 
 
@@ -144,7 +145,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_request_that_names_the_node_is_a_sign_of_life(make, name):
+def test_a_request_that_names_the_node_is_a_sign_of_life(make, name, silence):
     workflow = make()
     node = workflow.node()
     call = calls(workflow, node)[name]
@@ -154,7 +155,7 @@ def test_a_request_that_names_the_node_is_a_sign_of_life(make, name):
     assert last_seen(workflow, node) > before
 
 
-def test_a_request_that_fails_is_none(make):
+def test_a_request_that_fails_is_none(make, silence):
     workflow = make()
     node = workflow.node()
     silence(workflow, node)
@@ -175,7 +176,7 @@ def test_the_sign_is_shown_in_utc_and_requests_cannot_set_it(make):
     assert last_seen(workflow, node) >= seen
 
 
-def test_signs_of_a_process_whose_database_is_away_are_stored_later(site, make, monkeypatch):
+def test_signs_of_a_process_whose_database_is_away_are_stored_later(site, make, monkeypatch, silence):
     from torc_server.errors import ApiError
 
     workflow = make()
@@ -201,7 +202,7 @@ def test_an_unknown_node_has_no_heartbeat(site):
 # What becomes of the jobs
 
 
-def test_running_jobs_of_a_silent_node_fail_and_their_dependents_follow(make, sweep):
+def test_running_jobs_of_a_silent_node_fail_and_their_dependents_follow(make, sweep, silence):
     workflow = make()
     node, other = workflow.node(), workflow.node()
     lost = running_on(workflow, node)
@@ -221,7 +222,7 @@ def test_running_jobs_of_a_silent_node_fail_and_their_dependents_follow(make, sw
     assert f"Compute node {node} (h, pid 1) has been silent for 7200 s: 1 running jobs failed" in event["message"]
 
 
-def test_a_workflow_that_uses_pending_failed_gets_that(make, sweep):
+def test_a_workflow_that_uses_pending_failed_gets_that(make, sweep, silence):
     workflow = make(use_pending_failed=True)
     node = workflow.node()
     job = running_on(workflow, node)
@@ -232,7 +233,7 @@ def test_a_workflow_that_uses_pending_failed_gets_that(make, sweep):
     assert workflow.statuses(job, waits) == ["pending_failed", "blocked"]
 
 
-def test_jobs_that_the_node_has_claimed_become_ready_and_those_of_others_stay(make, sweep):
+def test_jobs_that_the_node_has_claimed_become_ready_and_those_of_others_stay(make, sweep, silence):
     workflow = make()
     node, other = workflow.node(), workflow.node()
     for _ in range(3):
@@ -248,15 +249,13 @@ def test_jobs_that_the_node_has_claimed_become_ready_and_those_of_others_stay(ma
     assert workflow.active_on(node) == []
 
 
-def test_jobs_of_claims_without_a_node_become_ready_when_no_node_is_left(make, sweep):
+def test_jobs_of_claims_without_a_node_become_ready_when_no_node_is_left(make, sweep, silence):
     workflow = make()
     node = workflow.node()
     old, fresh = workflow.job_in("ready"), workflow.job_in("ready")
-    assert workflow.claim() == [old, fresh]
-    workflow.database.execute(
-        "UPDATE torc.job SET claimed_at = clock_timestamp() - interval '2 h' WHERE id = %s", [old]
-    )
+    assert workflow.claim(limit=1) == [old]
     silence(workflow, node)
+    assert workflow.claim(limit=1) == [fresh]
     sweep()
     assert workflow.statuses(old, fresh) == ["ready", "pending"]
 
@@ -270,7 +269,7 @@ def test_a_claim_for_an_unknown_node_is_refused(make):
     assert workflow.status(job) == "ready"
 
 
-def test_jobs_of_another_workflow_on_the_node_fail_too(make, sweep):
+def test_jobs_of_another_workflow_on_the_node_fail_too(make, sweep, silence):
     own, other = make(), make()
     node = own.node()
     job = running_on(other, node)
@@ -281,7 +280,7 @@ def test_jobs_of_another_workflow_on_the_node_fail_too(make, sweep):
     assert [data["compute_node_id"] for data in other.events() if "compute_node_id" in data] == [node]
 
 
-def test_actions_see_the_failure(make, sweep):
+def test_actions_see_the_failure(make, sweep, silence):
     workflow = make()
     node = workflow.node()
     job = running_on(workflow, node)
@@ -293,7 +292,7 @@ def test_actions_see_the_failure(make, sweep):
     assert len(workflow.client.get(f"{workflow.path}/actions/pending").json) == 1
 
 
-def test_a_late_report_of_the_given_up_node_is_refused_and_changes_nothing(make, sweep):
+def test_a_late_report_of_the_given_up_node_is_refused_and_changes_nothing(make, sweep, silence):
     workflow = make()
     node = workflow.node()
     job = running_on(workflow, node)
@@ -310,40 +309,40 @@ def test_a_late_report_of_the_given_up_node_is_refused_and_changes_nothing(make,
 
 
 @pytest.mark.parametrize("seconds, timeout", [(HOUR - 60, HOUR), (2 * HOUR, 3 * HOUR)])
-def test_a_node_that_is_silent_for_less_is_left_alone(make, sweep, seconds, timeout):
+def test_a_node_that_is_silent_for_less_is_left_alone(make, sweep, seconds, timeout, silence):
     workflow = make()
     node = workflow.node()
     job = running_on(workflow, node)
-    silence(workflow, node, seconds)
+    silence(workflow, node, seconds=seconds)
     sweep(timeout)
     assert workflow.status(job) == "running"
     assert is_active(workflow, node)
 
 
-def test_a_node_without_heartbeats_may_be_silent_for_the_runtime_of_its_jobs(make, sweep):
+def test_a_node_without_heartbeats_may_be_silent_for_the_runtime_of_its_jobs(make, sweep, clock, silence):
     workflow = make()
     node, beating = workflow.node(), workflow.node()
     long = workflow.requirements(runtime="PT8H")
     jobs = [running_on(workflow, each, resource_requirements_id=long) for each in (node, beating)]
-    silence(workflow, node, 5 * HOUR)
-    silence(workflow, beating, 5 * HOUR, heartbeats=True)
+    workflow.client.post(f"/compute_nodes/{beating}/heartbeat")
+    silence(workflow, node, beating, seconds=5 * HOUR)
     sweep()
     assert workflow.statuses(*jobs) == ["running", "failed"]
-    workflow.database.execute("UPDATE torc.job SET start_time = start_time - interval '8 h' WHERE id = %s", [jobs[0]])
+    clock.advance(8 * HOUR)
     sweep()
     assert workflow.status(jobs[0]) == "failed"
 
 
-def test_silence_counts_only_while_servers_listen(site, make, database):
+def test_silence_counts_only_while_servers_listen(site, make, sweep, clock, silence):
     workflow = make()
     node = workflow.node()
     job = running_on(workflow, node)
-    silence(workflow, node)
-    database.execute("UPDATE torc.node_watch SET swept_at = clock_timestamp() - interval '1 min'")
-    for _ in range(2):  # after a break the time starts from zero
+    silence(workflow, node, seconds=HOUR - 60)
+    sweep()
+    for pause in (90, 12):  # after a break the time starts from zero
+        clock.advance(pause)
         site.make_watch()._give_up_silent_nodes()
         assert workflow.status(job) == "running"
-        database.execute("UPDATE torc.node_watch SET swept_at = clock_timestamp() - interval '12 s'")
 
 
 def test_a_node_that_was_never_heard_of_begins_now(make, sweep, database):
@@ -357,7 +356,7 @@ def test_a_node_that_was_never_heard_of_begins_now(make, sweep, database):
     assert last_seen(workflow, node) is not None
 
 
-def test_a_node_that_says_so_in_time_is_left_alone(make, sweep, database):
+def test_a_node_that_says_so_in_time_is_left_alone(make, sweep, database, silence):
     workflow = make()
     node = workflow.node()
     job = running_on(workflow, node)
@@ -367,11 +366,10 @@ def test_a_node_that_says_so_in_time_is_left_alone(make, sweep, database):
     assert workflow.status(job) == "running"
 
 
-def test_a_node_that_was_given_up_and_works_again_is_active_again(make, sweep):
+def test_a_node_that_was_given_up_and_works_again_is_active_again(make, sweep, silence):
     workflow = make()
     beats, starts, reads, stopped = (workflow.node() for _ in range(4))
-    for node in (beats, starts, reads, stopped):
-        silence(workflow, node)
+    silence(workflow, beats, starts, reads, stopped)
     sweep()
     assert [is_active(workflow, node) for node in (beats, starts, reads, stopped)] == [False] * 4
     body = workflow.client.get(f"/compute_nodes/{stopped}").json
@@ -384,7 +382,7 @@ def test_a_node_that_was_given_up_and_works_again_is_active_again(make, sweep):
     assert [is_active(workflow, node) for node in (beats, starts, reads, stopped)] == [True, True, False, False]
 
 
-def test_a_node_that_was_given_up_may_claim_and_start_again(make, sweep):
+def test_a_node_that_was_given_up_may_claim_and_start_again(make, sweep, silence):
     workflow = make()
     node = workflow.node()
     silence(workflow, node)
@@ -399,12 +397,12 @@ def test_a_node_that_was_given_up_may_claim_and_start_again(make, sweep):
 # Who does it
 
 
-def test_one_server_at_a_time_looks_for_silent_nodes(site, make, database):
+def test_one_server_at_a_time_looks_for_silent_nodes(site, make, database, silence):
     workflow = make()
     silence(workflow, workflow.node())
     find = "SELECT count(*) FROM torc.find_silent_nodes(3600, 10)"
-    past = "UPDATE torc.node_watch SET watched_since = clock_timestamp() - interval '10 h', swept_at = %s"
-    ago = "SELECT clock_timestamp() - interval '12 s'"
+    past = "UPDATE torc.node_watch SET watched_since = torc.now() - interval '10 h', swept_at = %s"
+    ago = "SELECT torc.now() - interval '12 s'"
     database.execute(find)
     database.execute(past, [database.execute(ago).fetchone()[0]])
     with psycopg.connect(site.url) as other:
@@ -414,14 +412,14 @@ def test_one_server_at_a_time_looks_for_silent_nodes(site, make, database):
     assert database.execute(find).fetchone()[0] == 0, "another has just done it"
 
 
-def test_a_node_that_reports_while_it_is_given_up_loses_nothing_twice(site, make, database):
+def test_a_node_that_reports_while_it_is_given_up_loses_nothing_twice(site, make, database, silence):
     """The report and the verdict come at the same time: one of them wins, whole."""
     for _ in range(15):
         workflow = make()
         node = workflow.node()
         job = running_on(workflow, node)
         silence(workflow, node)
-        database.execute("UPDATE torc.node_watch SET watched_since = clock_timestamp() - interval '10 h'")
+        database.execute("UPDATE torc.node_watch SET watched_since = torc.now() - interval '10 h'")
         watch = site.make_watch()
         verdict = threading.Thread(target=watch._give_up, args=(node, workflow.id))
         verdict.start()
@@ -454,7 +452,7 @@ def test_a_server_gives_up_silent_nodes_by_itself_and_says_so(start_server, fres
         assert workflow.violations() == []
 
 
-def test_streams_hear_which_node_was_silent(make, sweep, database):
+def test_streams_hear_which_node_was_silent(make, sweep, database, silence):
     workflow = make()
     node = workflow.node()
     running_on(workflow, node)

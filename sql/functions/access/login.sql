@@ -9,7 +9,7 @@ RETURNS double precision
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz := torc.now();
     v_others int;
     v_first timestamptz;
 BEGIN

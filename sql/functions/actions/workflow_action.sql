@@ -99,7 +99,7 @@ BEGIN
     PERFORM torc.authorize_node_reference(p_workflow_id, p_compute_node_id, p_caller);
     UPDATE torc.workflow_action
     SET
-        executed_at = clock_timestamp(),
+        executed_at = torc.now(),
         executed = NOT persistent,
         executed_by = CASE WHEN persistent THEN executed_by ELSE p_compute_node_id END
     WHERE id = p_action_id;

@@ -179,9 +179,11 @@ RETURNS void
 LANGUAGE sql
 AS $$
     INSERT INTO torc.admin_audit_log (
-        user_name, action, sql_text, is_write, allow_full_table, rows_affected, committed, success, error, data
+        "timestamp", user_name, action, sql_text, is_write, allow_full_table, rows_affected, committed, success, error,
+        data
     )
     VALUES (
+        torc.now_ms(),
         p_caller.name, 'admin_sql', p_sql, p_is_write, p_allow_full_table, p_rows_affected,
         p_is_write AND NOT p_dry_run AND p_error IS NULL, p_error IS NULL, p_error,
         CASE WHEN p_dry_run THEN jsonb_build_object('dry_run', true) ELSE '{}' END

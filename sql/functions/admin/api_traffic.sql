@@ -13,15 +13,15 @@ RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz := torc.now();
     v_found json := '{}';
 BEGIN
     IF p_counts <> '{}' THEN
         PERFORM torc.count_api_traffic(p_process, p_counts);
     END IF;
     IF cardinality(p_numbers) > 0 THEN
-        INSERT INTO torc.api_event (process, number, event)
-        SELECT p_process, number, event FROM unnest(p_numbers, p_events) AS told (number, event)
+        INSERT INTO torc.api_event (process, number, event, stored_at)
+        SELECT p_process, number, event, v_now FROM unnest(p_numbers, p_events) AS told (number, event)
         ON CONFLICT DO NOTHING;  -- told again after a lost answer
     END IF;
     IF p_streams IS NULL THEN
@@ -69,7 +69,7 @@ BEGIN
     WHERE (second, process) IN (
         SELECT second, process
         FROM torc.api_traffic
-        WHERE second < extract(epoch FROM clock_timestamp())::bigint - 3660
+        WHERE second < extract(epoch FROM torc.now())::bigint - 3660
         ORDER BY second, process
         LIMIT 1000
         FOR UPDATE SKIP LOCKED
@@ -107,7 +107,7 @@ RETURNS json
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    v_now numeric := extract(epoch FROM clock_timestamp());
+    v_now numeric := extract(epoch FROM torc.now());
     v_newest bigint := floor(v_now / p_interval) * p_interval;
     v_oldest bigint := v_newest - (p_count - 1) * p_interval;
 BEGIN

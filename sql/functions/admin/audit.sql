@@ -15,9 +15,11 @@ CREATE OR REPLACE FUNCTION torc.audit(
 RETURNS void
 LANGUAGE sql
 AS $$
-    INSERT INTO torc.admin_audit_log (user_name, action, sql_text, workflow_id, group_id, data, rows_affected)
+    INSERT INTO torc.admin_audit_log (
+        "timestamp", user_name, action, sql_text, workflow_id, group_id, data, rows_affected
+    )
     VALUES (
-        coalesce(p_caller.name, current_user), p_action, p_sql_text,
+        torc.now_ms(), coalesce(p_caller.name, current_user), p_action, p_sql_text,
         p_workflow_id, p_group_id, p_data, p_rows_affected
     )
 $$;
@@ -28,9 +30,9 @@ RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    INSERT INTO torc.admin_audit_log (user_name, action, sql_text, workflow_id, rows_affected)
+    INSERT INTO torc.admin_audit_log ("timestamp", user_name, action, sql_text, workflow_id, rows_affected)
     VALUES (
-        coalesce(p_caller.name, current_user), 'delete_all_' || p_table,
+        torc.now_ms(), coalesce(p_caller.name, current_user), 'delete_all_' || p_table,
         format('DELETE FROM torc.%I WHERE workflow_id = %s', p_table, p_workflow_id), p_workflow_id, p_count
     );
     RETURN p_count;

@@ -55,7 +55,7 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT * FROM torc.compute_node WHERE compute_node.id = taken.active_compute_node_id OFFSET 0
         ) AS node ON true
-        WHERE taken.status = 'running' OR coalesce(taken.claimed_at < clock_timestamp() - interval '10 minutes', true)
+        WHERE taken.status = 'running' OR coalesce(taken.claimed_at < torc.now() - interval '10 minutes', true)
     )
 
     SELECT

@@ -19,7 +19,7 @@ BEGIN
         'size', pg_database_size(current_database()),
         'jobs', torc.count_jobs(v_workflow_ids, 100000),
         'oldest_ready', (
-            SELECT max(extract(epoch FROM clock_timestamp() - job.ready_at))
+            SELECT max(extract(epoch FROM torc.now() - job.ready_at))
             FROM unnest(v_workflow_ids) AS workflow (workflow_id)
             CROSS JOIN LATERAL (
                 SELECT ready_at
@@ -30,7 +30,7 @@ BEGIN
             ) AS job
         ),
         'nodes', (
-            SELECT json_build_array(count(*), max(extract(epoch FROM clock_timestamp() - last_seen)))
+            SELECT json_build_array(count(*), max(extract(epoch FROM torc.now() - last_seen)))
             FROM (SELECT last_seen FROM torc.compute_node WHERE is_active ORDER BY id DESC LIMIT 10000) AS active
         ),
         'tables', (

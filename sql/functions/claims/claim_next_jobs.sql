@@ -270,9 +270,9 @@ BEGIN
         UPDATE torc.job AS job
         SET
             status = CASE WHEN p_start_on IS NULL THEN 'pending' ELSE 'running' END::torc.job_status,
-            claimed_at = clock_timestamp(),
+            claimed_at = torc.now(),
             active_compute_node_id = coalesce(p_start_on, p_compute_node_id),
-            start_time = CASE WHEN p_start_on IS NOT NULL THEN clock_timestamp() END
+            start_time = CASE WHEN p_start_on IS NOT NULL THEN torc.now() END
         WHERE id = ANY (p_job_ids)
         RETURNING
             id,

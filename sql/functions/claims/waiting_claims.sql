@@ -16,7 +16,7 @@ BEGIN
     PERFORM torc.drop_expired_registrations();
     LISTEN torc_jobs;
     INSERT INTO torc.event_stream (workflow_id, expires_at)
-    VALUES (~p_workflow_id, clock_timestamp() + interval '30 s')
+    VALUES (~p_workflow_id, torc.now() + interval '30 s')
     RETURNING id INTO v_id;
     RETURN v_id;
 END

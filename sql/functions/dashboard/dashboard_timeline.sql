@@ -62,7 +62,7 @@ SET enable_mergejoin = off
 SET work_mem = '64MB'
 AS $$
 DECLARE
-    v_now double precision := date_part('epoch', clock_timestamp());
+    v_now double precision := date_part('epoch', torc.now());
 BEGIN
     RETURN (
         WITH execution AS MATERIALIZED (
@@ -244,7 +244,7 @@ SET enable_mergejoin = off
 SET work_mem = '64MB'
 AS $$
 DECLARE
-    v_now double precision := date_part('epoch', clock_timestamp());
+    v_now double precision := date_part('epoch', torc.now());
 BEGIN
     RETURN (
         WITH node AS MATERIALIZED (

@@ -44,10 +44,10 @@ BEGIN
                     ELSE true
                 END
                 AND CASE p_filter ->> 'age'
-                    WHEN 'day' THEN workflow."timestamp" > clock_timestamp() - interval '1 day'
-                    WHEN 'week' THEN workflow."timestamp" > clock_timestamp() - interval '7 days'
-                    WHEN 'month' THEN workflow."timestamp" > clock_timestamp() - interval '30 days'
-                    WHEN 'older' THEN workflow."timestamp" <= clock_timestamp() - interval '30 days'
+                    WHEN 'day' THEN workflow."timestamp" > torc.now() - interval '1 day'
+                    WHEN 'week' THEN workflow."timestamp" > torc.now() - interval '7 days'
+                    WHEN 'month' THEN workflow."timestamp" > torc.now() - interval '30 days'
+                    WHEN 'older' THEN workflow."timestamp" <= torc.now() - interval '30 days'
                     ELSE true
                 END
                 AND (
@@ -172,7 +172,7 @@ RETURNS jsonb
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    v_now numeric := extract(epoch FROM clock_timestamp());
+    v_now numeric := extract(epoch FROM torc.now());
 BEGIN
     RETURN (
         SELECT jsonb_strip_nulls(jsonb_build_object(

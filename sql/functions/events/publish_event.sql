@@ -22,7 +22,7 @@ BEGIN
     END IF;
     v_event := jsonb_build_object(
         'workflow_id', p_workflow_id,
-        'timestamp', (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+        'timestamp', torc.now_ms(),
         'event_type', p_event_type,
         'severity', p_severity,
         'data', p_data
@@ -50,7 +50,7 @@ BEGIN
     PERFORM torc.drop_expired_registrations();
     EXECUTE format('LISTEN torc_workflow_%s', p_workflow_id);
     INSERT INTO torc.event_stream (workflow_id, expires_at)
-    VALUES (p_workflow_id, clock_timestamp() + interval '30 s')
+    VALUES (p_workflow_id, torc.now() + interval '30 s')
     RETURNING id INTO v_id;
     RETURN v_id;
 END
@@ -63,7 +63,7 @@ LANGUAGE plpgsql
 AS $$
 BEGIN
     DELETE FROM torc.event_stream
-    WHERE id IN (SELECT id FROM torc.event_stream WHERE expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED);
+    WHERE id IN (SELECT id FROM torc.event_stream WHERE expires_at < torc.now() FOR UPDATE SKIP LOCKED);
 END
 $$;
 
@@ -85,7 +85,7 @@ LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     RETURN EXISTS (
-        SELECT 1 FROM torc.event_stream WHERE workflow_id = p_workflow_id AND expires_at > clock_timestamp()
+        SELECT 1 FROM torc.event_stream WHERE workflow_id = p_workflow_id AND expires_at > torc.now()
     );
 END
 $$;

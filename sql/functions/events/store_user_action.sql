@@ -8,9 +8,10 @@ CREATE OR REPLACE FUNCTION torc.store_user_action(
 RETURNS void
 LANGUAGE sql
 AS $$
-    INSERT INTO torc.event (workflow_id, data)
+    INSERT INTO torc.event (workflow_id, "timestamp", data)
     VALUES (
         p_workflow_id,
+        torc.now_ms(),
         jsonb_build_object(
             'category', 'user_action', 'action', p_action, 'user', coalesce(p_caller.name, current_user)
         ) || p_data

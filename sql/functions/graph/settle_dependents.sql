@@ -107,7 +107,7 @@ BEGIN
         SET
             status = settled.new_status,
             ready_at = CASE
-                WHEN settled.new_status = 'ready' AND settled.old_status <> 'ready' THEN clock_timestamp()
+                WHEN settled.new_status = 'ready' AND settled.old_status <> 'ready' THEN torc.now()
                 ELSE job.ready_at
             END,
             open_dependencies = settled.open_dependencies,
@@ -175,7 +175,7 @@ BEGIN
     UPDATE torc.job
     SET
         status = v_new_status,
-        ready_at = CASE WHEN v_new_status = 'ready' AND v_status <> 'ready' THEN clock_timestamp() ELSE ready_at END,
+        ready_at = CASE WHEN v_new_status = 'ready' AND v_status <> 'ready' THEN torc.now() ELSE ready_at END,
         open_dependencies = v_open,
         failed_dependencies = v_failed,
         canceled_by_dependency = v_new_status = 'canceled' AND (v_status = 'blocked' OR canceled_by_dependency)
@@ -259,7 +259,7 @@ BEGIN
             ELSE job.status
         END,
         ready_at = CASE
-            WHEN job.status = 'blocked' AND counted.open_dependencies = 0 THEN clock_timestamp()
+            WHEN job.status = 'blocked' AND counted.open_dependencies = 0 THEN torc.now()
             ELSE job.ready_at
         END
     FROM torc.count_all_dependencies(p_workflow_id) AS counted
@@ -272,7 +272,7 @@ BEGIN
         UPDATE torc.job
         SET
             status = CASE WHEN open_dependencies > 0 THEN 'blocked' ELSE 'ready' END::torc.job_status,
-            ready_at = clock_timestamp(),  -- means nothing while the job is blocked
+            ready_at = torc.now(),  -- means nothing while the job is blocked
             canceled_by_dependency = false
         WHERE workflow_id = p_workflow_id
             AND status = 'canceled'

@@ -201,7 +201,7 @@ BEGIN
                 WHEN 'pending' THEN active_compute_node_id = p_id
                     OR p_unnamed_since IS NOT NULL
                     AND active_compute_node_id IS NULL
-                    AND coalesce(extract(epoch FROM clock_timestamp() - claimed_at) > p_unnamed_since, true)
+                    AND coalesce(extract(epoch FROM torc.now() - claimed_at) > p_unnamed_since, true)
                 ELSE false
             END
         ORDER BY id
@@ -221,7 +221,7 @@ DECLARE
 BEGIN
     WITH released AS (
         UPDATE torc.job
-        SET status = 'ready', active_compute_node_id = NULL, ready_at = clock_timestamp()
+        SET status = 'ready', active_compute_node_id = NULL, ready_at = torc.now()
         WHERE id = ANY (p_job_ids) AND status = 'pending'
         RETURNING id
     )

@@ -12,7 +12,7 @@ AS $$
 BEGIN
     UPDATE torc.compute_node AS node
     SET
-        last_seen = clock_timestamp(),
+        last_seen = torc.now(),
         is_active = node.is_active OR node.id = ANY (p_working) AND torc.comes_back(node),
         timed_out_at = CASE
             WHEN node.id = ANY (p_working) AND torc.comes_back(node) THEN NULL
@@ -53,7 +53,7 @@ BEGIN
     PERFORM torc.authorize_workflow(v_node.workflow_id, p_caller);
     UPDATE torc.compute_node AS node
     SET
-        last_seen = clock_timestamp(),
+        last_seen = torc.now(),
         sends_heartbeats = true,
         is_active = node.is_active OR torc.comes_back(node),
         timed_out_at = CASE WHEN NOT torc.comes_back(node) THEN node.timed_out_at END
@@ -77,7 +77,7 @@ SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN n.is_active
-        AND extract(epoch FROM clock_timestamp() - greatest(n.last_seen, p_watched_since)) > p_timeout
+        AND extract(epoch FROM torc.now() - greatest(n.last_seen, p_watched_since)) > p_timeout
         AND (
             n.sends_heartbeats
             OR NOT EXISTS (
@@ -85,7 +85,7 @@ BEGIN
                 FROM torc.job
                 WHERE active_compute_node_id = n.id
                     AND status = 'running'
-                    AND extract(epoch FROM clock_timestamp() - start_time) - p_timeout <= (
+                    AND extract(epoch FROM torc.now() - start_time) - p_timeout <= (
                         SELECT runtime_s FROM torc.resource_requirements WHERE id = job.resource_requirements_id
                     )
             )
@@ -104,7 +104,7 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz := torc.now();
     v_watched_since timestamptz;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1953460835, 4)
@@ -180,7 +180,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF v_node.workflow_id = p_workflow_id THEN
-        UPDATE torc.compute_node SET is_active = false, timed_out_at = clock_timestamp() WHERE id = p_id;
+        UPDATE torc.compute_node SET is_active = false, timed_out_at = torc.now() WHERE id = p_id;
         v_unnamed_since := CASE WHEN NOT torc.has_other_active_nodes(v_node) THEN p_timeout END;
     END IF;
     v_job_ids := torc.lock_jobs_of_node(p_id, p_workflow_id, v_unnamed_since);
@@ -202,11 +202,11 @@ BEGIN
             'Compute node %s (%s, pid %s) has been silent for %s s: %s running jobs failed, %s pending jobs are ready '
             'again',
             p_id, v_node.hostname, v_node.pid,
-            floor(extract(epoch FROM clock_timestamp() - v_node.last_seen)),
+            floor(extract(epoch FROM torc.now() - v_node.last_seen)),
             json_array_length(v_answer -> 'completed'), cardinality(v_ready_ids)
         )
     ));
-    INSERT INTO torc.event (workflow_id, data) VALUES (p_workflow_id, v_event);
+    INSERT INTO torc.event (workflow_id, "timestamp", data) VALUES (p_workflow_id, torc.now_ms(), v_event);
     PERFORM torc.publish_event(p_workflow_id, 'compute_node_timed_out', 'warning', jsonb_build_object(
         'category', 'compute_node', 'compute_node_id', p_id, 'hostname', v_node.hostname, 'pid', v_node.pid,
         'last_seen', v_event -> 'last_seen', 'message', v_event -> 'message'
@@ -241,8 +241,8 @@ BEGIN
                     'attempt_id', attempt_id,
                     'compute_node_id', p_node.id,
                     'return_code', -128,
-                    'exec_time_minutes', coalesce(extract(epoch FROM clock_timestamp() - start_time) / 60, 0),
-                    'completion_time', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                    'exec_time_minutes', coalesce(extract(epoch FROM torc.now() - start_time) / 60, 0),
+                    'completion_time', to_char(torc.now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
                     'status', v_status
                 )
             ) ORDER BY id)

@@ -46,7 +46,7 @@ BEGIN
     p_result.attempt_id := coalesce(p_result.attempt_id, p_job.attempt_id);
     p_result.exec_time_minutes := coalesce(p_result.exec_time_minutes, 0);
     p_result.completion_time := coalesce(
-        p_result.completion_time, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+        p_result.completion_time, to_char(torc.now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
     );
     p_result.compute_node_id := coalesce(
         p_result.compute_node_id,

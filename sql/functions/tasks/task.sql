@@ -42,8 +42,8 @@ DECLARE
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     WHILE v_task.id IS NULL LOOP  -- again if the active one ends between the two statements
-        INSERT INTO torc.task (workflow_id, operation, parameters, caller)
-        VALUES (p_workflow_id, 'initialize_jobs', p_parameters, to_jsonb(p_caller))
+        INSERT INTO torc.task (workflow_id, operation, parameters, caller, created_at)
+        VALUES (p_workflow_id, 'initialize_jobs', p_parameters, to_jsonb(p_caller), torc.now())
         ON CONFLICT (workflow_id) WHERE status IN ('queued', 'running') DO NOTHING
         RETURNING * INTO v_task;
         IF v_task.id IS NULL THEN
@@ -74,7 +74,7 @@ RETURNS void
 LANGUAGE sql
 AS $$
     UPDATE torc.task
-    SET status = 'running', started_at = clock_timestamp()
+    SET status = 'running', started_at = torc.now()
     WHERE id = (SELECT id FROM torc.task WHERE id = p_task_id AND status = 'queued' FOR UPDATE SKIP LOCKED)
 $$;
 
@@ -92,14 +92,14 @@ BEGIN
     IF pg_try_advisory_xact_lock(3, (p_task_id % 2147483648)::integer) THEN
         SELECT * INTO v_task FROM torc.task WHERE id = p_task_id AND torc.is_unfinished(status);
         IF FOUND THEN
-            v_task.started_at := coalesce(v_task.started_at, clock_timestamp());
+            v_task.started_at := coalesce(v_task.started_at, torc.now());
             v_caller := jsonb_populate_record(NULL::torc.caller, v_task.caller);
             v_task.error := torc.failure_of_initialization(v_task, v_caller);
             UPDATE torc.task
             SET
                 status = CASE WHEN v_task.error IS NULL THEN 'succeeded' ELSE 'failed' END,
                 started_at = v_task.started_at,
-                finished_at = clock_timestamp(),
+                finished_at = torc.now(),
                 error = v_task.error
             WHERE id = p_task_id
             RETURNING * INTO v_task;
@@ -119,7 +119,7 @@ DECLARE
     v_task torc.task;
 BEGIN
     UPDATE torc.task
-    SET status = 'failed', finished_at = clock_timestamp(), error = p_error
+    SET status = 'failed', finished_at = torc.now(), error = p_error
     WHERE id = p_task_id AND torc.is_unfinished(status)
     RETURNING * INTO v_task;
     IF FOUND THEN

@@ -39,8 +39,8 @@ BEGIN
     PERFORM torc.publish_changes(p_workflow_id, v_changes);
     PERFORM torc.settle_dependents(v_changes);
     UPDATE torc.compute_node SET is_active = false WHERE workflow_id = p_workflow_id AND is_active;
-    INSERT INTO torc.event (workflow_id, data)
-    VALUES (p_workflow_id, jsonb_build_object(
+    INSERT INTO torc.event (workflow_id, "timestamp", data)
+    VALUES (p_workflow_id, torc.now_ms(), jsonb_build_object(
         'category', 'workflow_canceled',
         'message', format('Workflow %s (run_id=%s) was canceled', p_workflow_id, v_run_id),
         'workflow_id', p_workflow_id,

@@ -60,7 +60,7 @@ BEGIN
             SELECT true
             FROM torc.event_stream
             WHERE workflow_id IN (v_workflow_id, ~v_workflow_id)  -- streams and waiting claims
-                AND expires_at > clock_timestamp()
+                AND expires_at > torc.now()
             ORDER BY workflow_id, expires_at  -- of the index: a bitmap costs 5 µs more
             LIMIT 1
         ),

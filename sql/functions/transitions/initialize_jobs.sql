@@ -133,7 +133,7 @@ BEGIN
         UPDATE torc.job
         SET
             status = torc.initial_status(status, open_dependencies, p_only_uninitialized),
-            ready_at = clock_timestamp(),  -- means nothing unless the job is ready
+            ready_at = torc.now(),  -- means nothing unless the job is ready
             active_compute_node_id = NULL,
             canceled_by_dependency = false
         WHERE workflow_id = p_workflow_id
@@ -157,7 +157,7 @@ BEGIN
         UPDATE torc.job AS job
         SET
             status = target.status,
-            ready_at = clock_timestamp(),
+            ready_at = torc.now(),
             open_dependencies = target.open_dependencies,
             active_compute_node_id = NULL,
             canceled_by_dependency = false

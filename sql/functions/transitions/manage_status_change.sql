@@ -41,7 +41,7 @@ BEGIN
     SET
         status = p_status,
         canceled_by_dependency = false,
-        ready_at = CASE WHEN p_status = 'ready' THEN clock_timestamp() ELSE ready_at END
+        ready_at = CASE WHEN p_status = 'ready' THEN torc.now() ELSE ready_at END
     WHERE id = p_job_id;
     IF v_job.attempt_run_id IS NOT NULL THEN
         PERFORM torc.restart_attempts(v_job.workflow_id, ARRAY[p_job_id]);

@@ -30,7 +30,7 @@ BEGIN
     UPDATE torc.job
     SET
         status = 'ready',
-        ready_at = clock_timestamp(),
+        ready_at = torc.now(),
         attempt_id = attempt_id + 1,
         attempt_run_id = p_run_id,
         active_compute_node_id = NULL,
@@ -38,8 +38,8 @@ BEGIN
     WHERE id = p_job_id
     RETURNING * INTO v_retried;
     PERFORM torc.settle_dependents(ARRAY[(p_job_id, v_job.status, 'ready')::torc.status_change]);
-    INSERT INTO torc.event (workflow_id, data)
-    VALUES (v_job.workflow_id, jsonb_build_object(
+    INSERT INTO torc.event (workflow_id, "timestamp", data)
+    VALUES (v_job.workflow_id, torc.now_ms(), jsonb_build_object(
         'event_type', 'job_retried',
         'job_id', p_job_id,
         'job_name', v_job.name,

@@ -29,7 +29,7 @@ BEGIN
         PERFORM torc.lock_workflow_of_job_shared(p_job_id, p_caller);
     END IF;
     UPDATE torc.job AS job
-    SET status = 'running', active_compute_node_id = p_compute_node_id, start_time = clock_timestamp()
+    SET status = 'running', active_compute_node_id = p_compute_node_id, start_time = torc.now()
     WHERE id = p_job_id
         AND status = 'pending'
         AND p_run_id = (SELECT run_id FROM torc.workflow_status WHERE workflow_id = v_workflow_id)
@@ -41,7 +41,7 @@ BEGIN
         (
             SELECT true
             FROM torc.event_stream
-            WHERE workflow_id = v_workflow_id AND expires_at > clock_timestamp()
+            WHERE workflow_id = v_workflow_id AND expires_at > torc.now()
             ORDER BY workflow_id, expires_at  -- of the index: a bitmap costs 5 µs more
             LIMIT 1
         )
@@ -85,7 +85,7 @@ BEGIN
     PERFORM torc.authorize_node_reference(v_job.workflow_id, p_compute_node_id, p_caller);
     PERFORM torc.keep_references(v_job.workflow_id, 'compute_node_id', ARRAY[p_compute_node_id]);
     UPDATE torc.job
-    SET status = 'running', active_compute_node_id = p_compute_node_id, start_time = clock_timestamp()
+    SET status = 'running', active_compute_node_id = p_compute_node_id, start_time = torc.now()
     WHERE id = p_job_id;
     PERFORM torc.publish_start(v_job.workflow_id, p_job_id, v_job.name, p_compute_node_id, p_run_id);
     RETURN torc.job_with_relations_json(p_job_id);

@@ -79,14 +79,15 @@ BEGIN
         v_new."user" := p_caller.name;
     END IF;
     INSERT INTO torc.workflow (
-        name, "user", description, compute_node_expiration_buffer_seconds, compute_node_wait_for_new_jobs_seconds,
+        "timestamp", name, "user", description,
+        compute_node_expiration_buffer_seconds, compute_node_wait_for_new_jobs_seconds,
         compute_node_ignore_workflow_completion, compute_node_wait_for_healthy_database_minutes,
         compute_node_min_time_for_new_jobs_seconds, resource_monitor_config, slurm_defaults, use_pending_failed,
         enable_ro_crate, project, metadata, slurm_config, execution_config, written_as_object, env, dynamic_jobs,
         submission_directory
     )
     VALUES (
-        v_new.name, v_new."user", v_new.description, v_new.compute_node_expiration_buffer_seconds,
+        torc.now(), v_new.name, v_new."user", v_new.description, v_new.compute_node_expiration_buffer_seconds,
         coalesce(v_new.compute_node_wait_for_new_jobs_seconds, 90),
         coalesce(v_new.compute_node_ignore_workflow_completion, false),
         coalesce(v_new.compute_node_wait_for_healthy_database_minutes, 20),

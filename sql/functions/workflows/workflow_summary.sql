@@ -139,7 +139,7 @@ CREATE OR REPLACE FUNCTION torc.seconds_until(p_time timestamptz)
 RETURNS bigint
 LANGUAGE sql STABLE STRICT
 AS $$
-    SELECT greatest(trunc(extract(epoch FROM p_time - clock_timestamp())), 0)::bigint
+    SELECT greatest(trunc(extract(epoch FROM p_time - torc.now())), 0)::bigint
 $$;
 
 -- The time that a text of a client says, taken as UTC where it names no zone; NULL if it cannot be read.
