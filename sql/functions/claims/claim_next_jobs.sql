@@ -277,42 +277,22 @@ BEGIN
         RETURNING
             id,
             (extract(epoch FROM claimed_at - ready_at) * 1000)::bigint AS waited,
-            concat(  -- as in job_json()
-                '{"id":', id,
-                ',"workflow_id":', workflow_id,
-                ',"name":', to_json(name),
-                ',"command":', to_json(command),
+            torc.job_text(
+                id, workflow_id, name, command, invocation_script, status, cancel_on_blocking_job_failure,
+                supports_termination, NULL, NULL,
                 CASE
-                    WHEN invocation_script IS NOT NULL THEN concat(',"invocation_script":', to_json(invocation_script))
-                END,
-                ',"status":"', status,
-                CASE
-                    WHEN cancel_on_blocking_job_failure THEN '","cancel_on_blocking_job_failure":true'
-                    ELSE '","cancel_on_blocking_job_failure":false'
-                END,
-                CASE
-                    WHEN supports_termination THEN ',"supports_termination":true'
-                    ELSE ',"supports_termination":false'
-                END,
-                CASE WHEN has_links THEN concat(
-                    ',"output_file_ids":' || to_json(nullif(
+                    WHEN has_links THEN nullif(
                         ARRAY(SELECT file_id FROM torc.job_output_file WHERE job_id = job.id ORDER BY 1), '{}'
-                    ))::text,
-                    ',"output_user_data_ids":' || to_json(nullif(
+                    )
+                END,
+                NULL,
+                CASE
+                    WHEN has_links THEN nullif(
                         ARRAY(SELECT user_data_id FROM torc.job_output_user_data WHERE job_id = job.id ORDER BY 1), '{}'
-                    ))::text
-                ) END,
-                ',"resource_requirements_id":', resource_requirements_id,
-                CASE WHEN failure_handler_id IS NOT NULL THEN concat(',"failure_handler_id":', failure_handler_id) END,
-                ',"attempt_id":', attempt_id,
-                ',"priority":', priority,
-                CASE WHEN env IS NOT NULL THEN concat(',"env":', env) END,
-                CASE WHEN labels <> '' THEN concat(',"labels":', torc.labels_json(labels)) END,
-                CASE WHEN origin IS NOT NULL THEN concat(',"origin":"', origin, '"') END,
-                CASE WHEN p_start_on IS NOT NULL THEN concat(
-                    ',"compute_node_id":', p_start_on, ',"start_time":"', torc.time_json(start_time), '"'
-                ) END,
-                '}'
+                    )
+                END,
+                resource_requirements_id, NULL, failure_handler_id, attempt_id, priority, env, labels, origin,
+                p_start_on, start_time, NULL, true
             ) AS item
     )
 

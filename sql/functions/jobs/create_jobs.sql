@@ -158,29 +158,12 @@ BEGIN
         WHERE new.output_user_data_ids IS NOT NULL
     )
 
-    SELECT concat(  -- as in job_json()
-        '{"id":', new.id,
-        ',"workflow_id":', new.workflow_id,
-        ',"name":', to_json(new.name),
-        ',"command":', to_json(new.command),
-        ',"invocation_script":' || to_json(new.invocation_script)::text,
-        ',"status":"uninitialized"',
-        ',"cancel_on_blocking_job_failure":' || new.cancel_on_blocking_job_failure,
-        ',"supports_termination":' || new.supports_termination,
-        ',"depends_on_job_ids":' || to_json(new.depends_on_job_ids)::text,
-        ',"input_file_ids":' || to_json(new.input_file_ids)::text,
-        ',"output_file_ids":' || to_json(new.output_file_ids)::text,
-        ',"input_user_data_ids":' || to_json(new.input_user_data_ids)::text,
-        ',"output_user_data_ids":' || to_json(new.output_user_data_ids)::text,
-        ',"resource_requirements_id":' || new.resource_requirements_id,
-        ',"scheduler_id":' || new.scheduler_id,
-        ',"failure_handler_id":' || new.failure_handler_id,
-        ',"attempt_id":' || new.attempt_id,
-        ',"priority":' || new.priority,
-        ',"env":' || new.env::text,
-        ',"labels":' || torc.labels_json(new.labels),
-        ',"schedule_compute_nodes":' || json_strip_nulls(new.schedule_compute_nodes)::text,
-        '}'
+    SELECT torc.job_text(
+        new.id, new.workflow_id, new.name, new.command, new.invocation_script, 'uninitialized',
+        new.cancel_on_blocking_job_failure, new.supports_termination, new.depends_on_job_ids, new.input_file_ids,
+        new.output_file_ids, new.input_user_data_ids, new.output_user_data_ids, new.resource_requirements_id,
+        new.scheduler_id, new.failure_handler_id, new.attempt_id, new.priority, new.env, new.labels, NULL, NULL, NULL,
+        json_strip_nulls(new.schedule_compute_nodes), false
     )::json
     FROM new;
 END
