@@ -184,7 +184,7 @@ SELECT torc.reset_job_status(:workflow_id, :failed_only, (:caller, :enforced, :d
 SELECT torc.reset_workflow_status(:workflow_id, :force, (:caller, :enforced, :dialect)::torc.caller)::text;
 
 -- name: claim_next_jobs(workflow_id, limit, labels, start_on, compute_node_id, caller, enforced, dialect)
--- The answer, and on a line below for how long the jobs were ready, in ms; see hand_out_jobs().
+-- The answer, and on a line below for how long the jobs were ready, in ms; see claim_locked_jobs().
 SELECT torc.claim_next_jobs(
     :workflow_id, :limit, (:caller, :enforced, :dialect)::torc.caller, :labels::text[], :start_on, :compute_node_id
 )::text || E'\n' || coalesce(current_setting('torc.waited', true), '');

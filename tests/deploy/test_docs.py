@@ -265,7 +265,7 @@ def transitions_of_the_table():
 def test_the_table_of_transitions_is_what_the_model_allows():
     table, model = transitions_of_the_table(), transitions_of_the_model()
     assert table.pop("create_jobs") == table.pop("spawn_jobs") == set()
-    assert table.pop("hand_out_jobs") == {  # a claim and a start at once
+    assert table.pop("claim_locked_jobs") == {  # a claim and a start at once
         (old, new) for old, _ in table["claim_next_jobs"] for _, new in table["start_job"]
     }
     for name, moves in NOT_MODELED.items():

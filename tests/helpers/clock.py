@@ -2,7 +2,7 @@
 
 from torc_server.migrations import sql_folder
 
-FUNCTION = (sql_folder() / "functions" / "common" / "now.sql").read_text()
+FUNCTION = (sql_folder() / "functions" / "common" / "time.sql").read_text()
 
 
 class Clock:

@@ -135,7 +135,7 @@ def test_the_time_is_that_of_torc_now():
         for comparison in OF_POSTGRESQL.get(path, []):
             assert comparison in text
             text = text.replace(comparison, "")
-        found += [f"{path}: {match[0]}" for match in CLOCKS.finditer(text) if path != "common/now.sql"]
+        found += [f"{path}: {match[0]}" for match in CLOCKS.finditer(text) if path != "common/time.sql"]
     assert found == []
 
 

@@ -1,5 +1,5 @@
--- hand_out_jobs() as it built the answer of a claim: objects of which the nulls were removed.
-CREATE OR REPLACE FUNCTION torc.hand_out_jobs(p_job_ids bigint[], p_start_on bigint, p_compute_node_id bigint)
+-- claim_locked_jobs() as it built the answer of a claim: objects of which the nulls were removed.
+CREATE OR REPLACE FUNCTION torc.claim_locked_jobs(p_job_ids bigint[], p_start_on bigint, p_compute_node_id bigint)
 RETURNS json
 LANGUAGE plpgsql
 AS $$

@@ -45,7 +45,7 @@ AS $$
     )::json
 $$;
 
-CREATE OR REPLACE FUNCTION torc.hand_out_jobs(p_job_ids bigint[], p_start_on bigint, p_compute_node_id bigint)
+CREATE OR REPLACE FUNCTION torc.claim_locked_jobs(p_job_ids bigint[], p_start_on bigint, p_compute_node_id bigint)
 RETURNS json
 LANGUAGE plpgsql
 AS $$

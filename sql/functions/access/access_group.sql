@@ -1,4 +1,4 @@
--- A group as it goes on the wire. Whether it is the system's own is not told. Inlined into the calling statement.
+-- A group as it goes on the wire, without whether it is a system group. Inlined into the calling statement.
 CREATE OR REPLACE FUNCTION torc.access_group_json(g torc.access_group)
 RETURNS json
 LANGUAGE sql STABLE
@@ -11,7 +11,7 @@ AS $$
     ))
 $$;
 
--- Returns the group. VOLATILE, so that no planner drops the question. Raises TC404.
+-- Returns the group. VOLATILE, so that the planner does not drop the call. Raises TC404.
 CREATE OR REPLACE FUNCTION torc.expect_group(p_group_id bigint)
 RETURNS torc.access_group
 LANGUAGE plpgsql VOLATILE
@@ -27,7 +27,7 @@ BEGIN
 END
 $$;
 
--- Raises TC403; a second group of the name breaks access_group_name_key.
+-- Creates a group. Raises TC403; a second group of the name breaks access_group_name_key.
 CREATE OR REPLACE FUNCTION torc.create_access_group(p_name text, p_description text, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql
@@ -45,7 +45,7 @@ BEGIN
 END
 $$;
 
--- Raises TC404, TC403.
+-- Returns a group, to system administrators. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.get_access_group(p_group_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql

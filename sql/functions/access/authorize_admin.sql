@@ -1,6 +1,6 @@
--- Who may administer. All checks pass while access control is not enforced. The name anonymous never has any rights,
--- even if an account or a member of a group has that name. No message holds a name: clients retry when an error text
--- holds a word such as "network".
+-- These functions decide who may administer. All checks pass while access control is not enforced. The name anonymous
+-- never has any rights, even if an account or a member of a group has that name. No message holds a name: clients retry
+-- when an error text holds a word such as "network".
 
 -- Whether a user is in the system's group admin, in whatever role.
 CREATE OR REPLACE FUNCTION torc.is_system_admin(p_user text)
@@ -43,7 +43,7 @@ BEGIN
 END
 $$;
 
--- Passes a user asking about himself, and system administrators asking about anybody. Raises TC403 with this message.
+-- Passes users who ask about themselves, and system administrators. Raises TC403 with this message.
 CREATE OR REPLACE FUNCTION torc.authorize_self(p_user text, p_caller torc.caller, p_message text)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE

@@ -38,7 +38,7 @@ BEGIN
         );
         PERFORM torc.authorize_side_effects(
             ARRAY(
-                SELECT torc.foreign_users('compute_node_id', v_ids)
+                SELECT torc.workflows_that_name('compute_node_id', v_ids)
                 UNION
                 SELECT workflow_id FROM torc.workflow_action WHERE executed_by = ANY (v_ids)
             ),
@@ -72,7 +72,7 @@ BEGIN
             FOR UPDATE
         );
         PERFORM torc.authorize_side_effects(
-            ARRAY(SELECT torc.foreign_users('failure_handler_id', v_ids)), p_caller
+            ARRAY(SELECT torc.workflows_that_name('failure_handler_id', v_ids)), p_caller
         );
     END IF;
     RETURN p_workflow_id;

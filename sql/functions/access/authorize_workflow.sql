@@ -62,10 +62,10 @@ AS $$
     )
 $$;
 
--- Every user of a workflow may change it, but only its owner and system administrators may give it away.
--- For updates that name a user. Raises TC403.
-CREATE OR REPLACE FUNCTION torc.may_set_user(p_current text, p_requested text, p_caller torc.caller)
-RETURNS boolean
+-- Lets the caller pass if the workflow's user stays, or if the caller may change it: all who may use a workflow may
+-- change its other fields, but only its owner and system administrators may give it away. Raises TC403.
+CREATE OR REPLACE FUNCTION torc.authorize_user_change(p_current text, p_requested text, p_caller torc.caller)
+RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
@@ -76,6 +76,5 @@ BEGIN
             'TC403', 'Only the owner of a workflow and system administrators may change its user', '{"field": "user"}'
         );
     END IF;
-    RETURN true;
 END
 $$;

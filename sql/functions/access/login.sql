@@ -1,6 +1,6 @@
--- Notes that a password is about to be tried; returns NULL, or the seconds to wait if as many different ones as p_most
--- have failed within p_window_secs for that user from that address. Noted before it is verified, so that many at once
--- cannot overshoot; forget_login() takes back what turned out to be right.
+-- Stores that a password is about to be verified; returns NULL, or the seconds to wait if p_most different ones have
+-- failed within p_window_secs for that user from that address. It is stored before it is verified, so that many
+-- attempts at once cannot exceed the limit; forget_login() deletes a password that was right.
 -- Locks: an advisory lock per address and user (two-int keys: it never meets a workflow's lock).
 CREATE OR REPLACE FUNCTION torc.begin_login(
     p_address text, p_user_name text, p_digest bytea, p_most int, p_window_secs double precision
@@ -30,8 +30,7 @@ BEGIN
 END
 $$;
 
--- Forgets a password that turned out to be right. The wrong ones stay: who is guessing must not profit from the owner's
--- own logins.
+-- Deletes a password that was right. The wrong ones stay, because the owner's logins must not help an attacker.
 CREATE OR REPLACE FUNCTION torc.forget_login(p_address text, p_user_name text, p_digest bytea)
 RETURNS void
 LANGUAGE sql

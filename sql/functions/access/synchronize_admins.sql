@@ -1,5 +1,6 @@
 -- Makes the system administrators those of the configuration: the members of the group admin, which is created, or
--- becomes a system group if somebody made an ordinary one of that name. Who is a member already keeps role and date.
+-- becomes a system group if somebody made an ordinary one of that name. Present members
+-- keep their role and date.
 -- Locks: the group's row, so that servers that start at once follow each other.
 CREATE OR REPLACE FUNCTION torc.synchronize_admins(p_user_names text[])
 RETURNS void

@@ -101,7 +101,7 @@ AS $$
 $$;
 
 -- Fires on_workflow_complete if the workflow is complete now. Under shared locks no completion knows that it is the
--- last one (looked at without a lock, 4 simultaneous last ones lost it in 347 of 400 workflows): so the action rows are
+-- last one (without a lock, 4 simultaneous last completions missed it in 347 of 400 workflows): so the action rows are
 -- locked first, and a new statement reads the jobs. The transaction that gets the lock last sees all others committed.
 -- Fast path: if more jobs are open than max_connections, concurrent transactions cannot complete them all, the workflow
 -- cannot be complete, and no lock is taken. Blocked jobs do not count, because one completion may cancel any number of

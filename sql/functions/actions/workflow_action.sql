@@ -34,7 +34,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     v_new torc.workflow_action := jsonb_populate_record(
-        NULL::torc.workflow_action, p_body - 'executed_at'  -- any text, which nobody keeps
+        NULL::torc.workflow_action, p_body - 'executed_at'  -- may be any text, and is not stored
     );
     v_unknown bigint;
 BEGIN

@@ -1,4 +1,5 @@
--- GET /admin/api-stats and /admin/api-events/stream: what a process has to tell and to hear about answered requests.
+-- What the processes of servers tell each other about answered requests, for GET /admin/api-stats and
+-- /admin/api-events/stream.
 
 -- Adds up what a process has counted, {second: [request_count, bytes_in, bytes_out, 2xx, 4xx, 5xx, other]}; stores its
 -- requests (numbers and JSON texts) for the streams; returns {watched, bodies, events}: whether any process has a
@@ -46,7 +47,7 @@ BEGIN
 END
 $$;
 
--- The counting part; forgets what is older than an hour.
+-- Adds up the counts of exchange_api_traffic(), and deletes those that are older than an hour.
 CREATE OR REPLACE FUNCTION torc.count_api_traffic(p_process text, p_counts jsonb)
 RETURNS void
 LANGUAGE plpgsql

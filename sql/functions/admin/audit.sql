@@ -1,7 +1,7 @@
 -- The record of what was done by hand (design: what a person changes by hand is on record). Each function that does
 -- such a thing calls torc.audit() in its transaction.
 
--- Stores who does what. Without a caller (an operator at psql, or the server's configuration) it names the database
+-- Stores who does what. Without a caller (an operator in psql, or the server's configuration) it names the database
 -- role. p_sql_text: what an operator would type.
 CREATE OR REPLACE FUNCTION torc.audit(
     p_caller torc.caller,

@@ -1,7 +1,7 @@
 -- Retention: what `torc-server prune` deletes. Nothing here waits for a lock that a claim may hold, or makes one wait
 -- for more than a batch.
 
--- When something happened, from a text of a client; NULL if it is no time.
+-- The time that a text of a client says, by PostgreSQL's rules alone; NULL if it is no time. See also parse_time().
 CREATE OR REPLACE FUNCTION torc.time_of(p_text text)
 RETURNS timestamptz
 LANGUAGE plpgsql STABLE
@@ -67,16 +67,16 @@ SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN EXISTS (
-        SELECT torc.foreign_users(
+        SELECT torc.workflows_that_name(
             'resource_requirements_id',
             ARRAY(SELECT id FROM torc.resource_requirements WHERE workflow_id = p_workflow_id)
         )
         UNION ALL
-        SELECT torc.foreign_users(
+        SELECT torc.workflows_that_name(
             'failure_handler_id', ARRAY(SELECT id FROM torc.failure_handler WHERE workflow_id = p_workflow_id)
         )
         UNION ALL
-        SELECT torc.foreign_users(
+        SELECT torc.workflows_that_name(
             'compute_node_id', ARRAY(SELECT id FROM torc.compute_node WHERE workflow_id = p_workflow_id)
         )
     );
@@ -99,8 +99,8 @@ AS $$
     ORDER BY workflow.id
 $$;
 
--- Deletes a workflow if it still may be; returns whether. A workflow that is locked is left for the next time: nobody
--- waits behind a prune that waits. Locks: as delete_workflow().
+-- Deletes a workflow if it still may be deleted; returns whether it did. A workflow that is locked is left for the next
+-- time, because other calls would wait behind a prune that waits. Locks: as delete_workflow().
 CREATE OR REPLACE FUNCTION torc.prune_workflow(p_workflow_id bigint, p_before timestamptz, p_archived_only boolean)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -166,7 +166,7 @@ END
 $$;
 
 -- Whether a result is history: of an earlier run, replaced by a newer one, completed before p_before. What is left are
--- the results that lists show without all_runs, and those of the current run, which transitions look at.
+-- the results that lists show without all_runs, and those of the current run, which transitions read.
 CREATE OR REPLACE FUNCTION torc.is_history(r torc.result, p_before timestamptz)
 RETURNS boolean
 LANGUAGE sql STABLE

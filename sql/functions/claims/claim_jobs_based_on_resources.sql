@@ -74,7 +74,7 @@ BEGIN
     v_pool := torc.pack_jobs(v_locked, v_empty);
     IF cardinality(v_candidates) < p_limit OR cardinality(v_pool.job_ids) = p_limit OR v_pool.nodes = 0 THEN
         -- All that fitted were candidates, or the worker has what it asked for.
-        RETURN json_build_object('jobs', torc.hand_out_jobs(v_pool.job_ids, p_start_on, p_compute_node_id));
+        RETURN json_build_object('jobs', torc.claim_locked_jobs(v_pool.job_ids, p_start_on, p_compute_node_id));
     END IF;
     RETURN json_build_object('jobs', torc.backfill(
         p_workflow_id, p_limit - cardinality(v_pool.job_ids), v_pool, v_time_limit_s, v_any_scheduler, v_label_sets,
@@ -99,7 +99,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     -- first, so that the query below does not find them
-    v_answer jsonb := torc.hand_out_jobs(p_pool.job_ids, p_start_on, p_compute_node_id);
+    v_answer jsonb := torc.claim_locked_jobs(p_pool.job_ids, p_start_on, p_compute_node_id);
     v_candidates bigint[];
 BEGIN
     p_pool.job_ids := '{}';
@@ -109,7 +109,7 @@ BEGIN
     p_pool := torc.pack_jobs(
         ARRAY(SELECT id FROM torc.job WHERE id = ANY (v_candidates) AND status = 'ready' FOR UPDATE SKIP LOCKED), p_pool
     );
-    RETURN v_answer || torc.hand_out_jobs(p_pool.job_ids, p_start_on, p_compute_node_id)::jsonb;
+    RETURN v_answer || torc.claim_locked_jobs(p_pool.job_ids, p_start_on, p_compute_node_id)::jsonb;
 END
 $$;
 

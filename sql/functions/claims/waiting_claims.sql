@@ -22,7 +22,7 @@ BEGIN
 END
 $$;
 
--- Tells the processes in which claims of a workflow wait.
+-- Notifies the processes in which claims of a workflow wait.
 CREATE OR REPLACE FUNCTION torc.wake_claims(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql

@@ -1,6 +1,7 @@
--- Settings of workflows and metadata of RO-Crate entities are stored as text and answered as text or as JSON objects.
+-- Settings of workflows and metadata of RO-Crate entities are stored as text, and answered as text or as JSON objects,
+-- as the caller's generation of clients wants them.
 
--- Whether the caller gets a value as an object: a caller of unknown make gets what was written.
+-- Whether the caller gets a value as an object. A caller whose generation is not known gets what was written.
 CREATE OR REPLACE FUNCTION torc.wants_object(p_caller torc.caller, p_written_as_object boolean)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE

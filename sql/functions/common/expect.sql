@@ -1,4 +1,4 @@
--- Rules about ids in requests that several kinds of rows share.
+-- Checks of ids in requests that several kinds of rows share.
 
 -- For updates that name what a row belongs to (its workflow, its job), which never changes. Returns true, so that a
 -- WHERE clause can hold it. Raises TC422 naming the field.

@@ -11,3 +11,17 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = p_code, MESSAGE = p_message, DETAIL = p_detail::text;
 END
 $$;
+
+-- Raises TC422 for an id in a request whose row is not in the workflow.
+CREATE OR REPLACE FUNCTION torc.fail_for_unknown(p_field text, p_id bigint, p_workflow_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM torc.fail(
+        'TC422',
+        format('%s: row %s does not exist in workflow %s', p_field, p_id, p_workflow_id),
+        jsonb_build_object('field', p_field, 'value', p_id)
+    );
+END
+$$;

@@ -1,5 +1,5 @@
 -- Sends an event to the open streams of a workflow (LISTEN torc_workflow_<id>), when the transaction commits and if
--- anybody listens. The payload is what goes on the wire; notifications hold less than 8,000 bytes, so long texts are
+-- a stream is open. The payload is what goes on the wire; notifications hold less than 8,000 bytes, so long texts are
 -- cut then. severity: debug, info, warning or error. Events after which jobs are ready, or a workflow is over, also
 -- wake the claims that wait for that (see waiting_claims.sql); publish_changes() does so for jobs that were released.
 CREATE OR REPLACE FUNCTION torc.publish_event(
@@ -67,7 +67,7 @@ BEGIN
 END
 $$;
 
--- Ends that: the last stream of the workflow in this process is closed.
+-- Ends what open_event_stream() began, when the last stream of the workflow in this process is closed.
 CREATE OR REPLACE FUNCTION torc.close_event_stream(p_id bigint, p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -90,8 +90,8 @@ BEGIN
 END
 $$;
 
--- Jobs that moved because of a call about another job: an event job_<status> for each; more than 20 with the same
--- status are one event with their number and the lowest 300 ids.
+-- Notifies open streams of jobs that moved because of a call about another job: an event job_<status> for each; more
+-- than 20 with the same status are one event with their number and the lowest 300 ids.
 CREATE OR REPLACE FUNCTION torc.publish_changes(p_workflow_id bigint, p_changes torc.status_change[])
 RETURNS void
 LANGUAGE plpgsql

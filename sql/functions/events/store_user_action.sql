@@ -1,4 +1,4 @@
--- Stores the event that says who asked for a change. Without a caller (an operator at psql) it names the database role.
+-- Stores the event that says who asked for a change. Without a caller (an operator in psql) it names the database role.
 CREATE OR REPLACE FUNCTION torc.store_user_action(
     p_workflow_id bigint,
     p_caller torc.caller,

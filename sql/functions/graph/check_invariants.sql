@@ -69,8 +69,8 @@ BEGIN
 END
 $$;
 
--- The part about actions: every listed job exists in the action's workflow, and workflow_action_job says the same as
--- job_ids.
+-- check_invariants() for actions: every listed job exists in the action's workflow, and workflow_action_job says the
+-- same as job_ids.
 CREATE OR REPLACE FUNCTION torc.check_actions(p_workflow_id bigint)
 RETURNS TABLE (violation text)
 LANGUAGE plpgsql STABLE

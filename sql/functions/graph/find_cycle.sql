@@ -1,5 +1,5 @@
--- Cycles among the blocked jobs of a workflow, which would wait for each other for ever. Jobs of other statuses do not
--- count: a cycle through a job that is complete, disabled or may be claimed can run, or waits for a decision.
+-- Finds cycles among the blocked jobs of a workflow, which would wait for each other for ever. Jobs of other statuses
+-- do not count: a cycle through a job that is complete, disabled or may be claimed can run, or waits for a decision.
 
 -- Raises TC422 if there is a cycle, or a job that consumes what it produces itself. For initialize_jobs, once it has
 -- set the statuses: which jobs wait depends on the mode. If every edge points to a lower id there is no cycle; edges

@@ -3,8 +3,8 @@
 -- when initialize_jobs was last called. jsonb has one text for equal values, so the order of keys does not matter.
 -- Inlined.
 --
--- What it was then is in torc.job_internal; or the job has no row there, has no files and user data, and is not
--- newer than workflow_status.initialized_until: then it is what it is now. Most jobs are of that kind: to hash and
+-- The hash of that time is in torc.job_internal; or the job has no row there, has no files and user data, and is not
+-- newer than workflow_status.initialized_until: then it equals the present one. Most jobs are of that kind: to hash and
 -- store 100,000 of them took a third of their initialize_jobs (benchmarks/decisions/hashes_when_changed). Whatever
 -- changes such a job calls keep_input_hashes() before: update_job and forget_deleted_jobs do, and so must an
 -- operator who changes the command of a job by a statement. (A trigger that does it made each start 3 % slower.)

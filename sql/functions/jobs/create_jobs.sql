@@ -220,17 +220,3 @@ BEGIN
     RETURN NULL;
 END
 $$;
-
--- Raises TC422 for a relation of a job whose row is not in the workflow.
-CREATE OR REPLACE FUNCTION torc.fail_for_unknown(p_field text, p_id bigint, p_workflow_id bigint)
-RETURNS void
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    PERFORM torc.fail(
-        'TC422',
-        format('%s: row %s does not exist in workflow %s', p_field, p_id, p_workflow_id),
-        jsonb_build_object('field', p_field, 'value', p_id)
-    );
-END
-$$;

@@ -14,7 +14,7 @@ BEGIN
     PERFORM torc.lock_workflow(torc.workflow_of_job(p_job_id), p_caller);
     v_answer := torc.job_with_relations_json(p_job_id);
     DELETE FROM torc.job WHERE id = p_job_id;
-    IF NOT FOUND THEN  -- deleted while we waited
+    IF NOT FOUND THEN  -- deleted during the wait
         PERFORM torc.fail('TC404', format('Job not found with ID: %s', p_job_id));
     END IF;
     PERFORM torc.audit(

@@ -1,6 +1,6 @@
--- However jobs are deleted (endpoint, resource requirements, workflow, psql): their edges, links, results and hashes
--- go, set-wise, and their dependents are settled as if they had completed. Row-by-row keys cost 2.4 s more for 100,000
--- jobs.
+-- Whatever statement deletes jobs (of an endpoint, of their resource requirements or workflow, in psql): deletes their
+-- edges, links, results and hashes, set-wise, and settles their dependents as if they had completed. Row-by-row keys
+-- cost 2.4 s more for 100,000 jobs.
 CREATE OR REPLACE FUNCTION torc.forget_deleted_jobs()
 RETURNS trigger
 LANGUAGE plpgsql

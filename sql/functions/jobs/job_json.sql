@@ -101,31 +101,6 @@ AS $$
     )::json
 $$;
 
--- A time as it goes on the wire, without quotation marks. Inlined.
-CREATE OR REPLACE FUNCTION torc.time_json(p_time timestamptz)
-RETURNS text
-LANGUAGE sql STABLE
-AS $$
-    SELECT to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
-$$;
-
--- Labels as they are stored, as a JSON list; NULL for none.
-CREATE OR REPLACE FUNCTION torc.labels_json(p_labels text)
-RETURNS text
-LANGUAGE sql IMMUTABLE
-AS $$
-    SELECT CASE WHEN p_labels <> '' THEN to_json(string_to_array(p_labels, ','))::text END
-$$;
-
--- Labels as they are stored: sorted, each once, joined by commas.
-CREATE OR REPLACE FUNCTION torc.join_labels(p_labels text[])
-RETURNS text
-LANGUAGE sql IMMUTABLE
-AS $$
-    SELECT coalesce(string_agg(label, ',' ORDER BY label COLLATE "C"), '')
-    FROM (SELECT DISTINCT unnest(p_labels) AS label) AS given
-$$;
-
 -- One job with its five relation lists, each ascending. Every transition answers with it: 31 µs with all look-ups, 15
 -- with that of the dependencies, 8 with none.
 -- plpgsql, so that its plans are kept.
@@ -162,7 +137,7 @@ BEGIN
 END
 $$;
 
--- get_job: the same, after the access check.
+-- get_job: job_with_relations_json() after the access check. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.get_job(p_job_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql STABLE

@@ -24,7 +24,7 @@ DECLARE
 BEGIN
     PERFORM torc.lock_workflow(v_workflow_id, p_caller);
     SELECT * INTO v_spawner FROM torc.job WHERE id = p_job_id;
-    IF NOT FOUND THEN  -- deleted while we waited
+    IF NOT FOUND THEN  -- deleted during the wait
         PERFORM torc.fail('TC404', format('Job not found with ID: %s', p_job_id));
     END IF;
     IF v_spawner.status <> 'running' THEN
@@ -163,7 +163,7 @@ BEGIN
 END
 $$;
 
--- A job has another name now. Names of later jobs are collected when they are needed.
+-- Stores the new name of a job. Names of later jobs are collected when they are needed.
 CREATE OR REPLACE FUNCTION torc.rename_job(p_job torc.job, p_name text)
 RETURNS void
 LANGUAGE sql
@@ -409,7 +409,7 @@ BEGIN
 END
 $$;
 
--- p_names: of the jobs of a cycle, each waiting for the next.
+-- Names the jobs of a cycle, each waiting for the next. Raises TC422.
 CREATE OR REPLACE FUNCTION torc.fail_for_spawned_cycle(p_names text[])
 RETURNS void
 LANGUAGE plpgsql

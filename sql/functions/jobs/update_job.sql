@@ -1,7 +1,7 @@
 -- Changes a job to what a JobModel says; keys that are absent keep their value. Name, command, status and the relation
 -- lists only while the job is uninitialized; of the lists only depends_on_job_ids can change at all, and the status
--- only to disabled. workflow_id, failure_handler_id, attempt_id and env never change; labels may
--- change in any status.
+-- only to disabled. workflow_id, failure_handler_id, attempt_id and env never change; labels may change in any
+-- status.
 -- Locks: workflow exclusive if the body holds depends_on_job_ids, else shared; the job's row.
 -- Raises TC404, TC403, TC422.
 CREATE OR REPLACE FUNCTION torc.update_job(p_job_id bigint, p_body jsonb, p_caller torc.caller DEFAULT NULL)

@@ -5,11 +5,11 @@
 -- Each is a separate statement: work in the statement that waited would see the state from before the wait.
 -- A workflow's lock is only tried while torc.try_locks is on, and is waited for, up to lock_timeout, otherwise: a
 -- caller that does not get it raises 55P03 with DETAIL shared or exclusive, having done nothing, and what asks again or
--- waits is decided outside. (An attempt costs 2 µs more than lock itself.) All of them check existence and access after
--- the wait; they raise TC404 and TC403. Under access control they check before, too: an outsider neither waits for a
--- lock nor makes others wait behind him.
+-- waits is decided outside. (An attempt costs 2 µs more than the lock itself.) All of them check existence and access
+-- after the wait; they raise TC404 and TC403. Under access control they check before, too, so that a caller without
+-- access neither waits for a lock nor makes others wait.
 
--- Shared: for transitions of single jobs and claims, which row locks keep apart.
+-- Locks a workflow, shared: for transitions of single jobs and claims, which row locks keep apart.
 CREATE OR REPLACE FUNCTION torc.lock_workflow_shared(p_workflow_id bigint, p_caller torc.caller)
 RETURNS void
 LANGUAGE plpgsql
@@ -23,7 +23,7 @@ BEGIN
 END
 $$;
 
--- Exclusive: for whatever reads or changes edges, or many jobs at once.
+-- Locks a workflow exclusively: for all that reads or changes edges, or many jobs at once.
 CREATE OR REPLACE FUNCTION torc.lock_workflow(p_workflow_id bigint, p_caller torc.caller)
 RETURNS void
 LANGUAGE plpgsql
@@ -37,7 +37,7 @@ BEGIN
 END
 $$;
 
--- The locks themselves. Raise 55P03.
+-- Takes the shared lock of a workflow. Raises 55P03 instead of waiting while torc.try_locks is on.
 CREATE OR REPLACE FUNCTION torc.take_shared_lock(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -58,7 +58,7 @@ RETURNS boolean
 LANGUAGE sql
 AS $$ SELECT pg_try_advisory_xact_lock_shared(p_workflow_id) $$;
 
--- Takes the exclusive lock of a workflow. A caller with torc.try_locks gets lock_not_available instead of waiting.
+-- Takes the exclusive lock of a workflow. Raises 55P03 instead of waiting while torc.try_locks is on.
 CREATE OR REPLACE FUNCTION torc.take_exclusive_lock(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -100,44 +100,10 @@ DECLARE
     v_job torc.job;
 BEGIN
     SELECT * INTO v_job FROM torc.job WHERE id = p_job_id FOR UPDATE;
-    IF NOT FOUND THEN  -- deleted while we waited
+    IF NOT FOUND THEN  -- deleted during the wait
         PERFORM torc.authorize_workflow(v_workflow_id, p_caller);
         PERFORM torc.fail('TC404', format('Job not found with ID: %s', p_job_id));
     END IF;
     RETURN v_job;
-END
-$$;
-
--- The id of a job's workflow. Raises TC404.
-CREATE OR REPLACE FUNCTION torc.workflow_of_job(p_job_id bigint)
-RETURNS bigint
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    v_workflow_id bigint;
-BEGIN
-    SELECT workflow_id INTO v_workflow_id FROM torc.job WHERE id = p_job_id;
-    IF NOT FOUND THEN
-        PERFORM torc.fail('TC404', format('Job not found with ID: %s', p_job_id));
-    END IF;
-    RETURN v_workflow_id;
-END
-$$;
-
--- Clients name the run they believe in; a worker of an earlier run must not touch this one. Raises TC422.
-CREATE OR REPLACE FUNCTION torc.check_run_id(p_workflow_id bigint, p_run_id bigint)
-RETURNS void
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    v_run_id bigint := (SELECT run_id FROM torc.workflow_status WHERE workflow_id = p_workflow_id);
-BEGIN
-    IF v_run_id <> p_run_id THEN
-        PERFORM torc.fail(
-            'TC422',
-            format('Run ID mismatch: provided %s but workflow status has %s', p_run_id, v_run_id),
-            jsonb_build_object('field', 'run_id', 'value', p_run_id)
-        );
-    END IF;
 END
 $$;

@@ -75,10 +75,9 @@ BEGIN
 END
 $$;
 
--- Overwrites a compute node by a ComputeNodeModel; what is NULL there keeps its value, and so do the
--- labels. A stored memory text goes when
--- it no longer says what memory_gb says. A body with is_active false tells open streams that the node has stopped.
--- Returns the node, NULL if there is none. Locks the row.
+-- Overwrites a compute node by a ComputeNodeModel; what is NULL there keeps its value, and so do the labels. A stored
+-- memory text is deleted when it no longer says what memory_gb says. A body with is_active false tells open streams
+-- that the node has stopped. Returns the node, NULL if there is none. Locks the row.
 -- Raises TC403; TC422 for another workflow and for a memory that cannot be read.
 CREATE OR REPLACE FUNCTION torc.update_compute_node(p_id bigint, p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS jsonb

@@ -1,4 +1,4 @@
--- The jobs of a compute node whose worker is gone: which they are, and how they go back to other workers.
+-- Gives the jobs of a compute node whose worker is gone back to other workers.
 
 -- Gives the jobs of a compute node back, in its workflow. Running ones are retried: they are ready for their next
 -- attempt, so that a late report of the worker changes nothing. Pending ones whose claim named the node become ready;
@@ -143,23 +143,7 @@ BEGIN
 END
 $$;
 
--- The id of a compute node's workflow. Raises TC404.
-CREATE OR REPLACE FUNCTION torc.workflow_of_node(p_node_id bigint)
-RETURNS bigint
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    v_workflow_id bigint;
-BEGIN
-    SELECT workflow_id INTO v_workflow_id FROM torc.compute_node WHERE id = p_node_id;
-    IF NOT FOUND THEN
-        PERFORM torc.fail('TC404', format('Compute node not found with ID: %s', p_node_id));
-    END IF;
-    RETURN v_workflow_id;
-END
-$$;
-
--- Whether another node of the workflow is active: what was claimed without a node may be its.
+-- Whether another node of the workflow is active, to which jobs that were claimed without a node may belong.
 CREATE OR REPLACE FUNCTION torc.has_other_active_nodes(n torc.compute_node)
 RETURNS boolean
 LANGUAGE sql STABLE

@@ -63,7 +63,7 @@ BEGIN
 END
 $$;
 
--- Whether a node has been silent for p_timeout seconds. p_watched_since: before that nobody listened. A node that sends
+-- Whether a node has been silent for p_timeout seconds. p_watched_since: since when servers listen. A node that sends
 -- no heartbeats may be silent for as long as its running jobs have asked for: their runner sends nothing while they
 -- run.
 CREATE OR REPLACE FUNCTION torc.is_silent(
@@ -154,8 +154,8 @@ END
 $$;
 
 -- Gives up a node in a workflow, if it is still silent. Its running jobs fail (pending_failed, if the workflow uses
--- that) with a result of return code -128, as if a runner had reported it: dependents, actions and events follow. (When
--- somebody who knows that the node is dead gives its jobs back, they are retried: give_back_jobs_of_node().) Its
+-- that) with a result of return code -128, as if a runner had reported it: dependents, actions and events follow. (A
+-- user who knows that the node is dead has its jobs retried instead, by give_back_jobs_of_node().) Its
 -- pending jobs become ready: those whose claim named the node, and, when no other node of the workflow is active, those
 -- that were claimed longer than p_timeout ago by a claim that named none. In its own workflow it becomes inactive, and
 -- an event is stored that names it; streams hear compute_node_timed_out. Returns that event's data, NULL if nothing was

@@ -14,8 +14,8 @@ AS $$
 $$;
 
 -- Overwrites a scheduled compute node by a ScheduledComputeNodesModel. When its status says that the allocation is
--- over, the compute nodes that ran in it are over too: clients look for orphans among the active ones. They name it as
--- the number at scheduler.scheduler_id. Saying it again is fine.
+-- over, the compute nodes that ran in it are made inactive, because clients search for orphans among the active ones.
+-- They name it as the number at scheduler.scheduler_id. It may be repeated.
 -- Returns the node, NULL if there is none. Locks its row, then those of the compute nodes. Raises TC403; TC422 for
 -- another workflow.
 CREATE OR REPLACE FUNCTION torc.update_scheduled_compute_node(

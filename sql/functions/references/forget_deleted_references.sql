@@ -1,10 +1,11 @@
--- However rows that jobs and results can name are deleted (endpoints, their workflow, psql), what names them goes too
--- or forgets them, set-wise. Each function locks the workflows of the deleted rows, exclusive, by ascending id: who is
--- just naming a row there ends first, and is seen. Of a workflow that is being deleted itself nothing is left to do.
+-- Triggers for rows that jobs and results can name. Whatever statement deletes such rows (of an endpoint, of their
+-- workflow, in psql), what names them is deleted too or forgets them, set-wise. Each function locks the workflows of
+-- the deleted rows, exclusive, by ascending id, so that transactions which are just naming a row there end first, and
+-- are seen. For a workflow that is being deleted itself nothing is left to do.
 
--- The workflows in which jobs or results may name deleted rows: those of the rows, which are locked here, and those
--- noted in cross_reference, which are forgotten there.
-CREATE OR REPLACE FUNCTION torc.lock_users(p_field text, p_ids bigint[], p_workflow_ids bigint[])
+-- Returns the workflows in which jobs or results may name deleted rows: those of the rows, which it locks, and those
+-- noted in cross_reference, from which it deletes them.
+CREATE OR REPLACE FUNCTION torc.lock_workflows_that_name(p_field text, p_ids bigint[], p_workflow_ids bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -31,7 +32,7 @@ BEGIN
 END
 $$;
 
--- Requirements take the jobs that use them along.
+-- Deletes the jobs that use deleted requirements.
 CREATE OR REPLACE FUNCTION torc.forget_deleted_requirements()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -40,7 +41,7 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     v_ids bigint[] := ARRAY(SELECT id FROM deleted_row);
-    v_workflow_ids bigint[] := torc.lock_users(
+    v_workflow_ids bigint[] := torc.lock_workflows_that_name(
         'resource_requirements_id', v_ids, ARRAY(SELECT workflow_id FROM deleted_row)
     );
 BEGIN
@@ -55,7 +56,7 @@ REFERENCING OLD TABLE AS deleted_row
 FOR EACH STATEMENT
 EXECUTE FUNCTION torc.forget_deleted_requirements();
 
--- Jobs forget failure handlers.
+-- Makes jobs forget deleted failure handlers.
 CREATE OR REPLACE FUNCTION torc.forget_deleted_handlers()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -64,7 +65,7 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     v_ids bigint[] := ARRAY(SELECT id FROM deleted_row);
-    v_workflow_ids bigint[] := torc.lock_users(
+    v_workflow_ids bigint[] := torc.lock_workflows_that_name(
         'failure_handler_id', v_ids, ARRAY(SELECT workflow_id FROM deleted_row)
     );
 BEGIN
@@ -81,7 +82,7 @@ REFERENCING OLD TABLE AS deleted_row
 FOR EACH STATEMENT
 EXECUTE FUNCTION torc.forget_deleted_handlers();
 
--- Compute nodes take their results along; jobs forget them.
+-- Deletes the results of deleted compute nodes, which jobs forget.
 CREATE OR REPLACE FUNCTION torc.forget_deleted_nodes()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -90,7 +91,7 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     v_ids bigint[] := ARRAY(SELECT id FROM deleted_row);
-    v_workflow_ids bigint[] := torc.lock_users(
+    v_workflow_ids bigint[] := torc.lock_workflows_that_name(
         'compute_node_id', v_ids, ARRAY(SELECT workflow_id FROM deleted_row)
     );
 BEGIN
@@ -106,7 +107,7 @@ REFERENCING OLD TABLE AS deleted_row
 FOR EACH STATEMENT
 EXECUTE FUNCTION torc.forget_deleted_nodes();
 
--- Workflows take their jobs along, and those the rest (forget_deleted_jobs).
+-- Deletes the jobs of deleted workflows; forget_deleted_jobs() deletes the rest.
 CREATE OR REPLACE FUNCTION torc.forget_deleted_workflows()
 RETURNS trigger
 LANGUAGE plpgsql

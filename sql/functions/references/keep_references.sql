@@ -1,10 +1,11 @@
 -- Jobs and results name their workflow, requirements, failure handler and compute node without foreign keys: those cost
 -- each new job 8 µs, and each start and completion 15 (benchmarks/decisions/keys_of_jobs). What holds instead:
---   * Who writes a name holds a lock of the job's workflow, shared or exclusive, and sees that the row exists there.
+--   * A function that writes a name holds a lock of the job's workflow, shared or exclusive, and checks that the row
+--     exists there.
 --   * A row of another workflow may be named too. Then keep_references() locks it (FOR KEY SHARE), and
 --     torc.cross_reference says which workflow may name it.
---   * Who deletes rows that can be named, by whatever statement, also in psql, locks their workflow exclusively, and
---     then deletes or changes the jobs and results that name them: forget_deleted_references.sql.
+--   * A statement that deletes rows that can be named, also in psql, locks their workflow exclusively, and then deletes
+--     or changes the jobs and results that name them (triggers in forget_deleted_references.sql).
 -- A statement in psql that writes names itself is checked only where it inserts jobs. check_references() finds the
 -- rest, for doctor and tests.
 
@@ -79,7 +80,8 @@ BEGIN
 END
 $$;
 
--- However jobs are inserted (endpoints, import, psql): what they name exists. Once for a whole statement.
+-- Checks that what inserted jobs name exists, whatever statement inserts them (of an endpoint, of an import, in psql).
+-- Called once for a whole statement.
 CREATE OR REPLACE FUNCTION torc.check_new_jobs()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -113,7 +115,7 @@ FOR EACH STATEMENT
 EXECUTE FUNCTION torc.check_new_jobs();
 
 -- The workflows with jobs or results that name one of the rows, without those that the rows belong to.
-CREATE OR REPLACE FUNCTION torc.foreign_users(p_field text, p_ids bigint[])
+CREATE OR REPLACE FUNCTION torc.workflows_that_name(p_field text, p_ids bigint[])
 RETURNS SETOF bigint
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off

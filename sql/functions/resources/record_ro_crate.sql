@@ -26,7 +26,8 @@ BEGIN
 END
 $$;
 
--- A file that has entities keeps them; the new metadata are merged into those of the oldest one.
+-- Adds entities of files. A file that has entities keeps them; the new metadata are merged into those of the oldest
+-- one.
 CREATE OR REPLACE FUNCTION torc.record_ro_crate_files(p_workflow_id bigint, p_run_id bigint, p_as_object boolean)
 RETURNS void
 LANGUAGE sql
@@ -95,7 +96,7 @@ AS $$
     ))
 $$;
 
--- The connections of the server carry its version and program; at psql they are unknown.
+-- Adds the entity of the server. The connections of the server carry its version and program; in psql they are unknown.
 CREATE OR REPLACE FUNCTION torc.record_ro_crate_software(p_workflow_id bigint, p_run_id bigint, p_as_object boolean)
 RETURNS void
 LANGUAGE sql

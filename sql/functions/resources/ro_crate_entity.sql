@@ -98,7 +98,7 @@ BEGIN
 END
 $$;
 
--- Clients search for "already exists". Raises TC422.
+-- Raises TC422 with "already exists", for which clients search.
 CREATE OR REPLACE FUNCTION torc.fail_for_entity(p_link text)
 RETURNS void
 LANGUAGE plpgsql

@@ -19,7 +19,7 @@ AS $$
     ))
 $$;
 
--- Stores a SlurmStatsModel and returns it. Run and attempt are the worker's word, not compared with the job's.
+-- Stores a SlurmStatsModel and returns it. Run and attempt are not compared with the job's.
 -- Locks: the workflow shared, the job's row against deletion: there is no key from the stats to the job.
 -- Raises TC404, TC403; TC422 for a job that is not in the workflow; a second one of the same job, run and attempt
 -- breaks slurm_stats_job_id_run_id_attempt_id_key.

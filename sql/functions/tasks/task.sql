@@ -68,7 +68,7 @@ BEGIN
 END
 $$;
 
--- Says that a queued task is running, unless another process is about to do it.
+-- Marks a queued task as running, unless another process is about to do it.
 CREATE OR REPLACE FUNCTION torc.begin_task(p_task_id bigint)
 RETURNS void
 LANGUAGE sql
@@ -78,8 +78,8 @@ AS $$
     WHERE id = (SELECT id FROM torc.task WHERE id = p_task_id AND status = 'queued' FOR UPDATE SKIP LOCKED)
 $$;
 
--- Does a task and says how it ended, unless it is done or in another process's hands. Returns the task; NULL: there is
--- none. What initialize_jobs raises becomes the task's error; what another attempt may mend, such as a deadlock, is
+-- Does a task and stores how it ended, unless it is done or another process does it. Returns the task; NULL: there is
+-- none. What initialize_jobs raises becomes the task's error; what another attempt may solve, such as a deadlock, is
 -- raised. Locks: the task (advisory), then as initialize_jobs, then the task's row.
 CREATE OR REPLACE FUNCTION torc.run_task(p_task_id bigint)
 RETURNS json
@@ -150,7 +150,7 @@ EXCEPTION
 END
 $$;
 
--- Tells open streams how a task ended.
+-- Notifies open streams how a task ended.
 CREATE OR REPLACE FUNCTION torc.publish_task(p_task torc.task, p_caller torc.caller)
 RETURNS void
 LANGUAGE plpgsql

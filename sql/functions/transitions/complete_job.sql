@@ -204,7 +204,7 @@ BEGIN
 END
 $$;
 
--- Tells open streams.
+-- Notifies open streams that a job has ended.
 CREATE OR REPLACE FUNCTION torc.publish_completion(p_job torc.job, p_result torc.result)
 RETURNS void
 LANGUAGE plpgsql

@@ -106,9 +106,9 @@ BEGIN
 END
 $$;
 
--- Second step: sets the initial statuses. Returns whether a job left the complete set; the caller then has to call
--- recount_dependencies(). Only jobs that wait for something are made blocked. p_count: count open dependencies from the
--- edges, because edges or statuses have changed; otherwise the jobs are not joined with themselves
+-- Sets the initial statuses, when the edges are there. Returns whether a job left the complete set; the caller then has
+-- to call recount_dependencies(). Only jobs that wait for something are made blocked. p_count: count open dependencies
+-- from the edges, because edges or statuses have changed; otherwise the jobs are not joined with themselves
 -- (benchmarks/decisions/plain_initial_statuses). p_kept_ids: jobs to be left alone.
 CREATE OR REPLACE FUNCTION torc.set_initial_statuses(
     p_workflow_id bigint,
@@ -218,7 +218,7 @@ END
 $$;
 
 -- The jobs that an active compute node may hold: those that run on one, and if there is any in the workflow, all
--- pending ones, because a claim does not record its node.
+-- pending ones, because a claim need not name its node.
 CREATE OR REPLACE FUNCTION torc.held_jobs(p_workflow_id bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
@@ -293,7 +293,7 @@ AS $$
         )
 $$;
 
--- Tells open streams. The contract swaps the two names: a full initialization publishes workflow_reinitialized,
+-- Notifies open streams. The contract swaps the two names: a full initialization publishes workflow_reinitialized,
 -- only_uninitialized publishes workflow_started.
 CREATE OR REPLACE FUNCTION torc.publish_initialization(p_workflow_id bigint, p_type text, p_caller torc.caller)
 RETURNS void

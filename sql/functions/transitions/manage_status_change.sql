@@ -1,5 +1,5 @@
 -- Sets a job to any status that is not complete; p_run_id NULL means the workflow's current run. The same status
--- again changes nothing and does not look at the run. From complete to uninitialized, direct dependents that are
+-- again changes nothing, whatever the run. From complete to uninitialized, direct dependents that are
 -- completed or failed become uninitialized too. In a later run than that of its last retry the job is at attempt 1
 -- again.
 -- Locks: workflow shared, the job's row, dependents by id. Raises TC404, TC403, TC409 (to blocked with nothing open),

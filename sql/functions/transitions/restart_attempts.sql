@@ -16,7 +16,7 @@ BEGIN
 END
 $$;
 
--- The same for all jobs of a workflow that are ready or will become ready. The caller holds the exclusive lock.
+-- restart_attempts() for all jobs of a workflow that are waiting. The caller holds the exclusive lock.
 CREATE OR REPLACE FUNCTION torc.restart_attempts(p_workflow_id bigint)
 RETURNS void
 LANGUAGE plpgsql

@@ -92,7 +92,7 @@ BEGIN
 END
 $$;
 
--- Tells open streams that a job has started.
+-- Notifies open streams that a job has started.
 CREATE OR REPLACE FUNCTION torc.publish_start(
     p_workflow_id bigint,
     p_job_id bigint,

@@ -1,4 +1,4 @@
--- Moving in: what `torc-server import` asks of the database, beside copying rows. A workflow that is being imported is
+-- What `torc-server import` calls, beside copying rows. A workflow that is being imported is
 -- in an uncommitted transaction: no other session sees it, and no lock of it is needed.
 
 -- Whether the ids of the source are kept: as p_keep_ids says, or, if that is NULL, when there is no workflow and no

@@ -160,10 +160,10 @@ DECLARE
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     SELECT * INTO v_stored FROM torc.workflow WHERE id = p_workflow_id FOR NO KEY UPDATE;
-    IF NOT FOUND THEN  -- deleted while we waited
+    IF NOT FOUND THEN  -- deleted during the wait
         PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     END IF;
-    PERFORM torc.may_set_user(v_stored."user", v_new."user", p_caller);
+    PERFORM torc.authorize_user_change(v_stored."user", v_new."user", p_caller);
     PERFORM torc.refuse_fixed_fields(v_stored, v_new, p_body);
     UPDATE torc.workflow
     SET

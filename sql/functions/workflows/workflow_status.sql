@@ -14,9 +14,9 @@ AS $$
     WHERE workflow_id = p_workflow_id
 $$;
 
--- Overwrites all four. Of jobs, only the attempts of those are touched that wait to run: in another run they are at
--- attempt 1 again. Locks: workflow exclusive (the run must not change under a transition that
--- has checked it). Raises TC404, TC403.
+-- Overwrites the run state. Of the jobs, only the attempts of waiting ones change: in another run they are at attempt 1
+-- again. Locks: workflow exclusive (the run must not change under a transition that has checked it). Raises TC404,
+-- TC403.
 CREATE OR REPLACE FUNCTION torc.update_workflow_status(
     p_workflow_id bigint,
     p_run_id bigint,
@@ -164,7 +164,7 @@ BEGIN
 END
 $$;
 
--- is_workflow_complete. Raises TC404, TC403.
+-- is_workflow_complete: whether a client need not wait any more. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.is_workflow_complete(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql STABLE

@@ -1,6 +1,6 @@
--- How a workflow is doing: what GET /workflows/{id}/status answers. The run state of torc 0.22.2 and the summary of
--- torc 1.0.0 in one; optional keys are left out where nothing is known. Reads all jobs and current results of the
--- workflow. Raises TC404, TC403.
+-- The state of a workflow, as GET /workflows/{id}/status answers it: the run state of torc 0.22.2 and the summary of
+-- torc 1.0.0 in one, where optional keys are left out if their value is not known. Reads all jobs and current results
+-- of the workflow. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.workflow_summary(p_workflow_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -57,7 +57,7 @@ AS $$
     WHERE workflow_id = p_workflow_id AND is_current
 $$;
 
--- The part about compute nodes.
+-- What the summary says of compute nodes.
 CREATE OR REPLACE FUNCTION torc.summary_of_nodes(p_workflow_id bigint)
 RETURNS jsonb
 LANGUAGE sql STABLE
@@ -131,30 +131,5 @@ BEGIN
         )
         FROM ready
     );
-END
-$$;
-
--- Seconds from now to a time, not below 0.
-CREATE OR REPLACE FUNCTION torc.seconds_until(p_time timestamptz)
-RETURNS bigint
-LANGUAGE sql STABLE STRICT
-AS $$
-    SELECT greatest(trunc(extract(epoch FROM p_time - torc.now())), 0)::bigint
-$$;
-
--- The time that a text of a client says, taken as UTC where it names no zone; NULL if it cannot be read.
-CREATE OR REPLACE FUNCTION torc.parse_time(p_text text)
-RETURNS timestamptz
-LANGUAGE plpgsql STABLE STRICT
-SET timezone = 'UTC'
-AS $$
-BEGIN
-    IF p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}' THEN
-        RETURN NULL;
-    END IF;
-    RETURN p_text::timestamptz;
-EXCEPTION
-    WHEN data_exception THEN
-        RETURN NULL;
 END
 $$;
