@@ -7,7 +7,7 @@ FROM torc.compute_node AS node
 WHERE id = :id AND torc.authorize_workflow(workflow_id, (:caller, :enforced, :dialect)::torc.caller) IS NOT NULL;
 
 -- name: list_compute_nodes(workflow_id, hostname, is_active, scheduled_compute_node_id, offset, limit, caller, enforced, dialect)
--- Compute nodes of a workflow, one page; served by compute_node_workflow_id_idx. An is_active that nobody has set
+-- Compute nodes of a workflow, one page; served by compute_node_workflow_id_idx. An is_active that was never set
 -- matches neither true nor false.
 WITH allowed AS (
     SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id

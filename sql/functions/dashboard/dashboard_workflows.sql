@@ -2,8 +2,8 @@
 
 -- One page of the workflows that the caller may see: {"total": …, "workflows": […]}. p_filter holds search (in name,
 -- user, project; or #id), whose (mine, shared, all), state (see dashboard_state()), age (of the workflow: day, week,
--- month, older), archived, sort (active, newest, name,
--- user, project) and the bounds offset and limit. Only the workflows of the page have their jobs counted.
+-- month, older), archived, sort (active, newest, name, user, project) and the bounds offset and limit. Only the
+-- workflows of the page have their jobs counted.
 CREATE OR REPLACE FUNCTION torc.dashboard_workflows(p_filter jsonb, p_caller torc.caller)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE

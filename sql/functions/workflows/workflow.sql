@@ -64,7 +64,7 @@ $$;
 
 -- Creates a workflow from a WorkflowModel, with its run state (run 0), the requirements named default, and its groups.
 -- Answers the model as it was sent, with id, status_id, timestamp and run state; stored defaults show up when it is
--- read. The workflow belongs to the caller; to the user that the model names only if the caller is nobody.
+-- read. The workflow belongs to the caller; to the user that the model names only if the caller has no name.
 -- Raises TC403: under access control a workflow has an owner. TC422: there is no group of that name.
 CREATE OR REPLACE FUNCTION torc.create_workflow(p_body jsonb, p_caller torc.caller DEFAULT NULL)
 RETURNS json
