@@ -1,6 +1,7 @@
 """Words that both Python and PostgreSQL know: each list in Python is compared with the database's."""
 
 import json
+import re
 
 import model
 import pytest
@@ -52,6 +53,17 @@ def test_the_statuses_of_jobs_and_their_order_are_those_of_the_database(database
 def test_a_set_of_statuses_is_the_one_of_the_database(database, function, python):
     named = f"SELECT word::text FROM unnest(enum_range(NULL::torc.job_status)) AS word WHERE torc.{function}(word)"  # noqa: S608
     assert {*column(database, named)} == {*python}
+
+
+INLINED = [*(f"torc.{function}(status)" for function in TWINS), "torc.now()", "torc.now_ms()", "torc.job_json(job)"]
+
+
+@pytest.mark.parametrize("call", INLINED)
+def test_hot_statements_do_not_call_what_postgresql_can_inline(database, call):
+    plan = database.execute(f"EXPLAIN (VERBOSE, COSTS OFF) SELECT {call} FROM torc.job AS job").fetchall()  # noqa: S608
+    output = "".join(line for (line,) in plan if "Output:" in line)
+    assert output
+    assert not re.search(r"\btorc\.\w+\(", output)
 
 
 @pytest.mark.parametrize("search, function", SEARCHES.items())
