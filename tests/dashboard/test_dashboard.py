@@ -251,7 +251,7 @@ def test_use_of_resources_is_put_beside_the_request(client, workflow):
     job = workflow.job(resource_requirements_id=small)
     workflow.complete(job, peak_memory_bytes=2 << 30, exec_time_minutes=10)
     page = get(client, f"/ui{workflow.path}/use")
-    assert "1.0 GiB2.0 GiB too little asked" in page
+    assert "1.0 GiB2.0 GiB too little" in page
     assert '"memory": "2561m","runtime": "PT16M"' in page
 
 
@@ -389,7 +389,7 @@ def test_the_end_is_estimated_by_how_long_jobs_took(client, workflow):
         workflow.start(part, workflow.default_node)
     page = get(client, path)
     assert "Longest chain still to do, as jobs took so far, or by the time asked for: part_" in page
-    assert re.search("All jobs together: (40|39) min; 2 run at once", page)  # less what they have run
+    assert re.search("All jobs one after the other: (40|39) min; 2 run now", page)  # less what they have run
     workflow.sql(
         "UPDATE torc.job SET start_time = now() - interval '4 min 30 s' WHERE id = ANY (%s) RETURNING 1", parts
     )
@@ -520,6 +520,7 @@ def test_the_timeline_has_a_lane_for_each_node_and_zooms(client, workflow):
     page = client.get(f"/ui{workflow.path}/timeline", prefix="").text
     assert "4 executions on 3 nodes" in text_of(page)
     assert len(re.findall("<title>j[0-3]: completed, 10 min", page)) == 4
+    assert "✓completed times in UTC" in re.sub(" +", " ", text_of(page))
     since = int(datetime(2026, 1, 1, 0, 12, tzinfo=UTC).timestamp())
     page = client.get(f"/ui{workflow.path}/timeline", prefix="", params={"since": since, "until": since + 60}).text
     assert re.findall("<title>(j[0-3]):", page) == ["j1"]
