@@ -520,7 +520,7 @@ def test_the_timeline_has_a_lane_for_each_node_and_zooms(client, workflow):
     page = client.get(f"/ui{workflow.path}/timeline", prefix="").text
     assert "4 executions on 3 nodes" in text_of(page)
     assert len(re.findall("<title>j[0-3]: completed, 10 min", page)) == 4
-    assert "✓completed times in UTC" in re.sub(" +", " ", text_of(page))
+    assert "✓completedtimes in UTC" in text_of(page)  # the legend
     since = int(datetime(2026, 1, 1, 0, 12, tzinfo=UTC).timestamp())
     page = client.get(f"/ui{workflow.path}/timeline", prefix="", params={"since": since, "until": since + 60}).text
     assert re.findall("<title>(j[0-3]):", page) == ["j1"]
