@@ -169,9 +169,11 @@ def drain_with_pages(server, options):
 
 
 def cpu_seconds(server):
-    """The CPU that the server and its PostgreSQL have taken so far."""
+    """The CPU that the server and its PostgreSQL have taken so far. The server's processes are forked from this one,
+    and have its command line."""
     folder = str(server.data_dir)
-    roots = [
+    roots = [psutil.Process(server.process.pid)]
+    roots += [
         process for process in psutil.process_iter(["cmdline"]) if folder in " ".join(process.info["cmdline"] or [])
     ]
     family = {child for root in roots for child in (root, *root.children(recursive=True))}

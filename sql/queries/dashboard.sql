@@ -32,17 +32,11 @@ SELECT torc.dashboard_act_on_job(:job_id, :action, (:caller, :enforced, :dialect
 -- name: pulse(workflow_id, caller, enforced, dialect)
 SELECT torc.dashboard_pulse(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
--- name: graph(workflow_id, open, fold_above, most, caller, enforced, dialect)
+-- name: graph(workflow_id, open, fold_above, by_level, most, caller, enforced, dialect)
 SELECT torc.dashboard_graph(
-    :workflow_id, :open::text[], :fold_above::integer, :most::integer, (:caller, :enforced, :dialect)::torc.caller
+    :workflow_id, :open::text[], :fold_above::integer, :by_level::boolean, :most::integer,
+    (:caller, :enforced, :dialect)::torc.caller
 )::text;
-
--- name: graph_lists(workflow_id, caller, enforced, dialect)
-SELECT torc.dashboard_graph_lists(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
-
--- name: job_names(ids)
--- Of jobs of which the caller has just got the ids.
-SELECT coalesce(json_object_agg(id, name), '{}')::text FROM torc.job WHERE id = ANY (:ids::bigint[]);
 
 -- name: progress(workflow_id, steps, caller, enforced, dialect)
 SELECT torc.dashboard_progress(:workflow_id, :steps::integer, (:caller, :enforced, :dialect)::torc.caller)::text;

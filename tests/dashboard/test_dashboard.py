@@ -3,8 +3,10 @@
 import csv
 import html
 import io
+import itertools
 import json
 import math
+import random
 import re
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urljoin
@@ -17,7 +19,7 @@ from calls import URLS
 from showcase import Showcase
 
 from torc_server.connections import Connection
-from torc_server.dashboard import by_level
+from torc_server.dashboard import layout
 from torc_server.dashboard.frame import CONTENT_SECURITY_POLICY
 from torc_server.dashboard.server import quantile
 
@@ -44,6 +46,12 @@ STATEMENTS = {  # a second one: the timeout of what may take long, or the transa
 def showcase(database_url):
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield Showcase(connection, user="u")
+
+
+def many(workflow, count, **fields):
+    """Create so many jobs; return their ids."""
+    jobs = [{"workflow_id": workflow.id, "name": f"j{i}", "command": "c"} | fields for i in range(count)]
+    return [job["id"] for job in workflow.client.post("/bulk_jobs", json={"jobs": jobs}).json["jobs"]]
 
 
 def get(client, path, status=200, **arguments):
@@ -243,7 +251,7 @@ def test_use_of_resources_is_put_beside_the_request(client, workflow):
     job = workflow.job(resource_requirements_id=small)
     workflow.complete(job, peak_memory_bytes=2 << 30, exec_time_minutes=10)
     page = get(client, f"/ui{workflow.path}/use")
-    assert "1.0 GiB2.0 GiB too little asked" in page
+    assert "1.0 GiB2.0 GiB too little" in page
     assert '"memory": "2561m","runtime": "PT16M"' in page
 
 
@@ -320,18 +328,50 @@ def test_the_graph_folds_by_level_where_names_do_not_tell_what_belongs_together(
     assert "e-file" in client.get(f"/ui/workflows/{showcase.mixed()}/graph", prefix="", params={"fold": "level"}).text
 
 
-def test_levels_of_a_deep_graph_are_put_together_and_circles_are_a_node():
-    deep = {"source": list(range(999)), "target": list(range(1, 1000)), "kind": [1] * 999}
-    jobs = {
-        "ids": list(range(1, 1003)), "statuses": ["ready"], "status": [0] * 1002, "work_s": [1] * 1002,
-        "workflow": {}, "version": "", "is_measured": False,
-    }  # fmt: skip
-    circle = {"source": [*deep["source"], 1000, 1001], "target": [*deep["target"], 1001, 1000], "kind": [1] * 1001}
-    graph = by_level.fold(jobs | circle, (), 300, 200)
+def test_levels_of_a_deep_graph_are_put_together_and_circles_are_a_node(client, workflow):
+    deep, circle = many(workflow, 1000), many(workflow, 3)
+    edges = [*itertools.pairwise(deep), *itertools.pairwise(circle), (circle[1], circle[0])]
+    workflow.sql(
+        "INSERT INTO torc.job_depends_on (depends_on_job_id, job_id) "
+        "SELECT * FROM unnest(%s::bigint[], %s::bigint[]) RETURNING 1",
+        *(list(ends) for ends in zip(*edges, strict=True)),
+    )
+    graph = workflow.sql("SELECT torc.dashboard_graph(%s, '{}', 60, true, 300, NULL)", workflow.id)[0]
     assert [node["label"] for node in graph["nodes"]][:2] == ["levels 1 to 4", "levels 5 to 8"]
-    assert (graph["nodes"][-1]["label"], graph["nodes"][-1]["jobs"]) == ("in circles", 2)
+    assert (graph["nodes"][-1]["label"], graph["nodes"][-1]["jobs"]) == ("in circles", 3)
     assert len(graph["nodes"]) == 251
-    assert sum(edge["jobs"] for edge in graph["edges"]) == 1001
+    assert sum(edge["jobs"] for edge in graph["edges"]) == len(edges)
+    assert (graph["ahead"]["chain_jobs"], graph["ahead"]["chain_s"]) == (997, 997 * 60)  # 1,000 jobs with the circle
+    workflow.sql("DELETE FROM torc.job_depends_on WHERE job_id = ANY (%s) RETURNING 1", deep + circle)
+
+
+@pytest.mark.parametrize("order", ["as created", "mixed", "with circles"])
+def test_the_longest_chains_are_those_of_a_second_reckoning(workflow, order):
+    chance = random.Random(order)
+    for count in (1, 2, 40, 300):
+        lengths = [chance.choice([0, 1, 1, 5]) for _ in range(count)]
+        numbers = list(range(1, count + 1))
+        if order != "as created":
+            chance.shuffle(numbers)
+        pairs = {tuple(sorted(chance.sample(range(count), 2))) for _ in range(2 * count)} if count > 1 else set()
+        edges = {(numbers[first], numbers[second]) for first, second in pairs}
+        if order == "with circles" and count > 1:
+            edges |= {(second, first) for first, second in chance.sample(sorted(edges), 1 + len(edges) // 50)}
+        edges = sorted(edges, key=lambda edge: edge[1])
+        found = workflow.sql(
+            "SELECT * FROM torc.longest_chains(%s::double precision[], %s::integer[], %s::integer[])",
+            lengths, [first for first, _ in edges], [second for _, second in edges],
+        )[0]  # fmt: skip
+        levels = layout.levels(count, [(first - 1, second - 1) for first, second in edges])
+        longest = {None: 0}
+        for number in sorted(range(1, count + 1), key=lambda number: levels[number - 1] or 0):
+            before = [longest[first] for first, second in edges if second == number and first in longest]
+            longest[number] = lengths[number - 1] + max(before, default=0)
+        expected = [None if level is None else longest[number] for number, level in enumerate(levels, 1)]
+        assert found[0] == expected
+        for number, before in enumerate(found[1], 1):
+            if expected[number - 1]:
+                assert longest[number] - lengths[number - 1] == longest[before]
 
 
 def test_the_end_is_estimated_by_how_long_jobs_took(client, workflow):
@@ -348,10 +388,46 @@ def test_the_end_is_estimated_by_how_long_jobs_took(client, workflow):
         workflow.manage(part, "pending")
         workflow.start(part, workflow.default_node)
     page = get(client, path)
-    assert "30 min estimated to the end" in page
-    assert "Longest chain still to do, as jobs took so far, or by the time asked for: part_2" in page
-    assert "part_2 → end, 30 min" in page
-    assert "All jobs together: 40 min; 2 run at once" in page
+    assert "Longest chain still to do, as jobs took so far, or by the time asked for: part_" in page
+    assert re.search("All jobs one after the other: (40|39) min; 2 run now", page)  # less what they have run
+    workflow.sql(
+        "UPDATE torc.job SET start_time = now() - interval '4 min 30 s' WHERE id = ANY (%s) RETURNING 1", parts
+    )
+    pages = [get(client, path), get(client, f"/ui{workflow.path}"), get(client, "/")]
+    assert "25 min estimated to the end" in pages[0]
+    assert "part_2 → end, 25 min" in pages[0]
+    assert "25 min estimated to the end" in pages[1]
+    assert re.search(r"1 of 4 done.*? 25 min ", pages[2])  # the same in the list
+
+
+def test_jobs_that_take_longer_than_others_did_end_any_moment(client, workflow):
+    job = workflow.job()
+    workflow.initialize()
+    workflow.manage(job, "pending")
+    workflow.start(job, workflow.node())
+    workflow.sql("UPDATE torc.job SET start_time = now() - interval '1 day' WHERE id = %s RETURNING 1", job)
+    assert "any moment estimated to the end" in get(client, f"/ui{workflow.path}")
+
+
+def test_the_end_of_many_jobs_is_estimated_by_their_requirements_and_the_newest_thousand(client, workflow):
+    slow, quick = workflow.requirements(runtime="PT1H"), workflow.requirements(runtime="PT10M")
+    many(workflow, 1200, resource_requirements_id=quick)
+    workflow.job(workflow.job(resource_requirements_id=slow, name="merge"), resource_requirements_id=slow, name="end")
+    workflow.initialize()
+    found = workflow.sql("SELECT torc.dashboard_ahead(%s)", workflow.id)[0]
+    assert (found["work_s"], found["chain"], found["newest"]) == (1200 * 600 + 7200, ["merge", "end"], 1000)
+    assert "Longest chain still to do, of the newest 1,000 jobs, by the time asked for: merge → end, 2 h." in get(
+        client, f"/ui{workflow.path}/graph"
+    )
+
+
+def test_no_chain_is_named_before_files_tell_what_jobs_wait_for(client, workflow):
+    file = workflow.file()
+    workflow.job(output_file_ids=[file])
+    workflow.job(input_file_ids=[file])
+    assert "Longest chain" not in get(client, f"/ui{workflow.path}/graph")
+    workflow.initialize()
+    assert "Longest chain" in get(client, f"/ui{workflow.path}/graph")
 
 
 @pytest.mark.parametrize("others", [0, 1, 5], ids=["in a row", "with gaps", "scattered"])
@@ -371,7 +447,7 @@ def test_the_graph_is_the_same_however_the_ids_of_jobs_lie(client, workflow, oth
     fan = [job(first, name=f"part_{i}_of_4", input_file_ids=[file] if i == 3 else []) for i in range(4)]
     job(*fan, name="end9")
     for unfolded in ([], ["part_*_of_*"]):
-        graph = workflow.sql("SELECT torc.dashboard_graph(%s, %s, 3, 300, NULL)", workflow.id, unfolded)[0]
+        graph = workflow.sql("SELECT torc.dashboard_graph(%s, %s, 3, false, 300, NULL)", workflow.id, unfolded)[0]
         assert graph["total"] == 6
         names = [node["label"] for node in graph["nodes"]]
         edges = {
@@ -444,6 +520,7 @@ def test_the_timeline_has_a_lane_for_each_node_and_zooms(client, workflow):
     page = client.get(f"/ui{workflow.path}/timeline", prefix="").text
     assert "4 executions on 3 nodes" in text_of(page)
     assert len(re.findall("<title>j[0-3]: completed, 10 min", page)) == 4
+    assert "✓completedtimes in UTC" in text_of(page)  # the legend
     since = int(datetime(2026, 1, 1, 0, 12, tzinfo=UTC).timestamp())
     page = client.get(f"/ui{workflow.path}/timeline", prefix="", params={"since": since, "until": since + 60}).text
     assert re.findall("<title>(j[0-3]):", page) == ["j1"]

@@ -3,11 +3,11 @@
 import base64
 import json
 import time
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import psycopg
 import pytest
-from browser import BROWSERS, EACH_BROWSER, Browser, chromium
+from browser import Browser
 from showcase import Showcase
 
 from torc_server import htpasswd
@@ -67,43 +67,6 @@ def made(server):
             found = "SELECT id FROM torc.job WHERE workflow_id = %s AND name = %s"
             ids[key] = showcase.value(found, ids["study"], name)
         yield ids
-
-
-@pytest.fixture(scope="module", params=EACH_BROWSER)
-def address(request, session_folder):
-    folder = session_folder / f"browser-{request.param}"
-    folder.mkdir()
-    with BROWSERS[request.param](folder) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium_address(session_folder):
-    folder = session_folder / "browser-alone"
-    folder.mkdir()
-    with chromium(folder) as address:
-        yield address
-
-
-@pytest.fixture
-def browser(address, server):
-    yield from behaved(address, server)
-
-
-@pytest.fixture
-def chrome(chromium_address, server):
-    yield from behaved(chromium_address, server)
-
-
-def behaved(address, server):
-    """A tab. After the test its pages must have reported no problem, and sent requests to the server only."""
-    browser = Browser(address)
-    yield browser
-    hosts = {urlsplit(request["url"]).netloc for request in browser.requests}
-    problems = list(browser.problems)
-    browser.close()
-    assert problems == []
-    assert hosts <= {f"127.0.0.1:{server.port}"}
 
 
 ALL_THERE = "Array.from(document.querySelectorAll('[data-include]')).every((place) => 'loaded' in place.dataset)"

@@ -251,8 +251,9 @@ CALLS = {
     ),
     "dashboard_jobs_csv": ("", "SELECT torc.dashboard_jobs_csv(%(w)s, '{}', NULL)"),
     "dashboard_job": (FAN, "SELECT torc.dashboard_job(min(id), NULL) FROM torc.job WHERE workflow_id = %(w)s"),
-    "dashboard_graph": ("", "SELECT torc.dashboard_graph(%(w)s, '{}', 60, 300, NULL)"),
-    "dashboard_graph of jobs": ("", "SELECT torc.dashboard_graph(%(w)s, '{}', 9999, 9999, NULL)"),
+    "dashboard_graph": ("", "SELECT torc.dashboard_graph(%(w)s, '{}', 60, false, 300, NULL)"),
+    "dashboard_graph by level": ("", "SELECT torc.dashboard_graph(%(w)s, '{}', 60, true, 300, NULL)"),
+    "dashboard_graph of jobs": ("", "SELECT torc.dashboard_graph(%(w)s, '{}', 9999, false, 9999, NULL)"),
     "dashboard_progress": (
         f"{RUN_ALL}; {BATCH.format(status='completed', limit='')}", "SELECT torc.dashboard_progress(%(w)s, 99, NULL)"
     ),

@@ -69,10 +69,12 @@ EACH_BROWSER = ["lightpanda", pytest.param("chromium", marks=pytest.mark.long)]
 
 
 class Browser:
-    """One tab. .requests: the requests sent so far ({"url", "headers", …}); .problems: errors and warnings of the
-    console, exceptions, failed loads and what was forbidden, as the protocol tells them."""
+    """One tab. .opened: the addresses that open() was given; .requests: the requests sent so far ({"url", "headers",
+    …}); .problems: errors and warnings of the console, exceptions, failed loads and what was forbidden, as the protocol
+    tells them."""
 
     def __init__(self, address):
+        self.opened = []
         self.requests = []
         self.problems = []
         self.forgiven = None  # problems with this text in them are expected
@@ -92,6 +94,7 @@ class Browser:
         self._socket.close()
 
     def open(self, url):
+        self.opened.append(url)
         self.call("Page.navigate", url=url)
 
     def evaluate(self, script):

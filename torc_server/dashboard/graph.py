@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 from flask import Response, render_template, request
 
-from torc_server.dashboard import by_level, layout, words
+from torc_server.dashboard import layout, words
 from torc_server.dashboard.frame import blueprint, data, page
 from torc_server.lanes import lane
 from torc_server.repository import sql
@@ -14,13 +14,6 @@ FOLD_ABOVE = 60  # jobs
 MOST_NODES = 300  # of a picture, before anything is unfolded; workflows of more jobs are always folded
 MOST_JOBS = 200  # that one node unfolds into, as in dashboard_graph()
 MOST_OPEN = 50  # nodes that an address may unfold
-# What times are estimated by, as {whether that of a node is measured} says.
-BY = {
-    frozenset(): "",
-    frozenset({True}): "as jobs took so far",
-    frozenset({False}): "by the time asked for",
-    frozenset({True, False}): "as jobs took so far, or by the time asked for",
-}
 
 
 @blueprint.get("/ui/workflows/<int64:id>/graph")
@@ -56,10 +49,12 @@ def download_dot(id):
 
 
 def _read(id):
-    if request.args.get("fold") == "level":
-        return by_level.read(id, _opened(), MOST_NODES, MOST_JOBS)
-    fold_above = MOST_NODES if request.args.get("fold") == "no" else FOLD_ABOVE
-    return data(sql.dashboard.graph, workflow_id=id, open=_opened(), fold_above=fold_above, most=MOST_NODES)
+    fold = request.args.get("fold")
+    fold_above = MOST_NODES if fold == "no" else FOLD_ABOVE
+    return data(
+        sql.dashboard.graph, workflow_id=id, open=_opened(), fold_above=fold_above, by_level=fold == "level",
+        most=MOST_NODES,
+    )  # fmt: skip
 
 
 def _opened():
@@ -76,40 +71,22 @@ def _graph(id):
         "graph": graph,
         "picture": layout.arrange(len(nodes), edges),
         "opened": _opened(),
-        "ahead": ahead(nodes, edges),
         "fold": request.args.get("fold"),
         "fold_above": FOLD_ABOVE,
         "may_show_all": FOLD_ABOVE < graph["total"] <= MOST_NODES,
     }
 
 
-def ahead(nodes, edges):
-    """What is still to be done: {"chain": the nodes of the longest chain by time, "chain_s": its seconds, "work_s": the
-    seconds of all jobs together, "running": how many run now, "ends_s": seconds until the end if as many go on running,
-    or None, "by": whose times these are}."""
-    chain_s, chain = layout.longest_chain([node["work_s"] for node in nodes], edges)
-    open_nodes = [node for node in nodes if node["work_s"]]
-    work_s = sum(node["work_s"] * words.left(node["counts"]) for node in open_nodes)
-    running = sum(node["counts"].get("running", 0) for node in nodes)
-    return {
-        "chain": [nodes[place] for place in chain], "chain_s": chain_s, "work_s": work_s, "running": running,
-        "ends_s": max(chain_s, work_s / running) if running else None,
-        "by": BY[frozenset(bool(node["is_measured"]) for node in open_nodes)],
-    }  # fmt: skip
-
-
 def _path_of(id, node):
-    """The page that a node leads to: that of its job, or the table of jobs, if it is one status of a name that has too
-    many jobs to be unfolded, or of a level. None: choosing it unfolds it."""
+    """The page that a node leads to: that of its job, or the table of jobs, if it is one status of a name or a level
+    that has too many jobs to be unfolded. None: choosing it unfolds it."""
     if node["id"]:
         return f"ui/jobs/{node['id']}"
     name, _, status = node["key"].rpartition(" ")
-    if request.args.get("fold") == "level":
-        return f"ui/workflows/{id}/jobs?status={status}" if status in JOB_STATUSES else None
-    if node["jobs"] > MOST_JOBS and status in JOB_STATUSES or node["key"] == "…":
-        part = max(name.split("*"), key=len)
-        return f"ui/workflows/{id}/jobs?" + urlencode({"name": part, "status": status if name else ""})
-    return None
+    if node["jobs"] <= MOST_JOBS or status not in JOB_STATUSES:
+        return f"ui/workflows/{id}/jobs" if node["key"] == "…" else None
+    part = "" if request.args.get("fold") == "level" else max(name.split("*"), key=len)
+    return f"ui/workflows/{id}/jobs?" + urlencode(({"name": part} if part else {}) | {"status": status})
 
 
 def _quoted(text):

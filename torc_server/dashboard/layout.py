@@ -112,25 +112,3 @@ def levels(count, edges):
                     following.append(dependent)
         level, now = level + 1, following
     return found
-
-
-def longest_chain(work, edges):
-    """The chain of nodes whose seconds of work add up to most: (seconds, nodes). Edges that close a circle are left
-    out. work: seconds of each node, 0 or None for what is done."""
-    import igraph
-
-    graph = igraph.Graph(len(work), [edge for edge in edges if edge[0] != edge[1]], directed=True)
-    graph.delete_edges(graph.feedback_arc_set(None, "eades"))
-    total, before = [0.0] * len(work), [None] * len(work)
-    for node in graph.topological_sorting():
-        best = max(graph.predecessors(node), key=total.__getitem__, default=None)
-        if best is not None and total[best] > 0:
-            total[node], before[node] = total[best], best
-        total[node] += work[node] or 0
-    end = max(range(len(work)), key=total.__getitem__, default=None)
-    seconds, chain = (total[end], []) if end is not None else (0, [])
-    while end is not None:
-        if work[end]:
-            chain.append(end)
-        end = before[end]
-    return seconds, chain[::-1]

@@ -158,11 +158,6 @@ def failed(counts):
     return sum(counts.get(status, 0) for status in FAILED)
 
 
-def left(counts):
-    """How many jobs are still to be done."""
-    return sum(counts.values()) - done(counts) - counts.get("disabled", 0)
-
-
 def kind(edge):
     """What an edge of a graph comes from: explicit, file, data."""
     for name, key in (("data", "data"), ("file", "files")):
@@ -195,7 +190,6 @@ FILTERS = (
     summary,
     done,
     failed,
-    left,
     total,
     cut,
     kind,

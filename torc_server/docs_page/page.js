@@ -66,6 +66,12 @@ const openWhatIsFound = {
   },
 };
 
+// Light or dark, as the system is.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const followTheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", followTheme);
+followTheme();
+
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#page",

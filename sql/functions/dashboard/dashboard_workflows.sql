@@ -104,7 +104,7 @@ END
 $$;
 
 -- What every page says of a workflow. The caller has checked access. Counts the jobs by status (an index scan), reads
--- the newest 200 results and the newest event.
+-- the newest 200 results and the newest event, and, if jobs run, what dashboard_ahead() reads.
 CREATE OR REPLACE FUNCTION torc.dashboard_outline(p_workflow_id bigint)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -126,6 +126,7 @@ BEGIN
             'is_archived', status.is_archived,
             'state', torc.dashboard_state(workflow.id, status.is_canceled),
             'counts', v_counts,
+            'ahead', CASE WHEN v_counts ? 'running' THEN torc.dashboard_ahead(p_workflow_id) END,
             'changed', greatest(
                 extract(epoch FROM workflow."timestamp"),
                 (pace.value ->> 'newest')::numeric,

@@ -102,39 +102,28 @@ BEGIN
 END
 $$;
 
--- The ids of one cycle among given jobs, or NULL. The jobs are numbered by their place in the array. Kahn's algorithm
--- over arrays: 0.7 s for 100,000 jobs, and linear in the edges, which a recursive query over paths is not.
+-- The ids of one cycle among given jobs, or NULL. 0.4 s of CPU for 100,000 jobs.
 CREATE OR REPLACE FUNCTION torc.find_cycle_among(p_job_ids bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    v_waits integer[];       -- number -> its dependencies not yet taken away
-    v_first integer[];       -- number -> where its dependents begin in v_dependents; one entry more at the end
-    v_dependents integer[];  -- numbers of dependents, grouped by dependency
-    v_free integer[];        -- numbers of jobs that wait for nothing, in the order in which they are taken away
-    v_next integer := 1;
-    v_dependent integer;
+    v_order integer[];
 BEGIN
-    SELECT waits, first_dependent, dependents
-    INTO v_waits, v_first, v_dependents
-    FROM torc.number_edges(p_job_ids);
-    v_free := ARRAY(SELECT number FROM unnest(v_waits) WITH ORDINALITY AS node (waits, number) WHERE waits = 0);
-    WHILE v_next <= cardinality(v_free) LOOP
-        FOR v_at IN v_first[v_free[v_next]]..v_first[v_free[v_next] + 1] - 1 LOOP
-            v_dependent := v_dependents[v_at];
-            v_waits[v_dependent] := v_waits[v_dependent] - 1;
-            IF v_waits[v_dependent] = 0 THEN
-                v_free := array_append(v_free, v_dependent);
-            END IF;
-        END LOOP;
-        v_next := v_next + 1;
-    END LOOP;
-    IF cardinality(v_free) = cardinality(p_job_ids) THEN
+    SELECT torc.order_jobs(
+        cardinality(p_job_ids), coalesce(array_agg(dependency), '{}'), coalesce(array_agg(dependent), '{}')
+    )
+    INTO v_order
+    FROM torc.edges_among(p_job_ids);
+    IF cardinality(v_order) = cardinality(p_job_ids) THEN
         RETURN NULL;
     END IF;
     RETURN torc.walk_into_cycle(ARRAY(
-        SELECT p_job_ids[number] FROM unnest(v_waits) WITH ORDINALITY AS node (waits, number) WHERE waits > 0
+        SELECT given.id
+        FROM unnest(p_job_ids) WITH ORDINALITY AS given (id, number)
+        LEFT JOIN unnest(v_order) AS taken (job) ON taken.job = given.number
+        WHERE taken.job IS NULL
+        ORDER BY given.number
     ));
 END
 $$;
@@ -156,41 +145,6 @@ AS $$
         OFFSET 0
     ) AS dependent
     INNER JOIN node AS dependency ON dependency.id = dependent.dependency_id
-$$;
-
--- The edges between the given jobs as arrays over their numbers, see find_cycle_among().
-CREATE OR REPLACE FUNCTION torc.number_edges(
-    p_job_ids bigint[],
-    OUT waits integer[],
-    OUT first_dependent integer[],
-    OUT dependents integer[]
-)
-LANGUAGE sql STABLE
-AS $$
-    WITH node AS MATERIALIZED (
-        SELECT number FROM generate_series(1, cardinality(p_job_ids)) AS numbered (number)
-    ),
-
-    edge AS MATERIALIZED (
-        SELECT * FROM torc.edges_among(p_job_ids)
-    )
-
-    SELECT
-        ARRAY(
-            SELECT count(edge.dependent)::integer
-            FROM node
-            LEFT JOIN edge ON edge.dependent = node.number
-            GROUP BY node.number
-            ORDER BY node.number
-        ),
-        1 || ARRAY(
-            SELECT (1 + sum(count(edge.dependency)) OVER (ORDER BY node.number))::integer
-            FROM node
-            LEFT JOIN edge ON edge.dependency = node.number
-            GROUP BY node.number
-            ORDER BY node.number
-        ),
-        ARRAY(SELECT dependent FROM edge ORDER BY dependency, dependent)
 $$;
 
 -- Given jobs that each wait for another one of them: walks from dependency to dependency until a job comes again, and
