@@ -9,6 +9,7 @@ import os
 import tempfile
 import threading
 import time
+import weakref
 from collections import Counter
 
 from torc_server.errors import ApiError
@@ -44,6 +45,7 @@ class Turns:
         self._places = max(2, threads // 2)
         self._at_once = max(1, cores() // 2)
         self._file = _nameless_file()
+        weakref.finalize(self, self._file.close).atexit = False  # threads may still use it then
         self.open()
 
     def open(self):

@@ -106,8 +106,19 @@ class MemoryClient(Client):
         return Response(got.status_code, {k.lower(): v for k, v in got.headers.items()}, got.body.decode())
 
 
+class _Kept:
+    """A connection that is closed with the thread, or the client, that keeps it."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.used = time.monotonic()
+
+    def __del__(self):
+        self.connection.close()
+
+
 class HttpClient(Client):
-    """Talks to a real server; each thread keeps a connection of its own. A connection error is raised as OSError."""
+    """Talks to a real server; each thread keeps a separate connection. A connection error is raised as OSError."""
 
     def __init__(self, url, timeout=60):
         self._address = urlsplit(url)
@@ -125,18 +136,20 @@ class HttpClient(Client):
             raise ConnectionError(f"{method} {target}: {error!r}") from error
 
     def _connection(self):
-        if time.monotonic() - getattr(self._local, "used", 0) > 15:  # the server closes idle ones after 30 s
-            self.close()
-        if getattr(self._local, "connection", None) is None:
-            host, port = self._address.hostname, self._address.port
-            self._local.connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
-        self._local.used = time.monotonic()
-        return self._local.connection
+        kept = getattr(self._local, "kept", None)
+        if kept is None or time.monotonic() - kept.used > 15:  # the server closes idle ones after 30 s
+            kept = self._local.kept = _Kept(self._new_connection())
+        kept.used = time.monotonic()
+        return kept.connection
+
+    def _new_connection(self):
+        return http.client.HTTPConnection(self._address.hostname, self._address.port, timeout=self._timeout)
 
     def close(self):
-        if getattr(self._local, "connection", None) is not None:
-            self._local.connection.close()
-            self._local.connection = None
+        """Close the connection of this thread."""
+        if kept := getattr(self._local, "kept", None):
+            self._local.kept = None
+            kept.connection.close()
 
 
 class Server:
