@@ -6,6 +6,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 from torc_server import htpasswd
@@ -30,7 +31,7 @@ class Accounts:
     password ends with its time to live: before any other is verified, the file itself is opened.
     """
 
-    def __init__(self, path, ttl_secs, threads=8):
+    def __init__(self, path: str | Path, ttl_secs: float, threads: int = 8):
         """ttl_secs: how long a right password is remembered; 0: not at all. threads: of this process, half of which may
         be busy with passwords (see Turns). Raises HtpasswdError."""
         self._path = path
@@ -58,7 +59,7 @@ class Accounts:
             self._read()
             if self._error:
                 raise self._error
-            return len(self._table.users)
+            return len(self._table.users)  # ty: ignore[missing-union-attribute]  # without an error there is one
 
     def table(self, thorough: bool = False) -> "Table":
         """The Table that is in force now. thorough: do not trust the file's status. Raises ApiError 503 without any."""
@@ -111,7 +112,7 @@ class Accounts:
 class Table:
     """{name: hash}, and what was found out about passwords under it. A new table knows nothing of the old one's."""
 
-    def __init__(self, users, ttl_secs):
+    def __init__(self, users: dict[str, str], ttl_secs: float):
         self.users = users
         self._ttl_secs = ttl_secs
         self._dummy = htpasswd.dummy_hash(users)
@@ -143,7 +144,7 @@ class Table:
         self._verdicts[digest] = right, time.monotonic() + (self._ttl_secs if right else REFUSED_SECS)
 
     @contextlib.contextmanager
-    def one_at_a_time(self, digest):
+    def one_at_a_time(self, digest: bytes) -> Generator[None]:
         """When hundreds of runners of one user come back at once, one password is verified once, not in each thread."""
         try:
             with self._locks.setdefault(digest, threading.Lock()):

@@ -122,7 +122,7 @@ def _replay(conninfo, path):
         )
         try:
             # A broken pipe is psql that has ended: why, it has written. Without a COMMIT nothing is changed.
-            with contextlib.suppress(BrokenPipeError), psql.stdin as script:
+            with contextlib.suppress(BrokenPipeError), psql.stdin as script:  # ty: ignore[invalid-context-manager]
                 script.write(BEFORE)
                 with _reading(path) as restored:
                     script.writelines(line for line in restored if line != UNKNOWN_BEFORE_17)

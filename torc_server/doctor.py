@@ -309,7 +309,7 @@ def _postgres(connection, settings):
 
 def _settings_of_postgres(connection):
     for name, value, source, file, pending_restart in connection.execute(sql.doctor.settings.sql).fetchall():
-        right, level, effect = EXPECTED.get(name, ((value,), None, None))
+        right, level, effect = EXPECTED.get(name, ((value,), "", ""))
         where = f" (set in {file})" if file else f" (source: {source})"
         if value not in right:
             advice = f"ALTER SYSTEM SET {name} = '{right[0]}'; SELECT pg_reload_conf()"

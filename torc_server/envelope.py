@@ -1,10 +1,13 @@
 """WSGI around the application: the headers of every answer, and bodies that come in chunks or that nobody reads."""
 
+from collections.abc import Callable
+
 from gunicorn.http.errors import ParseException
 
 from torc_server.application import Application
 from torc_server.bodies import MIB, PIECE, body_limit
 from torc_server.errors import ApiError
+from torc_server.settings import Settings
 from torc_server.spool import Spool
 
 
@@ -17,7 +20,7 @@ class Envelope:
     """WSGI around Flask: what every answer gets, and what becomes of a body that nobody has read. As after_request
     functions the same took 50 µs."""
 
-    def __init__(self, wsgi_app, settings):
+    def __init__(self, wsgi_app: Callable, settings: Settings):
         self._wsgi_app = wsgi_app
         self._settings = settings
 

@@ -11,7 +11,9 @@ import threading
 import time
 import weakref
 from collections import Counter
+from collections.abc import Generator
 
+from torc_server.database import Database
 from torc_server.errors import ApiError
 from torc_server.repository import server_rows, sql
 from torc_server.settings import cores
@@ -41,14 +43,14 @@ class Turns:
     kill -9, as that of a semaphore in shared memory would not.
     """
 
-    def __init__(self, threads):
+    def __init__(self, threads: int):
         self._places = max(2, threads // 2)
         self._at_once = max(1, cores() // 2)
         self._file = _nameless_file()
         weakref.finalize(self, self._file.close).atexit = False  # threads may still use it then
         self.open()
 
-    def open(self):
+    def open(self) -> None:
         """In a process just forked: nobody waits here."""
         self._lock = threading.Lock()
         self._waiting = Counter()  # (name, digest) of users: threads
@@ -56,7 +58,7 @@ class Turns:
         self._taken = set()  # bytes locked by this process; the system does not tell its threads apart
 
     @contextlib.contextmanager
-    def place(self, known, name, digest):
+    def place(self, known: bool, name: str, digest: bytes) -> Generator[None]:
         """Hold one of the places for a verification; known: whether the name is in the password file. Raises ApiError
         if there is none: 429 if others try passwords for that user at the same time, else 503."""
         with self._lock:
@@ -85,7 +87,7 @@ class Turns:
             raise _no_place()
 
     @contextlib.contextmanager
-    def turn(self, known):
+    def turn(self, known: bool) -> Generator[None]:
         """Hold one of the turns, when one is free."""
         while (byte := self._take()) is None:
             time.sleep(TURN_POLL if known else TURN_POLL_OF_STRANGERS)
@@ -94,7 +96,7 @@ class Turns:
         finally:
             self._give_back(byte)
 
-    def all_taken(self):
+    def all_taken(self) -> bool:
         """Whether who asked for a turn now would have to wait."""
         if (byte := self._take()) is None:
             return True
@@ -132,13 +134,13 @@ class Throttle:
     be free. A right password that is remembered costs no statement.
     """
 
-    def __init__(self, database, most, window_secs):
+    def __init__(self, database: Database, most: int, window_secs: int):
         self._database = database
         self._most = most
         self._window_secs = window_secs
         self._blocked = {}  # (address, name): until when
 
-    def check(self, address, name):
+    def check(self, address: str, name: str) -> None:
         """Raises ApiError 429 if that user is known to be blocked at that address."""
         until = self._blocked.get((address, name[:MAX_NAME]))
         if until is None:
@@ -148,7 +150,7 @@ class Throttle:
         else:
             raise _too_many(until - time.monotonic())
 
-    def begin(self, address, name, digest):
+    def begin(self, address: str, name: str, digest: bytes) -> None:
         """Count a password that is about to be verified. Raises ApiError 429; 503 without a database."""
         if not self._most:
             return
@@ -160,7 +162,7 @@ class Throttle:
             self._blocked[address, name[:MAX_NAME]] = time.monotonic() + wait
             raise _too_many(wait)
 
-    def forget(self, address, name, digest):
+    def forget(self, address: str, name: str, digest: bytes) -> None:
         """Do not count that password: it was right."""
         if self._most:
             self._run(sql.authentication.forget_login, address, name, digest)

@@ -121,13 +121,14 @@ def longest_chain(work, edges):
 
     graph = igraph.Graph(len(work), [edge for edge in edges if edge[0] != edge[1]], directed=True)
     graph.delete_edges(graph.feedback_arc_set(None, "eades"))
-    total, before = [0.0] * len(work), [None] * len(work)
+    total: list[float] = [0.0] * len(work)
+    before: list[int | None] = [None] * len(work)
     for node in graph.topological_sorting():
-        best = max(graph.predecessors(node), key=total.__getitem__, default=None)
+        best = max(graph.predecessors(node), key=lambda each: total[each], default=None)
         if best is not None and total[best] > 0:
             total[node], before[node] = total[best], best
         total[node] += work[node] or 0
-    end = max(range(len(work)), key=total.__getitem__, default=None)
+    end = max(range(len(work)), key=lambda each: total[each], default=None)
     seconds, chain = (total[end], []) if end is not None else (0, [])
     while end is not None:
         if work[end]:
