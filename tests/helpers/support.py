@@ -21,6 +21,10 @@ from contract import check_answer
 PREFIX = "/torc-service/v1"
 BINARIES = Path(sys.executable).parent
 _ABSENT = object()
+# For tests only: what a crash of the machine would lose is lost anyhow, and no plan may need that tables are analyzed.
+POSTGRES_SETTINGS = {
+    "max_connections": "400", "fsync": "off", "full_page_writes": "off", "autovacuum": "off", "track_functions": "all",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
