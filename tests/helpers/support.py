@@ -172,6 +172,7 @@ class Server:
         options = {"port": 0, "workers": 2, "threads": 4, **options}
         if "database_url" not in options:
             options.setdefault("data_dir", folder / "data")
+        self._count = int(options["workers"])
         self.data_dir = options.get("data_dir")
         self.database_url = options.get("database_url")
         flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
@@ -205,8 +206,9 @@ class Server:
         )
 
     def wait_until_it_listens(self, timeout=60):
+        """Wait until it has said its port and has forked its workers: all that it writes at its start is there then."""
         end = time.monotonic() + timeout
-        while not self.out().endswith("\n"):
+        while not (self.out().endswith("\n") and len(self.workers()) == self._count):
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log.read_text()}")
             if time.monotonic() > end:
@@ -222,7 +224,7 @@ class Server:
 
     def workers(self):
         """The pids of the worker processes."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = _read(f"/proc/{self.process.pid}/task/{self.process.pid}/children").decode().split()
         return [int(pid) for pid in children if b"torc-server" in _command_line(pid)]
 
     def wait_for_workers(self, count, without=()):
@@ -252,9 +254,13 @@ class Server:
 
 
 def _command_line(pid):
+    return _read(f"/proc/{pid}/cmdline")
+
+
+def _read(path):
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has just ended
+        return Path(path).read_bytes()
+    except OSError:  # the process has just ended
         return b""
 
 
