@@ -24,9 +24,9 @@ MAX_VERDICTS = 10_000  # remembered at most
 class Accounts:
     """The users of one file, in one process.
 
-    A changed file is in force at once in every process of the host, without anybody telling anybody: each request looks
-    at the file's status (2 µs), so once the file is replaced no worker accepts an old password, not even one
-    that was busy when another answered the reload call. (A generation in the database would cost a statement for each
+    A changed file is in force at once in every process of the host: each request reads the file's status (2 µs), so
+    once the file is replaced no worker accepts an old password, not even one that was busy when another answered the
+    reload call. (A generation in the database would cost a statement for each
     request, or come late.) On another host, whose network file system may show an old status for a while, a remembered
     password ends with its time to live: before any other is verified, the file itself is opened.
     """
@@ -89,7 +89,7 @@ class Accounts:
             except HtpasswdError as error:
                 self._error = error
         settled = status is None or max(status.st_mtime, status.st_ctime) < moment
-        # Last, because others look at it without the lock. None: read again at the next request.
+        # Last, because others read it without the lock. None: read again at the next request.
         self._stamp = _stamp_of(status) if settled else None
 
     def _parse(self, content):

@@ -3,8 +3,8 @@
 A request leaves one tuple here, in memory. A thread of each process adds those up and, every EXCHANGE_EVERY seconds,
 sends the sums to the database, from where GET /admin/api-stats has those of all processes and hosts; the answer says
 whether any process has a stream. Only then are requests themselves kept, and sent and heard HEAR_EVERY seconds.
-(LISTEN is of no use here: a payload holds no bodies, and a process that listens all the time is woken by each event of
-every workflow that somebody watches.)
+(LISTEN cannot be used here, because a payload is too short for bodies, and a process that listens all the time is woken
+by each event of every workflow that somebody watches.)
 """
 
 import json

@@ -1,5 +1,5 @@
-"""Who is asking: nobody, or a user of the htpasswd file. May they? is answered in SQL, by torc.authorize_workflow(),
-in the statement that does the work."""
+"""Finds out who sends a request: nobody, or a user of the htpasswd file. Whether they may do it is decided in SQL, by
+torc.authorize_workflow(), in the statement that does the work."""
 
 import base64
 import logging

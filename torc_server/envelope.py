@@ -48,7 +48,7 @@ class Envelope:
 
     def _take_in(self, body, environ):
         """Read a body that comes in chunks before anybody acts on the request: a broken chunk must change nothing,
-        also where the view does not look at the body. Raises ParseException, OSError; ApiError 507."""
+        also where the view does not read the body. Raises ParseException, OSError; ApiError 507."""
         file = environ["wsgi.input"] = Spool()
         left = self._limit(environ) + 1  # one more, and the reader of the body knows that it is too large
         try:

@@ -1,5 +1,5 @@
-"""Slows down who guesses passwords: wrong ones are counted for each address and user, in the database, for all workers
-together; and the processes of a server verify few at once."""
+"""Slows down callers who guess passwords: wrong ones are counted for each address and user, in the database, for all
+workers together; and the processes of a server verify few at once."""
 
 import contextlib
 import fcntl
@@ -35,9 +35,9 @@ class Turns:
     threads verify or wait for their turn, each with another password. Who brings a password that is being verified
     waits for that, since the runners of a user come back all at once; the rest get 503 at once and may try again.
 
-    Names that are not in the password file get half of those places, never more, and of two who wait for a turn a user
-    of the file comes first: else who makes up names keeps users from logging in. (Under such load one can tell whether
-    a name is in the file. Otherwise unknown names take as long as known ones.)
+    Names that are not in the password file get half of those places at most, and of two callers who wait for a turn a
+    user of the file comes first. Otherwise a caller who makes up names could keep users from logging in. (Under such
+    load one can tell whether a name is in the file. Without it unknown names take as long as known ones.)
 
     A turn is a lock on a byte of a file without a name that all processes share. It ends with its process, also by
     kill -9, as that of a semaphore in shared memory would not.
@@ -97,7 +97,7 @@ class Turns:
             self._give_back(byte)
 
     def all_taken(self) -> bool:
-        """Whether who asked for a turn now would have to wait."""
+        """Whether a caller who asks for a turn now has to wait."""
         if (byte := self._take()) is None:
             return True
         self._give_back(byte)
@@ -130,8 +130,8 @@ def _nameless_file():
 class Throttle:
     """`most` different wrong passwords in window_secs; the next answer is 429 until the first is that old. 0: no limit.
 
-    Who is blocked is also known in the process, and looked up before remembered passwords are: guessing those must not
-    be free. A right password that is remembered costs no statement.
+    The process also remembers who is blocked, and checks that before it uses remembered passwords, because guessing
+    those must not be free. A right password that is remembered costs no statement.
     """
 
     def __init__(self, database: Database, most: int, window_secs: int):

@@ -3,7 +3,7 @@ with the empty list when its time is over.
 
 A waiting claim is a Waiter; it keeps its connection, and takes no thread and no database connection. The one connection
 of the process that listens for the event streams hears of jobs that become ready anywhere (see streams.Streams and
-sql/functions/waiting_claims.sql).
+sql/functions/claims/waiting_claims.sql).
 
 Claims of one workflow that ask for the same are a group, oldest first. A notification runs one claim of each group: if
 that finds nothing, nothing is there for the others either; if it finds jobs, two more are run, and so on, MOST_RUNNING
