@@ -59,7 +59,7 @@ class Accounts:
             self._read()
             if self._error:
                 raise self._error
-            return len(self._table.users)  # ty: ignore[missing-union-attribute]  # without an error there is one
+            return len(self._table.users)  # ty: ignore[missing-union-attribute]  # no error: there is one
 
     def table(self, thorough: bool = False) -> "Table":
         """The Table that is in force now. thorough: do not trust the file's status. Raises ApiError 503 without any."""

@@ -29,7 +29,7 @@ def direct(view: Callable) -> Callable:
     def by_flask(**arguments):
         return json_text(view(**arguments))
 
-    by_flask.direct = view  # ty: ignore[missing-attribute]  # it takes what wraps() gives for no function
+    by_flask.direct = view  # ty: ignore[missing-attribute]  # wraps() hides that it is a function
     return by_flask
 
 

@@ -11,7 +11,7 @@ from torc_server.schemas.fields import JOB_STATUSES, is_text, parse_int64
 
 def init_app(app: Application) -> None:
     """Set up the converters and rules of paths; before any route is registered."""
-    app.url_rule_class = NamingRule  # ty: ignore[invalid-assignment]  # it takes the declared class for the only one
+    app.url_rule_class = NamingRule  # ty: ignore[invalid-assignment]  # the checker refuses subclasses
     app.url_map.converters |= {"int64": Int64Converter, "job_status": JobStatusConverter, "text": TextConverter}
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
