@@ -117,6 +117,7 @@ def stop(state: Path | str, timeout: float = 60) -> None:
     data = Path(state).resolve() / "data"
     pid = _postmaster(data)
     if pid is None:
+        _reap()
         return
     os.kill(pid, signal.SIGINT)
     end = time.monotonic() + timeout
@@ -127,6 +128,12 @@ def stop(state: Path | str, timeout: float = 60) -> None:
     for child in _children:
         if child.pid == pid:
             child.wait(timeout)
+    _reap()
+
+
+def _reap():
+    """Forget the children that have ended; those that were killed too."""
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def own(state: Path | str) -> IO[str] | None:
@@ -203,6 +210,7 @@ def _start(state, settings, tie, end, lock):
             stderr=output,
             start_new_session=True,  # Ctrl-C in a terminal reaches us, and we stop PostgreSQL last
         )
+    _reap()
     _children.append(server)
     refused = _Refusal()
     while True:
