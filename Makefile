@@ -50,7 +50,7 @@ test-oldest: .venv-oldest/installed ## the fast tests and a server, with the old
 	.venv-oldest/bin/pytest $(PARALLEL) --dist worksteal tests/server/test_starting.py tests/wire/test_wire.py
 
 test-matrix: .venv/installed ## the fast tests on each PostgreSQL from 14 on and with each Python that is to be had (ONLY="postgresql-14 …")
-	.venv/bin/python tests/helpers/matrix.py "$(FAST)" $(ONLY)
+	.venv/bin/python tests/helpers/matrix.py $(ONLY) -- $(PARALLEL) --dist worksteal -m "$(FAST)"
 
 .venv-oldest/installed: setup.cfg setup.py tests/helpers/oldest.txt
 	@echo "Installing the oldest packages that setup.cfg allows into .venv-oldest" >&2

@@ -22,17 +22,13 @@ import stored_functions
 from callers import Access, with_admin_sql
 from clock import Clock
 from psycopg.conninfo import make_conninfo
-from support import MemoryClient, Server
+from support import POSTGRES_SETTINGS, MemoryClient, Server
 from werkzeug.routing import Rule
 from workflow import Workflow
 
 from torc_server import admin_sql, embedded, htpasswd, migrations
 from torc_server.settings import Settings
 
-# For tests only: what a crash of the machine would lose is lost anyhow, and no plan may need that tables are analyzed.
-POSTGRES_SETTINGS = {
-    "max_connections": "400", "fsync": "off", "full_page_writes": "off", "autovacuum": "off", "track_functions": "all",
-}  # fmt: skip
 # Files whose tests are marked slow.
 SLOW = {
     "test_access", "test_access_groups", "test_access_references", "test_authentication", "test_backup",

@@ -6,6 +6,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 from torc_server import htpasswd
@@ -23,14 +24,14 @@ MAX_VERDICTS = 10_000  # remembered at most
 class Accounts:
     """The users of one file, in one process.
 
-    A changed file is in force at once in every process of the host, without anybody telling anybody: each request looks
-    at the file's status (2 µs), so once the file is replaced no worker accepts an old password, not even one
-    that was busy when another answered the reload call. (A generation in the database would cost a statement for each
+    A changed file is in force at once in every process of the host: each request reads the file's status (2 µs), so
+    once the file is replaced no worker accepts an old password, not even one that was busy when another answered the
+    reload call. (A generation in the database would cost a statement for each
     request, or come late.) On another host, whose network file system may show an old status for a while, a remembered
     password ends with its time to live: before any other is verified, the file itself is opened.
     """
 
-    def __init__(self, path, ttl_secs, threads=8):
+    def __init__(self, path: str | Path, ttl_secs: float, threads: int = 8):
         """ttl_secs: how long a right password is remembered; 0: not at all. threads: of this process, half of which may
         be busy with passwords (see Turns). Raises HtpasswdError."""
         self._path = path
@@ -58,7 +59,7 @@ class Accounts:
             self._read()
             if self._error:
                 raise self._error
-            return len(self._table.users)
+            return len(self._table.users)  # ty: ignore[missing-union-attribute]  # no error: there is one
 
     def table(self, thorough: bool = False) -> "Table":
         """The Table that is in force now. thorough: do not trust the file's status. Raises ApiError 503 without any."""
@@ -88,7 +89,7 @@ class Accounts:
             except HtpasswdError as error:
                 self._error = error
         settled = status is None or max(status.st_mtime, status.st_ctime) < moment
-        # Last, because others look at it without the lock. None: read again at the next request.
+        # Last, because others read it without the lock. None: read again at the next request.
         self._stamp = _stamp_of(status) if settled else None
 
     def _parse(self, content):
@@ -111,7 +112,7 @@ class Accounts:
 class Table:
     """{name: hash}, and what was found out about passwords under it. A new table knows nothing of the old one's."""
 
-    def __init__(self, users, ttl_secs):
+    def __init__(self, users: dict[str, str], ttl_secs: float):
         self.users = users
         self._ttl_secs = ttl_secs
         self._dummy = htpasswd.dummy_hash(users)
@@ -143,7 +144,7 @@ class Table:
         self._verdicts[digest] = right, time.monotonic() + (self._ttl_secs if right else REFUSED_SECS)
 
     @contextlib.contextmanager
-    def one_at_a_time(self, digest):
+    def one_at_a_time(self, digest: bytes) -> Generator[None]:
         """When hundreds of runners of one user come back at once, one password is verified once, not in each thread."""
         try:
             with self._locks.setdefault(digest, threading.Lock()):

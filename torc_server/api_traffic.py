@@ -3,8 +3,8 @@
 A request leaves one tuple here, in memory. A thread of each process adds those up and, every EXCHANGE_EVERY seconds,
 sends the sums to the database, from where GET /admin/api-stats has those of all processes and hosts; the answer says
 whether any process has a stream. Only then are requests themselves kept, and sent and heard HEAR_EVERY seconds.
-(LISTEN is of no use here: a payload holds no bodies, and a process that listens all the time is woken by each event of
-every workflow that somebody watches.)
+(LISTEN cannot be used here, because a payload is too short for bodies, and a process that listens all the time is woken
+by each event of every workflow that somebody watches.)
 """
 
 import json
@@ -13,7 +13,11 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from torc_server.auth import Caller
+from torc_server.database import Database
 from torc_server.errors import ApiError
 from torc_server.queues import drained
 from torc_server.repository import server_value, sql
@@ -37,7 +41,7 @@ MOST_BODY_BYTES = 1 << 20  # of a body of which the beginning is kept
 class ApiSubscription(Subscription):
     """One stream of requests."""
 
-    def __init__(self, traffic, caller, wants_bodies):
+    def __init__(self, traffic: Any, caller: Caller, wants_bodies: bool):
         super().__init__(traffic, None, "debug", caller, LISTENING)
         self.wants_bodies = wants_bodies
 
@@ -49,7 +53,7 @@ class ApiTraffic:
     requests, and their bodies, are kept now.
     """
 
-    def __init__(self, database, body_bytes, has_user):
+    def __init__(self, database: Database, body_bytes: int, has_user: Callable[[str], bool]):
         self._database = database
         self._body_bytes = body_bytes
         self._has_user = has_user
@@ -70,7 +74,7 @@ class ApiTraffic:
 
     # Requests
 
-    def count(self, status, environ, headers):
+    def count(self, status: int, environ: dict[str, Any], headers: Iterable[tuple[str, Any]]) -> None:
         """Count an answer."""
         size = 0
         for name, value in headers:
@@ -79,13 +83,15 @@ class ApiTraffic:
                 break
         self._answered.append((int(time.time()), status, environ.get("CONTENT_LENGTH"), size))
 
-    def listen_to_body(self, environ):
+    def listen_to_body(self, environ: dict[str, Any]) -> None:
         """Keep the beginning of the request's body while it is read."""
         length = environ.get("CONTENT_LENGTH") or "0"
         if "HTTP_TRANSFER_ENCODING" not in environ and length.isdecimal() and 0 < int(length) <= MOST_BODY_BYTES:
             environ["wsgi.input"] = environ["torc.body"] = _Recorder(environ["wsgi.input"], self._body_bytes)
 
-    def keep(self, environ, path, told, since, answer):
+    def keep(
+        self, environ: dict[str, Any], path: str, told: list, since: float, answer: Iterable[bytes]
+    ) -> Iterable[bytes]:
         """Keep a request for the streams; return its answer. told: (status line, headers)."""
         event = {
             "timestamp_ms": int(time.time() * 1000),
@@ -125,7 +131,7 @@ class ApiTraffic:
 
     # Streams
 
-    def subscribe(self, caller, wants_bodies):
+    def subscribe(self, caller: Caller, wants_bodies: bool) -> ApiSubscription:
         """Return a Subscription that hears of every request from now on. Raises ApiError 503: too many, or the database
         does not answer."""
         with self._changes:
@@ -142,13 +148,13 @@ class ApiTraffic:
         self._woken.set()
         return subscription
 
-    def leave(self, subscription):
+    def leave(self, subscription: Subscription) -> None:
         """Give a place back."""
         with self._changes:
             self._open.discard(subscription)
         self._woken.set()
 
-    def end_all(self):
+    def end_all(self) -> None:
         """End every stream: the server stops."""
         self._end(self._subscriptions())
 
@@ -167,13 +173,13 @@ class ApiTraffic:
 
     # The thread
 
-    def open(self):
+    def open(self) -> None:
         """Exchange from now on. Forgets the process that we were forked from."""
         self.__init__(self._database, self._body_bytes, self._has_user)
         self._stays = True
         self._start()
 
-    def close(self):
+    def close(self) -> None:
         """Send what is left, and end."""
         self._stopped = True
         self._woken.set()
@@ -214,7 +220,7 @@ class ApiTraffic:
                 return True
             return False
 
-    def exchange(self):
+    def exchange(self) -> None:
         """Send counts and events, hear those of others. Raises ApiError."""
         with self._lock:
             self._add_up()
@@ -246,7 +252,7 @@ class ApiTraffic:
             self._pass_on(heard["events"] or (), streams)
 
     def _add_up(self):
-        found = current = None
+        found, current = [], None
         for second, status, bytes_in, bytes_out in drained(self._answered):
             if second != current:
                 current, found = second, self._counts.setdefault(second, [0] * 7)
@@ -296,12 +302,12 @@ class ApiTraffic:
 class _Recorder:
     """A body that keeps the first bytes of what is read of it."""
 
-    def __init__(self, body, most):
+    def __init__(self, body: Any, most: int):
         self._body = body
         self._most = most
         self.held = b""
 
-    def read(self, *size):
+    def read(self, *size: int) -> bytes:
         data = self._body.read(*size)
         self.held += data[: self._most - len(self.held)]
         return data

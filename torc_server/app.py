@@ -34,7 +34,7 @@ def create_app(settings: Settings, conninfo: str, restart: Callable[[], None] | 
     """
     app = Application(settings)
     git_hash()  # asks git, if need be, before the workers are forked
-    app.ensure_sync = lambda function: function  # no view is a coroutine; Flask looks four times a request
+    app.ensure_sync = lambda func: func  # no view is a coroutine; Flask checks that four times a request
 
     # What every request passes through
     observer.init_app(app)

@@ -1,5 +1,5 @@
-"""Who is asking: nobody, or a user of the htpasswd file. May they? is answered in SQL, by torc.authorize_workflow(),
-in the statement that does the work."""
+"""Finds out who sends a request: nobody, or a user of the htpasswd file. Whether they may do it is decided in SQL, by
+torc.authorize_workflow(), in the statement that does the work."""
 
 import base64
 import logging
@@ -40,12 +40,12 @@ def init_app(app: Application) -> None:
 class Callers:
     """Finds out who sends a request."""
 
-    def __init__(self, app):
+    def __init__(self, app: Application):
         self._app = app
         self._proxies = networks(app.settings.trusted_proxies)
         self._enforced = app.settings.enforce_access_control
 
-    def identify(self, environ):
+    def identify(self, environ: dict[str, Any]) -> None:
         """Put the Caller into the environ of a request, whose route is there already. Raises ApiError 401, 429, 503."""
         accounts = self._app.extensions["accounts"]
         name = self._user_name(environ, accounts) if accounts else ANONYMOUS

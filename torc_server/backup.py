@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -122,7 +123,8 @@ def _replay(conninfo, path):
         )
         try:
             # A broken pipe is psql that has ended: why, it has written. Without a COMMIT nothing is changed.
-            with contextlib.suppress(BrokenPipeError), psql.stdin as script:
+            pipe: Any = psql.stdin  # typed as if it could be missing
+            with contextlib.suppress(BrokenPipeError), pipe as script:
                 script.write(BEFORE)
                 with _reading(path) as restored:
                     script.writelines(line for line in restored if line != UNKNOWN_BEFORE_17)

@@ -26,7 +26,7 @@ MAX_RATIO = 100  # how often larger a gzip body may become, where it exceeds the
 MAX_SEPARATORS = 2 * MAX_VALUES + 1000  # commas and opening brackets: an empty list in a list has two, and the rest
 
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{},:]', re.DOTALL)
-_BLANKS = re.compile(r"[ \t\n\r]*")
+_BLANKS: Any = re.compile(r"[ \t\n\r]*")  # matches everywhere: match() is never None
 
 
 # Size
@@ -125,7 +125,7 @@ class JsonPieces:
     number of characters that one value may have; a longer one is ApiError 413.
     """
 
-    def __init__(self, pieces, limit):
+    def __init__(self, pieces: Iterator[bytes], limit: int):
         self._pieces = pieces
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self._limit = limit
@@ -135,7 +135,7 @@ class JsonPieces:
         self._before = 0  # characters read before _text
         self._complete = False
 
-    def peek(self):
+    def peek(self) -> str:
         """Return the next character that is no white space, "" at the end; leave it to be read."""
         while True:
             self._at = _BLANKS.match(self._text, self._at).end()
@@ -144,7 +144,7 @@ class JsonPieces:
             if not self._read_more():
                 return ""
 
-    def take(self, characters):
+    def take(self, characters: str) -> str:
         """Read the next character that is no white space and return it. Raises ApiError 400 for any but these."""
         found = self._text[self._at : self._at + 1]
         if not found or found not in characters:
@@ -155,7 +155,7 @@ class JsonPieces:
         self._at += 1
         return found
 
-    def value(self):
+    def value(self) -> Any:
         """Read a value and return it. Raises ApiError 400, 413, 422."""
         while True:
             self._at = _BLANKS.match(self._text, self._at).end()
@@ -174,7 +174,7 @@ class JsonPieces:
                     self._at = end
                     return value
 
-    def batches(self, length):
+    def batches(self, length: int) -> Iterator[tuple[list, str]]:
         """Read an array; yield its items in lists, each with their text, commas between them. A batch ends with the
         item that exceeds `length` characters. Arrays of objects take half the time of others."""
         self.take("[")
@@ -208,7 +208,7 @@ class JsonPieces:
         self._at = end + 1
         return items
 
-    def members(self):
+    def members(self) -> Iterator[str]:
         """Read an object; yield each key, and the caller reads its value. Raises ApiError 400; 422 for a key that
         comes twice, and for more than MAX_KEYS."""
         self.take("{")
@@ -230,7 +230,7 @@ class JsonPieces:
             if self.take(",}") == "}":
                 return
 
-    def finish(self):
+    def finish(self) -> None:
         """Raises ApiError 400 if there is more than white space left."""
         if self.peek():
             raise _not_json(ValueError(f"extra data at character {self._before + self._at}"))
@@ -292,7 +292,10 @@ def _object_without_twins(pairs):
     result = dict(pairs)
     if len(result) != len(pairs):
         seen = set()
-        refuse_twin(next(name for name, _ in pairs if name in seen or seen.add(name)))
+        for name, _ in pairs:
+            if name in seen:
+                refuse_twin(name)
+            seen.add(name)
     return result
 
 
@@ -312,5 +315,6 @@ def _finite(text):
     return number
 
 
-_STRICT = {"object_pairs_hook": _object_without_twins, "parse_constant": _refuse_constant, "parse_float": _finite}
-_DECODER = json.JSONDecoder(**_STRICT)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object_without_twins, parse_constant=_refuse_constant, parse_float=_finite
+)

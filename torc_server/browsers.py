@@ -16,6 +16,7 @@ from torc_server.application import Application
 from torc_server.auth import OPEN_BLUEPRINT
 from torc_server.errors import ApiError
 from torc_server.names import host_name, parse_origin
+from torc_server.settings import Settings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # no GET of this server changes anything
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -54,12 +55,12 @@ def is_browser(environ: dict[str, Any]) -> bool:
 class Rules:
     """Which pages and which host names the settings allow."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings):
         self._origins = {parse_origin(text) for text in settings.allowed_origins} - {None}  # None: what is no origin
         self._any_host = "*" in settings.allowed_hosts
         self._names = {host_name(text) for text in settings.allowed_hosts} | own_names(settings.host)
 
-    def answer(self, environ):
+    def answer(self, environ: dict[str, Any]) -> Response | None:
         """Return the answer to a preflight, None to go on with the request. Raises ApiError 403."""
         own = parse_origin(f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}")
         if not self._any_host and request.blueprint != OPEN_BLUEPRINT and not (own and self._is_own(own[1])):
@@ -78,7 +79,7 @@ class Rules:
             )
         return self._preflight_answer(environ) if preflight and "HTTP_ORIGIN" in environ else None
 
-    def add_headers(self, response):
+    def add_headers(self, response: Response) -> Response:
         """Let the pages of allowed origins read an answer, errors included."""
         response.vary.add("Origin")
         origin = request.environ.get("HTTP_ORIGIN", "")

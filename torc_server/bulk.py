@@ -10,6 +10,7 @@ from torc_server.bodies import MIB, JsonPieces, open_body
 from torc_server.errors import ApiError
 from torc_server.requests import first_message
 from torc_server.schemas.common import MAX_LIMIT
+from torc_server.schemas.exact import ExactTypes
 from torc_server.spool import Spool
 
 SENT = 1 << 18  # characters of JSON that PostgreSQL gets at once: its work for fewer rows is not worth a statement
@@ -28,7 +29,7 @@ class Rows:
     of a long body are checked on the way. `first` is the first row, or None.
     """
 
-    def __init__(self, key, exact, has_unique_names=False):
+    def __init__(self, key: str, exact: ExactTypes, has_unique_names: bool = False):
         self.first = None
         self._numbers = {} if has_unique_names else None  # of the rows, by their names
         self._key = key
@@ -54,7 +55,7 @@ class Rows:
             yield self._checked.read(end - start).decode()
             number += 1
 
-    def read(self):
+    def read(self) -> None:
         """Read the body of the current request, up to the first of the arrays at least. Raises, as the iteration does,
         ApiError 400, 413, 415 (see open_body); 422 for more than MAX_LIMIT rows, or naming the first row that does not
         fit or has the name of another one."""
@@ -129,7 +130,7 @@ class Rows:
         message = f"Duplicate name in bulk create request: {self._key}[{before}] and {self._key}[{index}]"
         return ApiError(422, message, field=f"{self._key}[{index}].name")
 
-    def refuse_empty(self):
+    def refuse_empty(self) -> None:
         """Raise ApiError 422 if there are no rows."""
         if not self.first:
             raise ApiError(422, f"A bulk create requires a non-empty `{self._key}` array", field=self._key)

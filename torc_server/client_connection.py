@@ -9,7 +9,9 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from tempfile import TemporaryFile
+from typing import Any
 
 from torc_server.streams import DROPPED
 
@@ -28,23 +30,23 @@ class ClientGone(Exception):
 class Outbox:
     """What is to be sent to a client. gunicorn's Response writes here as if it were the socket."""
 
-    def __init__(self, sock):
+    def __init__(self, sock: socket.socket):
         self._sock = sock
         self._pieces = []
-        self._file = None  # sent after the pieces
+        self._file: Any = None  # sent after the pieces
         self._left = 0  # bytes of the file to be sent
         self.spools = True  # whether a long rest goes to a file; nothing may be added behind that
         self.sent = 0  # bytes so far
 
-    def sendall(self, data):
+    def sendall(self, data: bytes) -> None:
         """Add bytes; they are sent by flush()."""
         self._pieces.append(data)
 
-    def send_file(self, file, count):
+    def send_file(self, file: Any, count: int) -> None:
         """Add the next `count` bytes of an open file, which is closed when they are sent."""
         self._file, self._left = file, count
 
-    def flush(self):
+    def flush(self) -> bool:
         """Send what the client takes now; return whether that was all. Raises OSError when the client is gone."""
         most = FLUSH_BYTES
         while self._pieces or self._left:
@@ -78,7 +80,7 @@ class Outbox:
             self._file.write(data)
             self._file.seek(0)
 
-    def close(self):
+    def close(self) -> None:
         """Forget what is left."""
         self._pieces, self._left = [], 0
         if self._file is not None:
@@ -94,7 +96,7 @@ class ClientConnection:
     time.monotonic().
     """
 
-    def __init__(self, sock, address, server_address, reader):
+    def __init__(self, sock: Any, address: Any, server_address: Any, reader: Any):
         self.sock = sock
         self.address = address
         self.server_address = server_address
@@ -111,7 +113,7 @@ class ClientConnection:
         self.stream = None
         self.waiter = None  # of a claim that waits for jobs, see waiting_claims
 
-    def handshake(self):
+    def handshake(self) -> int:
         """Go on with the TLS handshake; return the event to wait for, or 0 when it is done. Raises OSError."""
         try:
             self.sock.do_handshake()
@@ -121,7 +123,7 @@ class ClientConnection:
             return select.EPOLLOUT
         return 0
 
-    def receive(self):
+    def receive(self) -> bytes | None:
         """Return bytes that have arrived, or None. Raises ClientGone, OSError."""
         try:
             data = self.sock.recv(RECEIVE_BYTES)
@@ -131,16 +133,16 @@ class ClientConnection:
             raise ClientGone
         return data
 
-    def has_received(self):
+    def has_received(self) -> bool:
         """Whether bytes are here that no poll object tells of: TLS has read them already."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
-    def is_late(self, now, stuck_secs):
+    def is_late(self, now: float, stuck_secs: float) -> bool:
         """Whether the client has overrun its deadline, or has read nothing of its stream for stuck_secs."""
         stuck_since = self.stream.stuck_since if self.stream else None
         return self.deadline < now or stuck_since is not None and stuck_since + stuck_secs < now
 
-    def is_gone(self):
+    def is_gone(self) -> bool:
         """Whether the client has hung up."""
         poll = select.poll()
         try:
@@ -149,12 +151,12 @@ class ClientConnection:
             return True
         return bool(poll.poll(0))
 
-    def shut_down(self):
+    def shut_down(self) -> None:
         """Say that nothing more follows. Bytes of the client that are still on their way are read before the connection
         is closed: closed at once, it would be reset, and the client would lose the answer."""
         self.sock.shutdown(socket.SHUT_WR)
 
-    def close(self):
+    def close(self) -> None:
         """Close the connection and everything that belongs to it."""
         if self.stream is not None:
             self.stream.close()
@@ -169,7 +171,7 @@ class StreamSender:
     What the client has not read is bounded: beyond STREAM_BYTES it loses frames, and is told so once it reads again.
     """
 
-    def __init__(self, connection, subscription, is_chunked, rearm):
+    def __init__(self, connection: ClientConnection, subscription: Any, is_chunked: bool, rearm: Callable[[], None]):
         """rearm: called when the connection must be watched for room to send, or has ended."""
         self._outbox = connection.outbox
         self._outbox.spools = False  # what waits is bounded
@@ -183,7 +185,7 @@ class StreamSender:
         self.stuck_since = None  # time.monotonic() since which the client has read nothing
         self.has_ended = False
 
-    def push(self, frame):
+    def push(self, frame: bytes) -> None:
         """Send a frame, or drop it if the client reads too slowly."""
         with self._lock:
             if self.has_ended:
@@ -197,14 +199,14 @@ class StreamSender:
             if self.stuck_since is not None:
                 self._rearm()
 
-    def advance(self):
+    def advance(self) -> None:
         """Send what is left, and discard what the client says. Raises ClientGone, OSError."""
         with self._lock:
             while self._receive() is not None:
                 pass
             self._flush()
 
-    def end(self):
+    def end(self) -> None:
         """Say that the stream is at its end."""
         with self._lock:
             if not self.has_ended:
@@ -213,7 +215,7 @@ class StreamSender:
                     self._outbox.sendall(b"0\r\n\r\n")
                 self._rearm()
 
-    def close(self):
+    def close(self) -> None:
         """Leave the stream: the connection is being closed."""
         self.has_ended = True
         self._subscription.close()

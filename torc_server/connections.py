@@ -13,8 +13,9 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiosql
 import psycopg
@@ -68,7 +69,7 @@ class Connection(psycopg.Connection):
     pooled: the next transaction may run in another session.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.worn = False
         self.add_notice_handler(self._hear)
@@ -83,7 +84,7 @@ class Connection(psycopg.Connection):
         if diag.severity_nonlocalized in ("FATAL", "PANIC") or (diag.sqlstate or "").startswith("57P"):
             self.worn = True
 
-    def first(self, text, params):
+    def first(self, text: str, params: dict[str, Any]) -> Any:
         """Return what execute(text, params).fetchone()[0] would, or None without a row. Raises psycopg.Error.
 
         The statement is prepared when it is first sent, its parameters have the types that the statement gives them.
@@ -95,7 +96,7 @@ class Connection(psycopg.Connection):
         result = self._check(self.pgconn.exec_prepared(*self._to_send(text, params)), ExecStatus.TUPLES_OK)
         return self._first_value(result)
 
-    def firsts(self, text, many):
+    def firsts(self, text: str, many: Iterable[dict[str, Any]]) -> Iterator[Any]:
         """Yield first() for each of many parameters. The next ones are made, and the last value is used, while the
         server works. Close it before the transaction ends."""
         sent = False  # a statement whose answer has not been received
@@ -156,7 +157,7 @@ class Connection(psycopg.Connection):
         raise error
 
     @contextlib.contextmanager
-    def transaction(self, *args, **kwargs):
+    def transaction(self, *args: Any, **kwargs: Any) -> Generator[psycopg.Transaction]:
         """psycopg's, with our settings where they do not hold for the session."""
         is_outermost = self.pgconn.transaction_status == TransactionStatus.IDLE
         with super().transaction(*args, **kwargs) as transaction:
@@ -164,12 +165,12 @@ class Connection(psycopg.Connection):
                 self.apply_settings(local=True)
             yield transaction
 
-    def apply_settings(self, local=False):
+    def apply_settings(self, local: bool = False) -> None:
         """Set what our statements run under, for the session or (local) for the transaction."""
         settings = SETTINGS | {"torc.git_hash": git_hash() or ""}
         self.execute(SESSION.apply_settings.sql, {"settings": json.dumps(settings), "local": local})
 
-    def is_alive(self):
+    def is_alive(self) -> bool:
         """Whether the server has not hung up, as far as is known here: no round trip.
 
         It takes 0.4 µs, because it keeps the GIL; select() gives it up, 8 % of a busy thread's time.
@@ -181,7 +182,7 @@ class Connection(psycopg.Connection):
             return False
         return not self.worn
 
-    def is_hung_up(self):
+    def is_hung_up(self) -> bool:
         """Whether the server has hung up; other threads may ask while one uses the connection."""
         try:
             return self.plug.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
@@ -190,7 +191,7 @@ class Connection(psycopg.Connection):
         except OSError:
             return True
 
-    def answers(self, seconds):
+    def answers(self, seconds: float) -> bool:
         """Whether the server answers an empty statement in so many seconds; if not, close the connection."""
         try:
             self.pgconn.send_query(b"")
@@ -202,12 +203,12 @@ class Connection(psycopg.Connection):
             return False
         return not self.closed
 
-    def cut(self):
+    def cut(self) -> None:
         """End the connection while another thread waits for its answer: that thread gets an OperationalError."""
         with contextlib.suppress(OSError):  # it has ended already
             self.plug.shutdown(socket.SHUT_RDWR)
 
-    def close(self):
+    def close(self) -> None:
         super().close()
         self.plug.close()
 

@@ -4,7 +4,7 @@ that serves it."""
 from contextvars import ContextVar, Token
 from typing import Any
 
-_environ: ContextVar[dict[str, Any] | None] = ContextVar("environ", default=None)
+_environ: ContextVar[Any] = ContextVar("environ", default=None)
 
 
 def begin(environ: dict[str, Any], app: Any) -> Token:

@@ -5,6 +5,8 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
@@ -49,7 +51,13 @@ class Database:
     threads: how many serve small requests; half as many calls may wait at the same time.
     """
 
-    def __init__(self, conninfo, restart=None, listen_conninfo=None, threads=8):
+    def __init__(
+        self,
+        conninfo: str,
+        restart: Callable[[], None] | None = None,
+        listen_conninfo: str | None = None,
+        threads: int = 8,
+    ):
         self.conninfo = conninfo
         self.listen_conninfo = listen_conninfo or conninfo
         self._restart = restart
@@ -65,14 +73,14 @@ class Database:
         self._pooled = {}  # conninfo: whether a pooler in between gives each transaction another session
         self._said = float("-inf")  # when a lost connection was last logged
 
-    def open(self):
+    def open(self) -> None:
         """Forget the connections of the process that we were forked from; watch that the database answers. Connections
         are made when they are needed."""
         self.__init__(self.conninfo, self._restart, self.listen_conninfo, self._threads)
         self._watching = threading.Event()
         threading.Thread(target=self._watch, args=(self._watching,), daemon=True, name="database-watch").start()
 
-    def close(self):
+    def close(self) -> None:
         """Close all connections of this process."""
         if self._watching:
             self._watching.set()
@@ -85,7 +93,7 @@ class Database:
             self._connections.clear()
             self._free.clear()
 
-    def run(self, work, seconds=HOT_SECONDS):
+    def run(self, work: Callable[[connections.Connection], Any], seconds: float = HOT_SECONDS) -> Any:
         """Return work(connection), run again if nothing of it was done: after a deadlock, a serialization failure, or
         on a connection that has become useless. Raises ApiError; Later, if the request may wait without a thread.
 
@@ -165,7 +173,7 @@ class Database:
 
     # Connections
 
-    def connect(self, listen=False):
+    def connect(self, listen: bool = False) -> connections.Connection:
         """Return a new connection, the caller's own to close; listen: one that can LISTEN.
 
         Raises psycopg.OperationalError when the database is away for longer than CONNECT_SECONDS.
@@ -342,7 +350,7 @@ class Database:
 
     # Calls whose client is gone
 
-    def cancel(self, thread, is_meant=lambda: True):
+    def cancel(self, thread: int, is_meant: Callable[[], bool] = lambda: True) -> bool:
         """Cancel the statement that `thread` (its threading.get_ident()) is running now; return whether there is one.
 
         It does not wait. No later statement is hit: the thread does not go on before the cancellation has reached
@@ -376,7 +384,7 @@ class _Call:
 
     __slots__ = ("connection", "since", "seconds", "canceled")
 
-    def __init__(self, connection, since, seconds):
+    def __init__(self, connection: connections.Connection, since: float, seconds: float):
         self.connection = connection
         self.since = since
         self.seconds = seconds
@@ -386,12 +394,12 @@ class _Call:
 class _Away:
     """A time without the database: since when (monotonic), the Events that it is back and that nobody tries now."""
 
-    def __init__(self, since):
+    def __init__(self, since: float):
         self.since = since
         self.back = threading.Event()
         self.ended = threading.Event()
 
-    def left(self):
+    def left(self) -> float:
         """For how many seconds requests may still wait."""
         return max(0, self.since + CONNECT_SECONDS - time.monotonic())
 

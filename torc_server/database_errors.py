@@ -69,7 +69,7 @@ def api_error(error: psycopg.Error) -> ApiError:
     state = error.sqlstate or ""
     if state.startswith("TC"):
         extra = json.loads(error.diag.message_detail or "{}")
-        return ApiError(int(state[2:]), error.diag.message_primary, **extra)
+        return ApiError(int(state[2:]), error.diag.message_primary or state, **extra)
     if isinstance(error, pg.ForeignKeyViolation):
         return _unknown_id(error.diag)
     if isinstance(error, pg.UniqueViolation):

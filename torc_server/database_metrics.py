@@ -11,12 +11,14 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 from prometheus_client.core import GaugeMetricFamily
 
 from torc_server import __version__
+from torc_server.database import Database
 from torc_server.errors import ApiError
 from torc_server.metrics import FOLDER
 from torc_server.repository import sql
@@ -32,15 +34,15 @@ _FILE = "database.json"
 class DatabaseMetrics:
     """A collector for prometheus_client. `database`: the Database of this process."""
 
-    def __init__(self, database):
+    def __init__(self, database: Database):
         self._database = database
         self._kept = None
 
-    def describe(self):
+    def describe(self) -> list[GaugeMetricFamily]:
         """No names in advance: registering must not ask the database."""
         return []
 
-    def collect(self):
+    def collect(self) -> Iterator[GaugeMetricFamily]:
         """Give the metrics. A database that does not answer is torc_database_up 0, and nothing else of it."""
         found = self._current()
         said = found["said"] or {}

@@ -12,7 +12,8 @@ does not fit exactly, another method. The setting `direct` (--no-direct) sends a
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from torc_server.answers import JSON, json_text
 from torc_server.application import Application
@@ -28,7 +29,7 @@ def direct(view: Callable) -> Callable:
     def by_flask(**arguments):
         return json_text(view(**arguments))
 
-    by_flask.direct = view
+    by_flask.direct = view  # ty: ignore[missing-attribute]  # wraps() hides that it is a function
     return by_flask
 
 
@@ -41,17 +42,17 @@ def wrap(app: Application) -> None:
 class Route:
     """One route: how the parameters of a path are read, and the view."""
 
-    def __init__(self, rule, view):
+    def __init__(self, rule: Any, view: Callable):
         self.rule = rule
         self.view = view
         places = {part[1:-1].partition(":")[2]: place for place, part in enumerate(_parts(rule)) if part[:1] == "<"}
         self._parameters = [(places[name], name, each.to_python) for name, each in rule.converters.items()]
 
-    def arguments(self, parts):
+    def arguments(self, parts: list[str]) -> dict[str, Any]:
         """The view's arguments from the parts of a path. Raises InvalidPath."""
         return {name: to_python(parts[place]) for place, name, to_python in self._parameters}
 
-    def shapes(self):
+    def shapes(self) -> Iterator[str]:
         """The shapes (see lanes) of all paths that the route may serve."""
         choices = [
             self.rule.converters[part[1:-1].partition(":")[2]].shapes if part[:1] == "<" else (part,)
@@ -67,7 +68,7 @@ def _parts(rule):
 class Direct:
     """WSGI: answers what it can, and leaves the rest to Flask."""
 
-    def __init__(self, app):
+    def __init__(self, app: Any):
         self._flask = app.wsgi_app
         self._callers = app.extensions["callers"]
         # What browsers.Rules.add_headers() gives an answer that no browser has asked for

@@ -298,7 +298,7 @@ def _postgres(connection, settings):
         advice = "SELECT application_name, count(*) FROM pg_stat_activity GROUP BY 1; raise max_connections"
         findings.append(Finding(RISKY, f"{others} of {found['max_connections']} connections are in use", advice))
     if found["frozen_age"] > 1_000_000_000:
-        advice = "torc-server pg vacuumdb --freeze; look for what keeps autovacuum from it (see bloat)"
+        advice = "torc-server pg vacuumdb --freeze; find out what keeps autovacuum from it (see bloat)"
         findings.append(Finding(RISKY, f"the oldest row is {found['frozen_age']:,} transactions old", advice))
     findings += _settings_of_postgres(connection)
     return (
@@ -309,7 +309,7 @@ def _postgres(connection, settings):
 
 def _settings_of_postgres(connection):
     for name, value, source, file, pending_restart in connection.execute(sql.doctor.settings.sql).fetchall():
-        right, level, effect = EXPECTED.get(name, ((value,), None, None))
+        right, level, effect = EXPECTED.get(name, ((value,), "", ""))
         where = f" (set in {file})" if file else f" (source: {source})"
         if value not in right:
             advice = f"ALTER SYSTEM SET {name} = '{right[0]}'; SELECT pg_reload_conf()"

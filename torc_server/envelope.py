@@ -1,10 +1,13 @@
 """WSGI around the application: the headers of every answer, and bodies that come in chunks or that nobody reads."""
 
+from collections.abc import Callable
+
 from gunicorn.http.errors import ParseException
 
 from torc_server.application import Application
 from torc_server.bodies import MIB, PIECE, body_limit
 from torc_server.errors import ApiError
+from torc_server.settings import Settings
 from torc_server.spool import Spool
 
 
@@ -17,7 +20,7 @@ class Envelope:
     """WSGI around Flask: what every answer gets, and what becomes of a body that nobody has read. As after_request
     functions the same took 50 µs."""
 
-    def __init__(self, wsgi_app, settings):
+    def __init__(self, wsgi_app: Callable, settings: Settings):
         self._wsgi_app = wsgi_app
         self._settings = settings
 
@@ -45,7 +48,7 @@ class Envelope:
 
     def _take_in(self, body, environ):
         """Read a body that comes in chunks before anybody acts on the request: a broken chunk must change nothing,
-        also where the view does not look at the body. Raises ParseException, OSError; ApiError 507."""
+        also where the view does not read the body. Raises ParseException, OSError; ApiError 507."""
         file = environ["wsgi.input"] = Spool()
         left = self._limit(environ) + 1  # one more, and the reader of the body knows that it is too large
         try:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Flask, Response
 from werkzeug.exceptions import BadRequest, HTTPException
@@ -29,7 +31,7 @@ KINDS = {
 class ApiError(Exception):
     """An answer other than 200: HTTP status, one sentence for a person, extra keys of the error object, headers."""
 
-    def __init__(self, status, message, headers=None, **extra):
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None, **extra: Any):
         super().__init__(message)
         self.status = status
         self.message = message
@@ -49,7 +51,7 @@ class Later(Exception):
     It leaves the application as an exception, and only for a server that says that it does so (see Database.run).
     """
 
-    def __init__(self, delay):
+    def __init__(self, delay: float):
         super().__init__(f"run the request again after {delay} s")
         self.delay = delay
 
@@ -58,7 +60,7 @@ class LaterWithJobs(Later):
     """The request is a claim that found nothing, and waits for jobs: the caller of the application has to run it again
     when its waiter is resumed (see waiting_claims.WaitingClaims.add), with the waiter in the environ."""
 
-    def __init__(self, waiter):
+    def __init__(self, waiter: Any):
         super().__init__(float("inf"))
         self.waiter = waiter
 
@@ -66,7 +68,7 @@ class LaterWithJobs(Later):
 class InvalidPath(BadRequest):
     """A path parameter that cannot be read. Not an ApiError: werkzeug only passes on its own exceptions."""
 
-    def __init__(self, field, rule):
+    def __init__(self, field: str, rule: str):
         super().__init__(f"Invalid URL: {field} {rule}")
         self.extra = {"field": field}
 

@@ -27,7 +27,7 @@ class Server(BaseApplication):
     """The application under gunicorn. `load` makes the Flask app, in the master; `former` are the workers and `state`
     what else a reload tells the next program (see master)."""
 
-    def __init__(self, options, load, former=(), state=None):
+    def __init__(self, options: dict[str, Any], load: Callable, former: dict[str, int], state: dict[str, Any]):
         os.environ.pop("SCRIPT_NAME", None)  # gunicorn would answer 500 to every path that does not begin with it
         self.options = options
         self.load = load
@@ -35,12 +35,13 @@ class Server(BaseApplication):
         self._state = state
         super().__init__()
 
-    def load_config(self):
+    def load_config(self) -> None:
+        config: Any = self.cfg  # gunicorn makes it before it calls this
         for name, value in self.options.items():
-            if name in self.cfg.settings:  # some are newer than the oldest gunicorn that we run with
-                self.cfg.set(name, value)
+            if name in config.settings:  # some are newer than the oldest gunicorn that we run with
+                config.set(name, value)
 
-    def run(self):
+    def run(self) -> None:
         Master(self, self._former, self._state).run()
 
 

@@ -5,7 +5,9 @@ request line is read each time, by gunicorn too.
 """
 
 import re
+from typing import Any
 
+from gunicorn.config import Config
 from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
@@ -24,13 +26,13 @@ OTHER_EACH_TIME = ("X-SPAN-ID", "TRACEPARENT")  # such fields are not worth a pl
 class Heads:
     """What the process remembers of the heads of requests."""
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: Config):
         self._cfg = cfg
         self._fields = {}  # bytes from the version on: the attributes of gunicorn's Request
         self._environs = {}  # (bytes, address of the server): the WSGI environ
         self._remembers = not cfg.secure_scheme_headers and cfg.proxy_protocol == "off"
 
-    def parse(self, head, address, number):
+    def parse(self, head: bytes, address: Any, number: int) -> Request:
         """Return gunicorn's Request for the number-th head on a connection, which ends with an empty line. Raises
         gunicorn's ParseException."""
         end = head.find(b"\r\n")
@@ -38,7 +40,7 @@ class Heads:
         known = self._fields.get(key)
         if known is None or end > MAX_LINE or b"\n" in head[:end]:
             return self._parse(head, address, number, key)
-        request = Request.__new__(Request)
+        request: Any = Request.__new__(Request)
         vars(request).update(known)
         request.peer_addr = request.remote_addr = address
         request.req_number = number
@@ -47,7 +49,7 @@ class Heads:
 
     def _parse(self, head, address, number, key):
         try:
-            request = Request(self._cfg, IterUnreader([head]), address, number)
+            request: Any = Request(self._cfg, IterUnreader([head]), address, number)
         except NoMoreData as error:
             raise LimitRequestHeaders("limit request headers size") from error
         request.key = None
@@ -57,7 +59,7 @@ class Heads:
             self._fields[key] = vars(request).copy()
         return request
 
-    def answer_and_environ(self, request, connection, response_class):
+    def answer_and_environ(self, request: Any, connection: Any, response_class: type) -> tuple[Any, dict[str, Any]]:
         """Return the response_class object that writes the answer to the connection, and the WSGI environ."""
         place = request.key and (request.key, connection.server_address)
         environ = self._environs.get(place)

@@ -1,6 +1,7 @@
 """Which requests have their own threads: a call that walks a whole workflow must not keep the small ones waiting."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 LANES = ("lists", "walks")  # reads of many rows; calls that walk or lock a whole workflow
 AT_ONCE = "at once"  # calls that wait for nothing: the thread that reads one serves it, however busy the others are
@@ -21,7 +22,7 @@ def lane(name: str) -> Callable[[Callable], Callable]:
 class Lanes:
     """The lanes of an application's routes; made once, when all are registered."""
 
-    def __init__(self, app):
+    def __init__(self, app: Any):
         self._lanes = {}
         for rule in app.url_map.iter_rules():
             name = _lane_of(app.view_functions[rule.endpoint])
@@ -30,7 +31,7 @@ class Lanes:
             for method in rule.methods if name else ():
                 self._lanes[method, shape(rule.rule.split("/"), "<")] = name
 
-    def lane(self, method, path):
+    def lane(self, method: str, path: str) -> str | None:
         """The name of the lane of a request, None for a small one; without Flask's routing (3 µs)."""
         return self._lanes.get((method, shape(path.split("/"))))
 

@@ -14,6 +14,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from gunicorn.glogging import Logger
 
@@ -60,7 +61,7 @@ def fail(message: object) -> None:
 class GunicornLogger(Logger):
     """gunicorn's lines go where ours go, in our format."""
 
-    def setup(self, cfg):
+    def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         for handler in list(self.error_log.handlers):
             self.error_log.removeHandler(handler)
@@ -83,8 +84,8 @@ class Plain(logging.Formatter):
     exception is indented.
     """
 
-    def format(self, record):
-        span = f" {record.span_id}" if record.span_id else ""
+    def format(self, record: logging.LogRecord) -> str:
+        span = f" {span_id}" if (span_id := _span_id(record)) else ""
         head = f"{self.formatTime(record)} {record.levelname} {record.name}[{record.process}]{span}: "
         lines = [head + _escaped(record.getMessage())]
         if trace := _trace(self, record):
@@ -96,7 +97,7 @@ class Json(logging.Formatter):
     """One JSON object a line: time (RFC 3339, UTC), level, logger, process, message; span_id and exception where there
     is one; and what a line has for programs, such as the fields of an access line."""
 
-    def format(self, record):
+    def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -105,11 +106,15 @@ class Json(logging.Formatter):
             "message": record.getMessage(),
             **getattr(record, "fields", {}),
         }
-        if record.span_id:
-            line["span_id"] = record.span_id
+        if span_id := _span_id(record):
+            line["span_id"] = span_id
         if trace := _trace(self, record):
             line["exception"] = trace
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _span_id(record):
+    return getattr(record, "span_id", None)  # _add_span_id() has put it there
 
 
 def _trace(formatter, record):
@@ -136,7 +141,7 @@ class LogFile(logging.Handler):
     A line that cannot be written is lost: a full disk must not make requests fail.
     """
 
-    def __init__(self, path, max_bytes=0):
+    def __init__(self, path: str | Path, max_bytes: int = 0):
         super().__init__()
         self._path = Path(path)
         self._max_bytes = max_bytes
@@ -145,15 +150,14 @@ class LogFile(logging.Handler):
         self._said = float("-inf")
         self._open()
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         try:
             data = (self.format(record) + "\n").encode(errors="backslashreplace")
-            self._follow()
-            os.write(self._file, data)
+            os.write(self._follow(), data)
         except Exception:  # noqa: BLE001 (it is told on stderr; a request must not fail because of its log line)
             self.handleError(record)
 
-    def handleError(self, record):  # noqa: ARG002
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002
         """Say on stderr that lines are lost, once a minute."""
         now = time.monotonic()
         if now - self._said > SAY_EVERY:
@@ -161,11 +165,14 @@ class LogFile(logging.Handler):
             with contextlib.suppress(OSError):
                 print(f"{self._path}: log lines are lost: {sys.exc_info()[1]}", file=sys.stderr)
 
-    def close(self):
-        with self.lock:
+    def close(self) -> None:
+        self.acquire()
+        try:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
+        finally:
+            self.release()
         super().close()
 
     def _open(self):
@@ -176,13 +183,14 @@ class LogFile(logging.Handler):
         self._identity = _identity(os.fstat(self._file))
 
     def _follow(self):
-        """Rotate the file if it is too large, and open the one that has the name now."""
+        """Rotate the file if it is too large, and open the one that has the name now; return its descriptor."""
         found = self._found()
         if found and self._max_bytes and found.st_size >= self._max_bytes:
             self._rotate()
             found = self._found()
         if self._file is None or found is None or _identity(found) != self._identity:
             self._open()
+        return self._file
 
     def _found(self):
         try:

@@ -38,34 +38,34 @@ class FormerWorker:
 
     aborted = False
 
-    def __init__(self, pid, slot, age, killed_at):
+    def __init__(self, pid: int, slot: int, age: int, killed_at: float):
         self.pid = pid
         self.slot = slot  # in the metrics
         self.age = age
         self.tmp = self
         self._killed_at = killed_at
 
-    def last_update(self):
+    def last_update(self) -> float:
         return self._killed_at
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
 class Master(Arbiter):
     """The arbiter of a Server; `former`: {process id: slot} of the workers from before a reload."""
 
-    def __init__(self, app, former, says_what_is_open):
+    def __init__(self, app: Any, former: dict[str, int], says_what_is_open: dict[str, Any]):
         super().__init__(app)
         self._former = former
         self._state = says_what_is_open
         self._is_told_to_stop = False
 
-    def signal(self, sig, frame):
+    def signal(self, sig: int, frame: Any) -> None:
         self._is_told_to_stop |= sig in STOP_SIGNALS
         super().signal(sig, frame)
 
-    def start(self):
+    def start(self) -> None:
         super().start()
         self.systemd = self._state["passed"]  # then it is systemd's to remove a socket file
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS_THAT_WAIT)
@@ -75,7 +75,7 @@ class Master(Arbiter):
         for _ in self._former and range(self.num_workers):
             self.spawn_worker()
 
-    def spawn_worker(self):
+    def spawn_worker(self) -> int:
         """gunicorn's; but a signal that comes before the new worker can handle it waits until then, see
         Worker.init_signals(). It would be lost, and the server would take its graceful timeout to stop."""
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -84,15 +84,15 @@ class Master(Arbiter):
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
-    def murder_workers(self):
+    def murder_workers(self) -> None:
         super().murder_workers()
         notify("WATCHDOG=1")
 
-    def stop(self, graceful=True):
+    def stop(self, graceful: bool = True) -> None:
         notify("STOPPING=1")
         super().stop(graceful)
 
-    def reload(self):
+    def reload(self) -> None:
         """Become the same program again; stay what it is if that would fail."""
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         problem = find_problem()

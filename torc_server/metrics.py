@@ -12,6 +12,7 @@ from collections import Counter as Counts
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
 
@@ -86,13 +87,13 @@ class Metrics:
             }.items()
         }
 
-    def observe(self, route, method, status, seconds):
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answer. It is in the histogram after add_up(): one at a time would cost each request 30 µs."""
         self._answers.append(((route, method, status), seconds))
         if len(self._answers) >= MOST_ANSWERS:
             self.add_up()
 
-    def add_up(self):
+    def add_up(self) -> None:
         """Put what observe() was told into the histogram. Workers do so every second."""
         by_labels = defaultdict(list)
         for labels, seconds in drained(self._answers):
@@ -103,7 +104,7 @@ class Metrics:
             for place, count in Counts(bisect_left(histogram._upper_bounds, seconds) for seconds in answers).items():
                 histogram._buckets[place].inc(count)
 
-    def count_claim(self, answer):
+    def count_claim(self, answer: str) -> str:
         """Count a claim by the text of its answer and, on a line below, for how many ms each job was ready, if that is
         known. Return the answer alone.
 
@@ -120,17 +121,17 @@ class Metrics:
             self._empty.inc()
         return answer
 
-    def count_refused_connection(self):
+    def count_refused_connection(self) -> None:
         """Count a connection that was closed because there are too many."""
         self._refused.inc()
 
-    def set_state(self, **numbers):
+    def set_state(self, **numbers: float) -> None:
         """Set what this process has at the moment: connections, streams, threads and so on; add its answers up."""
         self.add_up()
         for name, number in numbers.items():
             self._gauges[name].set(number)
 
-    def registry(self, *collectors):
+    def registry(self, *collectors: Any) -> CollectorRegistry:
         """A registry with what all processes have counted, and with further collectors."""
         self.add_up()
         registry = CollectorRegistry()

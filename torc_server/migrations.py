@@ -131,7 +131,8 @@ def stored_rows(connection: psycopg.Connection) -> dict[str, int]:
 
 def share_with_servers(connection: psycopg.Connection) -> bool:
     """Whether the connection now holds the lock of a server; false while a downgrade holds it."""
-    return connection.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", SERVERS).fetchone()[0]
+    [(has_lock,)] = connection.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", SERVERS).fetchall()
+    return has_lock
 
 
 def _prepare(connection):
@@ -211,10 +212,15 @@ def _go_down(connection, version, target, lose_data):
 def exclude_servers(connection: psycopg.Connection) -> None:
     """Keep servers away until the connection is closed. Raises MigrationError, which names those that are connected."""
     end = time.monotonic() + PATIENCE_SECONDS
-    while not connection.execute("SELECT pg_try_advisory_lock(%s, %s)", SERVERS).fetchone()[0]:
+    while not _locks_out_servers(connection):
         if time.monotonic() > end:
             raise MigrationError(f"stop the servers that use the database first: {', '.join(_servers(connection))}")
         time.sleep(0.1)
+
+
+def _locks_out_servers(connection):
+    [(has_lock,)] = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", SERVERS).fetchall()
+    return has_lock
 
 
 def _servers(connection):

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiosql
 import psycopg
@@ -54,7 +55,7 @@ class Summary:
 class Source:
     """A database of torc's server, read in one snapshot: .version, .workflow_ids(after)."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         """Raises ImportRefused for what is not such a database."""
         try:
             self._connection = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, timeout=30)
@@ -72,18 +73,18 @@ class Source:
             )
         self._suffix = "_1_0" if self.version == "1.0.0" else "_0_22"
 
-    def close(self):
+    def close(self) -> None:
         self._connection.close()
 
-    def rows(self, name, **parameters):
+    def rows(self, name: str, **parameters: Any) -> Iterable[sqlite3.Row]:
         """The rows of a statement of sql/reference/torc.sql, one by one; of its form for this version if it has two."""
         statement = getattr(reference, name, None) or getattr(reference, name + self._suffix)
         return self._connection.execute(statement.sql, parameters)
 
-    def workflow_ids(self, after_id=0):
+    def workflow_ids(self, after_id: int = 0) -> list[int]:
         return [row["id"] for row in self.rows("workflow_ids", after_id=after_id)]
 
-    def sequences(self):
+    def sequences(self) -> dict[str, int]:
         return {row["name"]: row["seq"] for row in self.rows("sequences")}
 
     def _find_version(self):
@@ -121,7 +122,7 @@ def move_in(
 
 
 class _Import:
-    def __init__(self, source, target, keep_ids):
+    def __init__(self, source: Source, target: psycopg.Connection, keep_ids: bool | None):
         self._source = source
         self._target = target
         self._columns = {}  # table: {column: type} here
@@ -133,7 +134,7 @@ class _Import:
             )
             self._groups()
 
-    def workflow(self, workflow_id):
+    def workflow(self, workflow_id: int) -> None:
         """Import one workflow in one transaction. Raises ImportRefused: nothing of it is stored then."""
         for table in self._ids.keys() - SHARED:
             self._ids[table].clear()
@@ -371,7 +372,8 @@ class _Import:
         return self._columns[table]
 
     def _value(self, statement, **parameters):
-        return self._target.execute(statement.sql, parameters).fetchone()[0]
+        [(value,)] = self._target.execute(statement.sql, parameters).fetchall()
+        return value
 
 
 def _copy_statement(table, names):

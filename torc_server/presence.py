@@ -27,7 +27,7 @@ class Presence:
     """The presence of one server on the database at conninfo. Its connections carry the id of the process that made the
     object, gunicorn's master: that is the process to stop."""
 
-    def __init__(self, conninfo):
+    def __init__(self, conninfo: str):
         name = f"torc-server process {os.getpid()} on {socket.gethostname()}"
         self._conninfo = make_conninfo(conninfo, application_name=name, connect_timeout=5, **KEEPALIVE)
         self._ours = self._theirs = None

@@ -3,7 +3,7 @@
 import functools
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -25,7 +25,7 @@ class Forwarded:
     other peers are ignored. The address of the client is found by client_address(), through any number of proxies.
     """
 
-    def __init__(self, wsgi_app, proxies):
+    def __init__(self, wsgi_app: Callable, proxies: list):
         self._wsgi_app = wsgi_app
         self._fixed = ProxyFix(self._call, x_for=0, x_proto=1, x_host=1, x_prefix=1)
         self._is_trusted = functools.lru_cache(1024)(lambda peer: is_trusted(_ip(peer), proxies))

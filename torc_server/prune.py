@@ -53,14 +53,19 @@ def carry_out(connection: psycopg.Connection, plan: Plan) -> Iterator[tuple[str,
     "result", or "skipped" for a workflow that is in use just now or came to life again."""
     for workflow_id, *_ in plan.workflows:
         parameters = {"workflow_id": workflow_id, "before": plan.before, "archived_only": plan.archived_only}
-        deleted = connection.execute(sql.prune.workflow.sql, parameters).fetchone()[0]
+        [deleted] = _row(connection, sql.prune.workflow, parameters)
         yield ("workflow" if deleted else "skipped"), 1
     for workflow_id, _ in plan.events:
         parameters = {"workflow_id": workflow_id, "before": plan.before, "limit": BATCH_ROWS}
-        while count := connection.execute(sql.prune.event_batch.sql, parameters).fetchone()[0]:
+        while count := _row(connection, sql.prune.event_batch, parameters)[0]:
             yield "event", count
     for workflow_id, _ in plan.results:
         parameters = {"workflow_id": workflow_id, "before": plan.before, "after_id": 0, "limit": BATCH_ROWS}
-        while (batch := connection.execute(sql.prune.result_batch.sql, parameters).fetchone())[0]:
+        while (batch := _row(connection, sql.prune.result_batch, parameters))[0]:
             parameters["after_id"] = batch[1]
             yield "result", batch[0]
+
+
+def _row(connection, statement, parameters):
+    [row] = connection.execute(statement.sql, parameters).fetchall()
+    return row

@@ -1,13 +1,16 @@
 """Puts requests together from the bytes of a connection as they arrive. gunicorn parses and checks them; what is here
 only finds where a head and a body end, so that gunicorn's blocking parser never waits."""
 
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.unreader import IterUnreader
 
 from torc_server.bodies import MIB
+from torc_server.heads import Heads
 from torc_server.spool import Spool
 
 MEMORY_BYTES = 1 << 16  # of a body; a longer one goes to a file
@@ -22,36 +25,36 @@ class RequestReader:
     request: gunicorn's Request once its head is here, else None. heads: Heads. body_limit: (method, path) -> bytes.
     """
 
-    def __init__(self, cfg, heads, address, body_limit):
+    def __init__(self, cfg: Any, heads: Heads, address: Any, body_limit: Callable[[str, str], int]):
         self._heads = heads
         self._address = address
         self._body_limit = body_limit
         # A cookie of the longest field size, and as much again for all other fields and the request line
         self._most_head = 2 * cfg.limit_request_field_size + 2 * MAX_LINE
         self._head = bytearray()
-        self._body = None
+        self._body: Any = None  # with a request
         self._surplus = b""
         self._count = 0
-        self.request = None
+        self.request: Any = None
 
     @property
-    def has_begun(self):
+    def has_begun(self) -> bool:
         """Whether a part of a request is here."""
         return self.request is not None or bool(self._head)
 
     @property
-    def is_in_body(self):
+    def is_in_body(self) -> bool:
         return self.request is not None
 
     @property
-    def wants_go_ahead(self):
+    def wants_go_ahead(self) -> bool:
         """Whether the client waits for "100 Continue" before it sends the body. True once only."""
         wants = self.request is not None and self.request._expected_100_continue
         if wants:
             self.request._expected_100_continue = False
         return wants
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> bool:
         """Take bytes that have arrived; return whether a request is whole. Raises gunicorn's ParseException."""
         if self.request is None:
             data = self._feed_head(data)
@@ -63,24 +66,24 @@ class RequestReader:
         self._surplus = surplus
         return True
 
-    def begin_next(self):
+    def begin_next(self) -> bool:
         """Forget the request; return whether the bytes behind it are a whole one. Raises ParseException."""
         surplus, self._surplus = self._surplus, b""
         self._body.close()
         self.request = self._body = None
         return bool(surplus) and self.feed(surplus)
 
-    def close(self):
+    def close(self) -> None:
         """Give the body's file back."""
         if self._body:
             self._body.close()
 
-    def fill(self, environ):
+    def fill(self, environ: dict[str, Any]) -> None:
         """Give the WSGI environ the body, from its start."""
         self._body.fill(environ, self.request)
 
     @property
-    def ends_cleanly(self):
+    def ends_cleanly(self) -> bool:
         """Whether it is known where the next request begins."""
         return self._body.is_clean
 
@@ -124,12 +127,12 @@ class RequestReader:
 class LengthBody:
     """A body whose length is known. One over the limit is not awaited: the application refuses it by its length."""
 
-    def __init__(self, length, limit):
+    def __init__(self, length: int, limit: int):
         self.is_clean = length <= limit
         self._missing = length if self.is_clean else 0
-        self._file = None
+        self._file: Any = None  # from the first bytes on
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> bytes | None:
         """Take bytes; return those behind the end, None while it is not here. Raises ApiError 507 (no space)."""
         if self._file is None:
             whole = len(data) >= self._missing
@@ -142,12 +145,12 @@ class LengthBody:
         self._file.write(data[: self._missing])
         return data[self._missing :]
 
-    def fill(self, environ, request):  # noqa: ARG002
+    def fill(self, environ: dict[str, Any], request: Any) -> None:  # noqa: ARG002
         """Give the WSGI environ this body, from its start."""
         self._file.seek(0)
         environ["wsgi.input"] = self._file
 
-    def close(self):
+    def close(self) -> None:
         """Give the file back."""
         if self._file:
             self._file.close()
@@ -160,7 +163,7 @@ class ChunkedBody:
     limit is not awaited: fill() announces its length instead, by which the application refuses it.
     """
 
-    def __init__(self, limit):
+    def __init__(self, limit: int):
         self._has_end = False
         self._decoded = None
         self._limit = limit
@@ -170,7 +173,7 @@ class ChunkedBody:
         self._trailer_lines = None  # a number once the last chunk has been seen
         self._file = Spool(MEMORY_BYTES)
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> bytes | None:
         """Take bytes; return those behind the end, None while it is not here. Raises ApiError 507 (no space)."""
         self._stored += self._file.write(data)
         position = 0
@@ -211,7 +214,7 @@ class ChunkedBody:
             self._skip = size + 2
         return 0 <= self._size <= self._limit
 
-    def fill(self, environ, request):
+    def fill(self, environ: dict[str, Any], request: Any) -> None:
         """Give the WSGI environ this body, from its start."""
         if self._size > self._limit or self._stored > 2 * self._limit:
             environ.pop("HTTP_TRANSFER_ENCODING")
@@ -223,10 +226,10 @@ class ChunkedBody:
         self._decoded = environ["wsgi.input"] = Body(ChunkedReader(request, pieces))
 
     @property
-    def is_clean(self):
+    def is_clean(self) -> bool:
         """Whether its end is found, and gunicorn's reader has found no fault so far."""
         return self._has_end and not (self._decoded and self._decoded.failed)
 
-    def close(self):
+    def close(self) -> None:
         """Give the file back."""
         self._file.close()

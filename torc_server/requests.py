@@ -32,8 +32,9 @@ def query(schema_class: type[Schema]) -> Decorator:
         def wrapper(*args, **kwargs):
             return view(*args, query=load_query(schema), **kwargs)
 
-        wrapper.query_schema = schema
-        return wrapper
+        answer: Any = wrapper
+        answer.query_schema = schema
+        return answer
 
     return decorate
 
@@ -51,8 +52,9 @@ def body(schema_class: type[Schema], model: type[Schema] | None = None) -> Decor
         def wrapper(*args, **kwargs):
             return view(*args, body=load_body(exact, parse_json(read_body())), **kwargs)
 
-        wrapper.body_schema = schema
-        return takes((model or schema_class)())(wrapper)
+        answer: Any = wrapper
+        answer.body_schema = schema
+        return takes((model or schema_class)())(answer)
 
     return decorate
 

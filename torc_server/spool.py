@@ -17,16 +17,16 @@ class Spool(tempfile.SpooledTemporaryFile):
     write() and seek() close it and raise ApiError 507 when that folder has no room or is missing.
     """
 
-    def __init__(self, memory=SPOOL_MEMORY):
+    def __init__(self, memory: int = SPOOL_MEMORY):
         super().__init__(memory)
 
-    def write(self, data):
+    def write(self, s: bytes) -> int:  # ty: ignore[incompatible-method-override]  # the base has one for str too
         with self._refusing():
-            return super().write(data)
+            return super().write(s)
 
-    def seek(self, *args):
+    def seek(self, offset: int, whence: int = 0) -> int:
         with self._refusing():
-            return super().seek(*args)
+            return super().seek(offset, whence)
 
     def rewind(self) -> int:
         """Go back to the start and return the size in bytes."""

@@ -57,12 +57,12 @@ def changed_settings(state: dict[str, Any]) -> dict[str, Any]:
 class _SocketConnection(http.client.HTTPConnection):
     """HTTP over a unix socket, whose path is the host."""
 
-    def connect(self):
+    def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         super().__init__("localhost", timeout=ANSWER_SECONDS)
         self._path = path
 

@@ -15,9 +15,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import psycopg
 
+from torc_server.auth import Caller
 from torc_server.errors import ApiError
 from torc_server.polling import readable
 from torc_server.repository import sql
@@ -43,7 +45,7 @@ class Subscription:
     As an iterable it gives the frames as bytes, one by one, until it is closed.
     """
 
-    def __init__(self, streams, workflow_id, level, caller, first_frame):
+    def __init__(self, streams: Any, workflow_id: int | None, level: str, caller: Caller, first_frame: bytes):
         self.workflow_id = workflow_id
         self.caller = caller
         self._streams = streams
@@ -55,25 +57,25 @@ class Subscription:
         self._has_dropped = False
         self._enqueue(first_frame)
 
-    def attach(self, push, end):
+    def attach(self, push: Callable[[bytes], None], end: Callable[[], None]) -> None:
         """Have push(frame) called for each frame from now on, and end() when the server ends the stream."""
         with self._lock:
             for _ in range(self._queue.qsize()):
                 push(self._queue.get())
             self._push, self._end = push, end
 
-    def hear(self, frame, severity=None):
+    def hear(self, frame: bytes, severity: int | None = None) -> None:
         """Pass a frame on if the stream wants events of its severity (an index of SEVERITIES; None: all do)."""
         if severity is None or severity >= self._least:
             with self._lock:
                 self._push(frame)
 
-    def end(self):
+    def end(self) -> None:
         """End the stream: the server stops, or the caller may not read the workflow any more."""
         with self._lock:
             self._end()
 
-    def close(self):
+    def close(self) -> None:
         """The client is gone, or the stream has ended: give its place back. May be called twice."""
         self._streams.leave(self)
 
@@ -122,7 +124,7 @@ class Streams:
     RENEW_EVERY seconds: a stream ends when its caller loses access.
     """
 
-    def __init__(self, database, limit, has_user, node_watch):
+    def __init__(self, database: Any, limit: int, has_user: Callable[[str], bool], node_watch: Any):
         self.claims = WaitingClaims(self.start_listening, node_watch)
         self._database = database
         self._limit = limit
@@ -132,9 +134,9 @@ class Streams:
         self._thread = None
         self._changed = threading.Condition(self._lock)
         self._heard = {}  # workflow_id: id of its registration, for the workflows that the connection listens to
-        self._wake = None  # a descriptor that ends the listener's wait
+        self._wake: Any = None  # a descriptor that ends the listener's wait
 
-    def subscribe(self, workflow_id, level, caller, reconnected=False):
+    def subscribe(self, workflow_id: int, level: str, caller: Caller, reconnected: bool = False) -> Subscription:
         """Return a Subscription that hears everything from now on. Raises ApiError 503: all places are taken, or the
         database does not answer."""
         subscription = Subscription(self, workflow_id, level, caller, DROPPED if reconnected else LISTENING)
@@ -150,22 +152,22 @@ class Streams:
                     raise ApiError(503, "The connection to the database was lost; try again", {"Retry-After": "1"})
         return subscription
 
-    def start_listening(self):
+    def start_listening(self) -> None:
         """Have the process listen, if it does not; if it does, have it see what is new."""
         with self._lock:
             self._start_listener()
 
-    def count(self):
+    def count(self) -> int:
         """How many streams are open."""
         with self._lock:
             return sum(map(len, self._open.values()))
 
-    def leave(self, subscription):
+    def leave(self, subscription: Subscription) -> None:
         """Give a place back."""
         with self._lock:
             self._discard(subscription)
 
-    def end_all(self):
+    def end_all(self) -> None:
         """End every stream: the server stops."""
         self._end(self._subscriptions())
 

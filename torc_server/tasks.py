@@ -10,6 +10,7 @@ import threading
 
 from psycopg import errors as pg
 
+from torc_server.database import Database
 from torc_server.errors import ApiError
 from torc_server.repository import server_long_value, server_rows, server_value, sql
 
@@ -26,7 +27,7 @@ class Tasks:
     of processes that ended are done when the next call wakes it.
     """
 
-    def __init__(self, database):
+    def __init__(self, database: Database):
         self._database = database
         self._lock = threading.Lock()
         self._thread = None

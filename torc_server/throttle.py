@@ -1,5 +1,5 @@
-"""Slows down who guesses passwords: wrong ones are counted for each address and user, in the database, for all workers
-together; and the processes of a server verify few at once."""
+"""Slows down callers who guess passwords: wrong ones are counted for each address and user, in the database, for all
+workers together; and the processes of a server verify few at once."""
 
 import contextlib
 import fcntl
@@ -9,8 +9,11 @@ import os
 import tempfile
 import threading
 import time
+import weakref
 from collections import Counter
+from collections.abc import Generator
 
+from torc_server.database import Database
 from torc_server.errors import ApiError
 from torc_server.repository import server_rows, sql
 from torc_server.settings import cores
@@ -32,21 +35,22 @@ class Turns:
     threads verify or wait for their turn, each with another password. Who brings a password that is being verified
     waits for that, since the runners of a user come back all at once; the rest get 503 at once and may try again.
 
-    Names that are not in the password file get half of those places, never more, and of two who wait for a turn a user
-    of the file comes first: else who makes up names keeps users from logging in. (Under such load one can tell whether
-    a name is in the file. Otherwise unknown names take as long as known ones.)
+    Names that are not in the password file get half of those places at most, and of two callers who wait for a turn a
+    user of the file comes first. Otherwise a caller who makes up names could keep users from logging in. (Under such
+    load one can tell whether a name is in the file. Without it unknown names take as long as known ones.)
 
     A turn is a lock on a byte of a file without a name that all processes share. It ends with its process, also by
     kill -9, as that of a semaphore in shared memory would not.
     """
 
-    def __init__(self, threads):
+    def __init__(self, threads: int):
         self._places = max(2, threads // 2)
         self._at_once = max(1, cores() // 2)
         self._file = _nameless_file()
+        weakref.finalize(self, self._file.close).atexit = False  # threads may still use it then
         self.open()
 
-    def open(self):
+    def open(self) -> None:
         """In a process just forked: nobody waits here."""
         self._lock = threading.Lock()
         self._waiting = Counter()  # (name, digest) of users: threads
@@ -54,7 +58,7 @@ class Turns:
         self._taken = set()  # bytes locked by this process; the system does not tell its threads apart
 
     @contextlib.contextmanager
-    def place(self, known, name, digest):
+    def place(self, known: bool, name: str, digest: bytes) -> Generator[None]:
         """Hold one of the places for a verification; known: whether the name is in the password file. Raises ApiError
         if there is none: 429 if others try passwords for that user at the same time, else 503."""
         with self._lock:
@@ -83,7 +87,7 @@ class Turns:
             raise _no_place()
 
     @contextlib.contextmanager
-    def turn(self, known):
+    def turn(self, known: bool) -> Generator[None]:
         """Hold one of the turns, when one is free."""
         while (byte := self._take()) is None:
             time.sleep(TURN_POLL if known else TURN_POLL_OF_STRANGERS)
@@ -92,8 +96,8 @@ class Turns:
         finally:
             self._give_back(byte)
 
-    def all_taken(self):
-        """Whether who asked for a turn now would have to wait."""
+    def all_taken(self) -> bool:
+        """Whether a caller who asks for a turn now has to wait."""
         if (byte := self._take()) is None:
             return True
         self._give_back(byte)
@@ -126,17 +130,17 @@ def _nameless_file():
 class Throttle:
     """`most` different wrong passwords in window_secs; the next answer is 429 until the first is that old. 0: no limit.
 
-    Who is blocked is also known in the process, and looked up before remembered passwords are: guessing those must not
-    be free. A right password that is remembered costs no statement.
+    The process also remembers who is blocked, and checks that before it uses remembered passwords, because guessing
+    those must not be free. A right password that is remembered costs no statement.
     """
 
-    def __init__(self, database, most, window_secs):
+    def __init__(self, database: Database, most: int, window_secs: int):
         self._database = database
         self._most = most
         self._window_secs = window_secs
         self._blocked = {}  # (address, name): until when
 
-    def check(self, address, name):
+    def check(self, address: str, name: str) -> None:
         """Raises ApiError 429 if that user is known to be blocked at that address."""
         until = self._blocked.get((address, name[:MAX_NAME]))
         if until is None:
@@ -146,7 +150,7 @@ class Throttle:
         else:
             raise _too_many(until - time.monotonic())
 
-    def begin(self, address, name, digest):
+    def begin(self, address: str, name: str, digest: bytes) -> None:
         """Count a password that is about to be verified. Raises ApiError 429; 503 without a database."""
         if not self._most:
             return
@@ -158,7 +162,7 @@ class Throttle:
             self._blocked[address, name[:MAX_NAME]] = time.monotonic() + wait
             raise _too_many(wait)
 
-    def forget(self, address, name, digest):
+    def forget(self, address: str, name: str, digest: bytes) -> None:
         """Do not count that password: it was right."""
         if self._most:
             self._run(sql.authentication.forget_login, address, name, digest)

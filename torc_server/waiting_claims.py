@@ -3,7 +3,7 @@ with the empty list when its time is over.
 
 A waiting claim is a Waiter; it keeps its connection, and takes no thread and no database connection. The one connection
 of the process that listens for the event streams hears of jobs that become ready anywhere (see streams.Streams and
-sql/functions/waiting_claims.sql).
+sql/functions/claims/waiting_claims.sql).
 
 Claims of one workflow that ask for the same are a group, oldest first. A notification runs one claim of each group: if
 that finds nothing, nothing is there for the others either; if it finds jobs, two more are run, and so on, MOST_RUNNING
@@ -21,10 +21,14 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from torc_server import current
 from torc_server.auth import caller
+from torc_server.connections import Connection
 from torc_server.errors import Later, LaterWithJobs
+from torc_server.node_watch import NodeWatch
 from torc_server.repository import sql, value
 
 log = logging.getLogger("torc_server")
@@ -47,7 +51,7 @@ class Waiter:
 
     __slots__ = ("group", "until", "answer", "nodes", "seen", "resume", "is_woken", "has_left")
 
-    def __init__(self, group, until, nodes):
+    def __init__(self, group: tuple, until: float, nodes: Iterable[int]):
         self.group = group
         self.until = until
         self.nodes = nodes
@@ -73,7 +77,7 @@ class _Group:
         self.waiting = OrderedDict()
         self.woken = 0
 
-    def take(self, count):
+    def take(self, count: int) -> list[Waiter]:
         """Take up to so many of the oldest out; they are to be resumed."""
         taken = []
         while self.waiting and len(taken) < count and self.woken < MOST_RUNNING:
@@ -87,7 +91,7 @@ class _Group:
 class WaitingClaims:
     """The claims of this process that wait. start_listening: has the process listen to the database (see Streams)."""
 
-    def __init__(self, start_listening, node_watch):
+    def __init__(self, start_listening: Callable[[], None], node_watch: NodeWatch):
         self._start_listening = start_listening
         self._node_watch = node_watch
         self._lock = threading.Lock()
@@ -97,7 +101,9 @@ class WaitingClaims:
 
     # In a request
 
-    def run(self, workflow_id, seconds, asks, claim, nodes=()):
+    def run(
+        self, workflow_id: int, seconds: float | None, asks: Any, claim: Callable[[], str], nodes: Iterable[int] = ()
+    ) -> str:
         """Return the text of claim(), which may wait for jobs for so many seconds. Raises LaterWithJobs, and what
         claim() raises.
 
@@ -124,7 +130,7 @@ class WaitingClaims:
 
     # For the worker class
 
-    def add(self, waiter, resume):
+    def add(self, waiter: Waiter, resume: Callable[[], None]) -> None:
         """Let a claim wait that has just found nothing."""
         waiter.resume = resume
         workflow_id = waiter.group[0]
@@ -149,7 +155,7 @@ class WaitingClaims:
             self._start_listening()
         _resume(resumed)
 
-    def leave(self, waiter):
+    def leave(self, waiter: Waiter) -> None:
         """A claim is answered, or its client is gone. If it ran because of a notification, the next ones are run."""
         resumed = []
         with self._lock:
@@ -169,7 +175,7 @@ class WaitingClaims:
                 del workflow.groups[waiter.group]
         _resume(resumed)
 
-    def resume_due(self):
+    def resume_due(self) -> float:
         """Resume the claims whose time is over; return after how many seconds the next one's is."""
         now, next_one, resumed = time.monotonic(), float("inf"), []
         if not self._workflows:
@@ -185,7 +191,7 @@ class WaitingClaims:
         _resume(resumed)
         return next_one - now
 
-    def end_all(self):
+    def end_all(self) -> None:
         """Answer all waiting claims: the server stops."""
         with self._lock:
             self._has_ended = True
@@ -194,24 +200,24 @@ class WaitingClaims:
                 group.waiting.clear()
         _resume(resumed)
 
-    def count(self):
+    def count(self) -> int:
         """How many claims wait."""
         with self._lock:
             return sum(len(group.waiting) for group in self._groups())
 
     # For the thread that listens
 
-    def hear(self, payload):
+    def hear(self, payload: str) -> None:
         """A notification: jobs of that workflow may be ready."""
         self._wake(int(payload))
 
-    def forget_registrations(self):
+    def forget_registrations(self) -> None:
         """The listening connection is lost."""
         with self._lock:
             for workflow in self._workflows.values():
                 workflow.registration = None
 
-    def advance(self, connection):
+    def advance(self, connection: Connection) -> float:
         """Do what is due on the listening connection; return after how many seconds to call it again."""
         if not self._workflows:
             return float("inf")

@@ -31,6 +31,7 @@ import threading
 import time
 from collections import deque
 from email.utils import formatdate
+from typing import Any
 
 from gunicorn import sock as gunicorn_sock
 from gunicorn.http import wsgi
@@ -71,7 +72,7 @@ class Answer(wsgi.Response):
     date = (0, "")  # of all answers: (second, words)
     is_plain = False
 
-    def start_response(self, status, headers, exc_info=None):
+    def start_response(self, status: str, headers: list, exc_info: Any = None) -> Any:
         if self.status is not None or self.req.method == "HEAD" or not status.startswith(PLAIN_STATUSES):
             return super().start_response(status, headers, exc_info)
         names = [name for name, _ in headers]
@@ -85,7 +86,7 @@ class Answer(wsgi.Response):
         self.response_length = int(headers[names.index("Content-Length")][1])
         return self.write
 
-    def write(self, arg):
+    def write(self, arg: bytes) -> None:
         if not self.is_plain or self.headers_sent or len(arg) != self.response_length:
             super().write(arg)
             return
@@ -93,7 +94,7 @@ class Answer(wsgi.Response):
         fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
         self.sock.sendall(f"{''.join(self.default_headers())}{fields}\r\n".encode("latin-1") + arg)
 
-    def default_headers(self):
+    def default_headers(self) -> list[str]:
         version, connection = self.req.version, "close" if self.should_close() else "keep-alive"
         headers = [
             f"HTTP/{version[0]}.{version[1]} {self.status}\r\n"
@@ -116,15 +117,15 @@ class RefusalAsJson:
     """A socket for gunicorn's handle_error(): what gunicorn refuses before the application sees it is sent in the one
     error shape instead of as HTML; the status stays."""
 
-    def __init__(self, outbox, reason):
+    def __init__(self, outbox: Any, reason: str):
         self._outbox = outbox
         self._reason = reason
         self.status = 500
 
-    def gettimeout(self):
+    def gettimeout(self) -> float:
         return 0.0  # nothing blocks here
 
-    def sendall(self, html):
+    def sendall(self, html: bytes) -> None:
         self.status = status = int(html.split(maxsplit=2)[1])
         is_ours = status >= 500 and status != 501  # Not Implemented: an unknown Transfer-Encoding
         self._outbox.sendall(as_bytes(ApiError(status, OWN_FAULT if is_ours else self._reason)))
@@ -146,18 +147,18 @@ class Waiting:
         self._epoll = select.epoll()
         self._connections = {}  # by descriptor
 
-    def watch(self, descriptor, flags):
+    def watch(self, descriptor: int, flags: int) -> None:
         """Report a descriptor that is no connection: poll() returns it."""
         self._epoll.register(descriptor, flags)
 
-    def watch_again(self, descriptor):
+    def watch_again(self, descriptor: int) -> None:
         """Report the next event of a descriptor that is watched with EPOLLONESHOT."""
         self._epoll.modify(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
 
-    def unwatch(self, descriptor):
+    def unwatch(self, descriptor: int) -> None:
         self._epoll.unregister(descriptor)
 
-    def put(self, connection, events):
+    def put(self, connection: ClientConnection, events: int) -> None:
         """Let a connection wait for events until its deadline."""
         descriptor = connection.sock.fileno()
         connection.events = events
@@ -166,27 +167,27 @@ class Waiting:
         connection.is_registered = True
         arm(descriptor, events | select.EPOLLONESHOT)
 
-    def rearm(self, connection):
+    def rearm(self, connection: ClientConnection) -> None:
         """Report a connection that waits, or will wait, as soon as there is room to send."""
         try:
             self._epoll.modify(connection.sock.fileno(), select.EPOLLIN | select.EPOLLOUT | select.EPOLLONESHOT)
         except (OSError, ValueError):  # it has just been closed
             log.debug("a stream has just ended")
 
-    def poll(self):
+    def poll(self) -> tuple[int, ClientConnection | None]:
         """Wait for an event; return its descriptor, and the connection unless it is another thing's. None for a
         connection that its deadline has met."""
         descriptor, _ = self._epoll.poll(None, 1)[0]
         return descriptor, self._connections.pop(descriptor, None)
 
-    def take(self, connection):
+    def take(self, connection: ClientConnection) -> bool:
         """Take a connection out; return whether it was here."""
         found = self._connections.pop(connection.sock.fileno(), None)
         if found is not None and found is not connection:  # another one has its descriptor by now
             self.put(found, found.events)
         return found is connection
 
-    def all(self):
+    def all(self) -> list[ClientConnection]:
         """A copy of the list of connections."""
         return list(self._connections.values())
 
@@ -196,7 +197,7 @@ class Worker(BaseWorker):
 
     # Life and death
 
-    def init_process(self):
+    def init_process(self) -> None:
         # gunicorn asks for twenty settings a request by __getattr__: as plain attributes 5 % less CPU.
         vars(self.cfg).update((name, setting.get()) for name, setting in self.cfg.settings.items())
         self._tls = gunicorn_sock.ssl_context(self.cfg) if self.cfg.is_ssl else None
@@ -216,11 +217,11 @@ class Worker(BaseWorker):
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
         super().init_process()
 
-    def init_signals(self):
+    def init_signals(self) -> None:
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
-    def load_wsgi(self):
+    def load_wsgi(self) -> None:
         super().load_wsgi()
         self._application = self.wsgi.wsgi_app
         self._settings = self.wsgi.settings
@@ -241,7 +242,7 @@ class Worker(BaseWorker):
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_connections = max(1, min(self._settings.max_connections, files - SPARE_FILES))
 
-    def run(self):
+    def run(self) -> None:
         self._lane_queues = {name: queue.SimpleQueue() for name in LANES}
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._settings.threads + 1)]
         for requests in self._lane_queues.values():

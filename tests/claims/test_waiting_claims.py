@@ -259,8 +259,9 @@ def test_as_many_claims_are_answered_as_jobs_become_ready_but_for_the_few_that_r
     younger = [site.claim() for _ in range(10)]
     site.wait_for_waiting(40)
     workflow.complete(first)
+    sockets = [claim.socket for claim in site.claims]
+    answered = wait_for(lambda: len(found := select.select(sockets, [], [], 0)[0]) == 30 and found, 20, "30 answers")
     site.wait_for_waiting(10)
-    answered, _, _ = select.select([claim.socket for claim in site.claims], [], [], 0)
     got = {claim: claim.jobs() for claim in site.claims if claim.socket in answered}
     assert sorted(itertools.chain(*got.values())) == dependents
     assert len(got.keys() & set(younger)) < MOST_RUNNING

@@ -73,7 +73,7 @@ def test_a_request_that_finds_no_room_for_its_file_is_507_and_holds_nothing(
         assert server.log.read_text().count(f"{temporary}: ") == len(requests)
         started = time.monotonic()
         server.stop()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20  # requests are given 30 s to end
 
 
 def held(database, workflow):

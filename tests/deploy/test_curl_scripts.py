@@ -49,11 +49,11 @@ class TlsClient(HttpClient):
 
     def _connection(self):
         self.close()
+        return super()._connection()
+
+    def _new_connection(self):
         address = self._address
-        self._local.connection = http.client.HTTPSConnection(
-            address.hostname, address.port, context=self._context, timeout=30
-        )
-        return self._local.connection
+        return http.client.HTTPSConnection(address.hostname, address.port, context=self._context, timeout=30)
 
 
 class Site:
@@ -800,6 +800,7 @@ def test_tail_events_shows_stored_and_live_ones(site):
         assert re.match(rf"[-\d]+ [:\d]+ UTC  job_started  .*job_id={made.job_id('a')}", lines[1])
     finally:
         os.killpg(process.pid, signal.SIGINT)
+        process.stdout.close()
         assert process.wait(20) == 130
     level = site.run("tail-events", made.id, "--for", "1", "--level", "error", "--last", "1", "--json")
     assert json.loads(level)["data"]["text"] == ODD

@@ -1,6 +1,5 @@
 """A real nginx with the printed configuration in front of real servers."""
 
-import contextlib
 import http.client
 import json
 import os
@@ -12,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -161,7 +161,7 @@ def test_a_server_that_does_not_answer_in_time_is_504_json(folder):
 def test_what_nginx_cannot_read_is_refused_in_the_one_error_shape(nginx, request_text, status):
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as connection:
         connection.sendall(request_text.encode())
-        with contextlib.closing(http.client.HTTPResponse(connection)) as answer:
+        with closing(http.client.HTTPResponse(connection)) as answer:
             answer.begin()
             assert (answer.status, json.load(answer)["error"]["error"]) == (status, "BadRequest")
 
@@ -207,14 +207,14 @@ def test_tls_ends_at_nginx_and_plain_http_on_its_port_is_sent_to_https(served, f
     with Nginx(folder / "nginx", served[1], certificate=chain, certificate_key=key) as nginx:
         context = ssl.create_default_context()
         authority.configure_trust(context)
-        connection = http.client.HTTPSConnection("localhost", nginx.port, context=context, timeout=10)
-        connection.request("GET", f"{PREFIX}/ping")
-        assert json.load(connection.getresponse()) == {"status": "ok"}
-        plain = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
-        plain.request("GET", f"{PREFIX}/ping")
-        answer = plain.getresponse()
-        assert answer.status == 308
-        assert answer.headers["Location"] == f"https://127.0.0.1:{nginx.port}{PREFIX}/ping"
+        with closing(http.client.HTTPSConnection("localhost", nginx.port, context=context, timeout=10)) as connection:
+            connection.request("GET", f"{PREFIX}/ping")
+            assert json.load(connection.getresponse()) == {"status": "ok"}
+        with closing(http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)) as plain:
+            plain.request("GET", f"{PREFIX}/ping")
+            answer = plain.getresponse()
+            assert answer.status == 308
+            assert answer.headers["Location"] == f"https://127.0.0.1:{nginx.port}{PREFIX}/ping"
 
 
 def test_a_server_with_tls_is_reached_over_tls_and_its_certificate_is_checked(
@@ -234,26 +234,27 @@ def test_long_lists_are_compressed(nginx):
     client = ProxyClient(nginx.url)
     for _ in range(100):
         make_workflow(client, description="x" * 500)
-    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
-    connection.request("GET", f"{PREFIX}/workflows", headers={"Accept-Encoding": "gzip"})
-    answer = connection.getresponse()
-    assert answer.headers["Content-Encoding"] == "gzip"
-    assert len(answer.read()) < 10_000
+    with closing(http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)) as connection:
+        connection.request("GET", f"{PREFIX}/workflows", headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert len(answer.read()) < 10_000
 
 
 def test_events_come_through_at_once(nginx):
     client = ProxyClient(nginx.url)
     workflow = make_workflow(client)
-    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
-    connection.request("GET", f"{PREFIX}/workflows/{workflow}/events/stream", headers={"Accept-Encoding": "gzip"})
-    answer = connection.getresponse()
-    assert answer.fp.readline().startswith(b"") and answer.headers["Content-Type"].startswith("text/event-stream")
-    client.put(f"/workflows/{workflow}/cancel")
-    sent = time.monotonic()
-    while b"workflow_canceled" not in answer.fp.readline():
-        pass
-    assert time.monotonic() - sent < 5  # they would wait for 4 KiB, that is for minutes
-    connection.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)) as connection:
+        path = f"{PREFIX}/workflows/{workflow}/events/stream"
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+        with connection.getresponse() as answer:
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            assert answer.fp.readline(), "the stream has not begun"
+            client.put(f"/workflows/{workflow}/cancel")
+            sent = time.monotonic()
+            while b"workflow_canceled" not in (line := answer.fp.readline()):
+                assert line, "the stream has ended"
+            assert time.monotonic() - sent < 5  # they would wait for 4 KiB, that is for minutes
 
 
 # Several servers
@@ -276,7 +277,7 @@ class Counting:
         self._listener.close()
 
     def _serve(self):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
                 with connection:

@@ -61,6 +61,7 @@ def chromium(folder):
         family = [process, *psutil.Process(process.pid).children(recursive=True)]
         process.terminate()
         psutil.wait_procs(family, 30)  # they write into the folder until they end
+        process.wait(30)
 
 
 BROWSERS = {"lightpanda": lightpanda, "chromium": chromium}

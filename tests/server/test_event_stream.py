@@ -46,6 +46,19 @@ class Stream:
         self.connection.close()
 
 
+def wait_for_place(server, workflow_id, **params):
+    """A stream, once the server has a place for it."""
+
+    def opened():
+        stream = Stream(server, workflow_id, **params)
+        if stream.response.status != 503:
+            return stream
+        stream.close()
+        return None
+
+    return wait_for(opened, 30, "a place for a stream")
+
+
 @pytest.fixture
 def served(server):
     """A workflow on the real server."""
@@ -59,10 +72,8 @@ def listen(server, served):
     with contextlib.ExitStack() as stack:
 
         def listen(**params):
-            end = time.monotonic() + 5
-            while (stream := Stream(server, served.id, **params)).response.status == 503 and time.monotonic() < end:
-                stream.close()  # an earlier test's stream keeps its place until the server sees that it hung up
-                time.sleep(0.1)
+            # An earlier test's stream keeps its place until the server sees that it hung up.
+            stream = wait_for_place(server, served.id, **params)
             stack.callback(stream.close)
             assert stream.response.status == 200
             assert stream.next_line() == ": listening"
@@ -78,7 +89,7 @@ def kinds(events):
 def test_a_stream_says_at_once_that_it_listens_with_the_headers_that_proxies_heed(listen):
     started = time.monotonic()
     headers = listen().response.headers
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # the next comment comes after 15 s
     assert headers["Content-Type"] == "text/event-stream"
     assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-cache", "no")
 
@@ -249,9 +260,8 @@ def test_nothing_is_notified_while_nobody_has_a_stream_open(served, listen):
     served.complete(served.job())
     assert list(listener.notifies(timeout=0.5)) == []
     listen().close()
-    end = time.monotonic() + 5
-    while served.sql("SELECT 1 FROM torc.event_stream WHERE workflow_id = %s", served.id) and time.monotonic() < end:
-        time.sleep(0.1)
+    registered = "SELECT 1 FROM torc.event_stream WHERE workflow_id = %s"
+    wait_for(lambda: not served.sql(registered, served.id), 30, "the end of the registration")
     served.complete(served.job())
     assert list(listener.notifies(timeout=0.5)) == []
     listener.close()
@@ -292,6 +302,8 @@ def test_a_client_that_reads_too_slowly_loses_events_is_told_so_and_hears_the_ne
         slow.connect(("127.0.0.1", server.port))
         slow.sendall(f"GET {PREFIX}/workflows/{workflow.id}/events/stream HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert b"HTTP/1.1 200" in slow.recv(12)
+        errors = Stream(server, workflow.id, level="error")
+        assert errors.next_line() == ": listening"
         workflow.sql(
             """
             SELECT torc.publish_event(%s, 'flood', 'info', jsonb_build_object('text', n || repeat('x', 7000)))::text
@@ -299,8 +311,11 @@ def test_a_client_that_reads_too_slowly_loses_events_is_told_so_and_hears_the_ne
             """,
             workflow.id,
         )
-        wait_for(lambda: workflow.sql("SELECT pg_notification_queue_usage()") == [0.0])
-        time.sleep(2)  # the server has heard them all, and more than the client's buffers hold is lost
+        # What another stream hears after them: the server has heard them all, and more than the client's buffers hold
+        # is lost.
+        workflow.sql("SELECT torc.publish_event(%s, 'last', 'error', '{}')::text", workflow.id)
+        assert errors.next_event()[0] == "last"
+        errors.close()
         heard, floods = b"", 0
         while b'"dropped"' not in heard:
             piece = slow.recv(1 << 16)
@@ -335,7 +350,7 @@ def test_a_stream_ends_when_its_caller_loses_access(start_server, fresh_database
     server.client.delete(f"/access_groups/{group}/members/bob", user=alice)
     started = time.monotonic()
     streams[1].response.read()  # to its end
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 30
     auth_file.write_text(users[1])
     streams[0].response.read()
     for stream in streams:
@@ -353,16 +368,13 @@ def test_streams_beyond_the_limit_are_503_and_requests_are_still_answered(start_
     refused.close()
     assert server.client.get("/ping").json == {"status": "ok"}
     streams[0].close()
-    end = time.monotonic() + 5
-    while (again := Stream(server, workflow)).response.status == 503 and time.monotonic() < end:
-        again.close()
-        time.sleep(0.1)
+    again = wait_for_place(server, workflow)
     assert again.response.status == 200
     again.close()
     streams[1].close()
 
 
-def test_open_streams_end_within_a_second_when_the_server_stops(start_server, fresh_database_url):
+def test_open_streams_end_at_once_when_the_server_stops(start_server, fresh_database_url):
     server = start_server(database_url=fresh_database_url)
     workflow = server.client.post("/workflows", json={"name": "w", "user": "u"}).json["id"]
     stream = Stream(server, workflow)
@@ -370,9 +382,9 @@ def test_open_streams_end_within_a_second_when_the_server_stops(start_server, fr
     started = time.monotonic()
     server.process.terminate()
     assert stream.response.read() == b"\n"
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10  # the server gives requests 30 s to end
     stream.close()
-    server.process.wait(10)
+    server.process.wait(40)
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import psutil
 import pytest
@@ -46,7 +47,8 @@ def test_host_none_opens_no_port(start_server, database_url, path):
     server = start_server(wait=False, database_url=database_url, socket=path, host="none")
     wait_for(lambda: f"serves unix:{path}" in server.log.read_text(), timeout=30, what="the server")
     UnixClient(path).get("/ping")
-    listening = [c for c in open(f"/proc/{server.process.pid}/net/tcp") if c.split()[3] == "0A"]
+    connections = Path(f"/proc/{server.process.pid}/net/tcp").read_text().splitlines()
+    listening = [line for line in connections if line.split()[3] == "0A"]
     folder = f"/proc/{server.process.pid}/fd"
     sockets = {os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
     assert not [line for line in listening if f"socket:[{line.split()[9]}]" in sockets]

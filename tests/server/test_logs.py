@@ -245,7 +245,7 @@ def test_a_daemon_listens_when_the_command_returns_and_its_pid_file_names_it(fol
         assert daemon(folder, fresh_database_url, *flags).returncode == 1, "the file is still held"
     finally:
         os.kill(pid, signal.SIGTERM)
-    wait_for(lambda: is_gone(pid), 15)  # not 30 s: its workers have just been forked
+    wait_for(lambda: is_gone(pid), 25)  # not 30 s: its workers have just been forked
     assert not (folder / "pid").exists()
     assert (folder / "logs" / "torc-server.log").read_text().endswith("stopped serving\n")
 

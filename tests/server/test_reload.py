@@ -38,7 +38,7 @@ def only(server, worker):
         os.kill(pid, signal.SIGSTOP)
     try:
         wait_for(lambda: {psutil.Process(pid).status() for pid in others} <= {psutil.STATUS_STOPPED}, what="the halt")
-        yield HttpClient(server.url, timeout=10)
+        yield HttpClient(server.url, timeout=30)
     finally:
         for pid in others:
             os.kill(pid, signal.SIGCONT)

@@ -86,11 +86,12 @@ def test_with_shutdown_on_stdin_eof_it_stops_when_stdin_is_closed(folder, fresh_
         time.sleep(0.5)
         assert launcher.poll() is None and listens(port)
         launcher.stdin.close()
-        assert launcher.wait(30) == 0
+        assert launcher.wait(40) == 0
         assert not listens(port)
     finally:
         launcher.kill()
         launcher.wait()
+        launcher.stdin.close()
         launcher.stdout.close()
 
 
@@ -286,11 +287,11 @@ def test_sigterm_lets_a_running_request_finish(start_server, fresh_database_url)
         waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'torc.workflow'::regclass"
         wait_for(lambda: connection.execute(waits).fetchone()[0], what="the request to wait")
         server.process.terminate()
-        wait_for(lambda: not listens(server.port), what="the port to be closed")
+        wait_for(lambda: not listens(server.port), timeout=30, what="the port to be closed")
         assert answers == []
     request.join()
     assert answers[0]["id"] == workflow
-    assert server.process.wait(10) == 0
+    assert server.process.wait(40) == 0
 
 
 def test_sighup_replaces_the_workers_and_no_request_fails(start_server, fresh_database_url):

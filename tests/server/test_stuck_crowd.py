@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psutil
@@ -28,13 +29,16 @@ PATIENCE = 40  # seconds, of the server with each of them: they are all there wh
 
 
 class Runner:
-    """One runner over TLS; times its calls."""
+    """One runner over TLS; times its calls. To be closed at its end."""
 
     def __init__(self, port, context, workflow, run):
         self._connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=context)
         self._workflow = workflow
         self._run = run
         self.seconds = []
+
+    def close(self):
+        self._connection.close()
 
     def call(self, method, path, body=None):
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -79,8 +83,8 @@ def test_runners_do_not_notice_thousands_of_stuck_clients_which_are_gone_after_t
         body_timeout_secs=PATIENCE, answer_timeout_secs=PATIENCE, keepalive_secs=300,
     )  # fmt: skip
     context = ssl.create_default_context(cafile=folder / "ca.pem")
-    admin = Runner(server.port, context, None, 0)
-    crowded = admin.call("POST", "/workflows", {"name": "crowd", "user": "u"})["id"]
+    with closing(Runner(server.port, context, None, 0)) as admin:
+        crowded = admin.call("POST", "/workflows", {"name": "crowd", "user": "u"})["id"]
     with psycopg.connect(fresh_database_url, autocommit=True) as database:
         database.execute(
             "INSERT INTO torc.event (workflow_id, data)"
@@ -108,6 +112,7 @@ def test_runners_do_not_notice_thousands_of_stuck_clients_which_are_gone_after_t
     finally:
         crowd.kill()
         crowd.wait()
+        crowd.stdout.close()
     print(
         f"p99 alone {percentile_99(alone) * 1000:.0f} ms, beside the crowd"
         f" {percentile_99(beside_the_crowd) * 1000:.0f} ms; /healthz {health * 1000:.0f} ms;"
@@ -119,19 +124,24 @@ def test_runners_do_not_notice_thousands_of_stuck_clients_which_are_gone_after_t
 
 def drain(port, context):
     """Drain a workflow with RUNNERS runners; return how long each of their calls took, in seconds."""
-    admin = Runner(port, context, None, 0)
-    workflow = admin.call("POST", "/workflows", {"name": "drain", "user": "u"})["id"]
-    jobs = [{"workflow_id": workflow, "name": f"j{n}", "command": "true"} for n in range(JOBS)]
-    admin.call("POST", "/bulk_jobs", {"jobs": jobs})
-    admin.call("POST", f"/workflows/{workflow}/initialize_jobs")
-    node = admin.call("POST", "/compute_nodes", {
-        "workflow_id": workflow, "hostname": "h", "pid": 1, "start_time": "2026-01-01T00:00:00Z", "num_cpus": 4,
-        "memory_gb": 4, "num_gpus": 0, "num_nodes": 1, "is_active": True, "compute_node_type": "local",
-    })["id"]  # fmt: skip
-    runners = [Runner(port, context, workflow, 0) for _ in range(RUNNERS)]
-    with ThreadPoolExecutor(RUNNERS) as pool:
+    with closing(Runner(port, context, None, 0)) as admin:
+        workflow = admin.call("POST", "/workflows", {"name": "drain", "user": "u"})["id"]
+        jobs = [{"workflow_id": workflow, "name": f"j{n}", "command": "true"} for n in range(JOBS)]
+        admin.call("POST", "/bulk_jobs", {"jobs": jobs})
+        admin.call("POST", f"/workflows/{workflow}/initialize_jobs")
+        node = admin.call("POST", "/compute_nodes", {
+            "workflow_id": workflow, "hostname": "h", "pid": 1, "start_time": "2026-01-01T00:00:00Z", "num_cpus": 4,
+            "memory_gb": 4, "num_gpus": 0, "num_nodes": 1, "is_active": True, "compute_node_type": "local",
+        })["id"]  # fmt: skip
+        seconds = drain_workflow(port, context, workflow, node)
+        assert admin.call("GET", f"/workflows/{workflow}/is_complete")["is_complete"]
+    return seconds
+
+
+def drain_workflow(port, context, workflow, node):
+    with ExitStack() as stack, ThreadPoolExecutor(RUNNERS) as pool:
+        runners = [stack.enter_context(closing(Runner(port, context, workflow, 0))) for _ in range(RUNNERS)]
         list(pool.map(lambda runner: runner.drain(node), runners))
-    assert admin.call("GET", f"/workflows/{workflow}/is_complete")["is_complete"]
     return [seconds for runner in runners for seconds in runner.seconds]
 
 
@@ -141,10 +151,11 @@ def percentile_99(seconds):
 
 def seconds_of_health(port, context):
     connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=context)
-    started = time.monotonic()
-    connection.request("GET", "/healthz")
-    assert connection.getresponse().status == 200
-    return time.monotonic() - started
+    with closing(connection):
+        started = time.monotonic()
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        return time.monotonic() - started
 
 
 def memory(server):

@@ -47,7 +47,7 @@ def _checked(check):
 
 def _option(declared: Field) -> Callable:
     about = option_of(declared)
-    arguments = {
+    arguments: dict[str, Any] = {
         "help": about.help or None,
         "metavar": about.metavar,
         "default": declared.default if declared.default_factory is MISSING else declared.default_factory,

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import click
 import psycopg
@@ -21,7 +22,7 @@ class Age(click.ParamType):
 
     name = "age"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
         return parse_age(value) or self.fail("is no number of hours, days or weeks, such as 12h, 90d or 8w", param, ctx)

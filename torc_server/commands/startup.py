@@ -56,7 +56,7 @@ def serve(settings: Settings) -> None:
         settings = _as_before(settings, before["settings"])
     on_ready = daemon.go_to_background() if settings.daemon and not before else lambda: None
     pid_file = settings.pid_file or (daemon.DEFAULT_PID_FILE if settings.daemon else None)
-    with daemon.pid_file(pid_file), runtime.folder(before and before["runtime"]) as folder:
+    with daemon.pid_file(pid_file), runtime.folder(before["runtime"] if before else None) as folder:
         metrics.share(folder)
         _serve(settings, wanted, before, folder, on_ready)
 
@@ -136,9 +136,9 @@ def _set_up_admin_sql(settings, conninfo):
 
 def _check_connections(settings, conninfo):
     with psycopg.connect(conninfo) as connection:
-        most = connection.execute(
+        [(most,)] = connection.execute(
             "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
-        ).fetchone()[0]
+        ).fetchall()
     if most < settings.connections:
         warn(
             f"{settings.workers} workers with {settings.threads} threads may open {settings.connections} "

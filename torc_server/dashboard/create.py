@@ -3,9 +3,11 @@
 import json
 import re
 from collections import Counter
+from typing import Any
 
-from flask import current_app, redirect, request
+from flask import redirect, request
 
+from torc_server import current
 from torc_server.auth import caller
 from torc_server.bodies import MIB, parse_json
 from torc_server.dashboard import layout
@@ -31,7 +33,7 @@ def get_new():
 @lane("walks")
 def create():
     """Show what would be made of the form, with what is wrong; or make it, and lead to the workflow."""
-    request.max_form_memory_size = current_app.settings.max_small_body_mb * MIB
+    request.max_form_memory_size = current.app().settings.max_small_body_mb * MIB
     steps = [
         dict(zip(STEP_FIELDS, step, strict=True))
         for step in zip(*(request.form.getlist(f"step_{name}") for name in STEP_FIELDS), strict=False)
@@ -104,7 +106,7 @@ def _picture(jobs):
     sizes = Counter(keys)
     most = {key: place for place, (key, _) in enumerate(sizes.most_common(MOST_NODES))}
     places = [most.get(key, len(most)) for key in keys]
-    nodes = [{"label": "…", "jobs": 0} for _ in range(max(places, default=-1) + 1)]
+    nodes: list[dict[str, Any]] = [{"label": "…", "jobs": 0} for _ in range(max(places, default=-1) + 1)]
     for job, key, place in zip(jobs, keys, places, strict=True):
         nodes[place]["jobs"] += 1
         if place < len(most):

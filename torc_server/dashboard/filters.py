@@ -1,5 +1,7 @@
 """What the query strings of pages hold. An empty value, as forms send it, is the same as none."""
 
+from typing import Any
+
 from marshmallow import pre_load, validate
 
 from torc_server.schemas import fields
@@ -14,7 +16,7 @@ class Filter(Query):
     offset = fields.QueryInteger(minimum=0, load_default=0)
 
     @pre_load
-    def drop_empty(self, values, **kwargs):
+    def drop_empty(self, values: dict[str, str], **kwargs: Any) -> dict[str, str]:
         return {name: value for name, value in values.items() if value != ""}
 
 

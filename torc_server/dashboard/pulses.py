@@ -9,9 +9,12 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 import psycopg
 
+from torc_server.auth import Caller
+from torc_server.database import Database
 from torc_server.errors import ApiError
 from torc_server.repository import server_value, sql
 from torc_server.streams import (
@@ -36,7 +39,7 @@ class Pulses:
     RENEW_EVERY seconds: a page hears nothing more when its caller loses access.
     """
 
-    def __init__(self, database, limit, has_user):
+    def __init__(self, database: Database, limit: int, has_user: Callable[[str], bool]):
         self._database = database
         self._limit = limit
         self._has_user = has_user
@@ -44,7 +47,7 @@ class Pulses:
         self._watched = {}  # workflow_id: _Watched
         self._thread = None
 
-    def subscribe(self, workflow_id, caller):
+    def subscribe(self, workflow_id: int, caller: Caller) -> Subscription:
         """Return a Subscription that hears of changes from now on; its first frame comes within a second. Raises
         ApiError 503 if all places are taken."""
         subscription = Subscription(self, workflow_id, "debug", caller, b": listening\n\n")
@@ -59,7 +62,7 @@ class Pulses:
                 self._thread.start()
         return subscription
 
-    def leave(self, subscription):
+    def leave(self, subscription: Subscription) -> None:
         """Give a place back."""
         with self._lock:
             if watched := self._watched.get(subscription.workflow_id):
@@ -67,7 +70,7 @@ class Pulses:
                 if not watched.pages:
                     del self._watched[subscription.workflow_id]
 
-    def end_all(self):
+    def end_all(self) -> None:
         """End every stream: the server stops."""
         self._end(self._pages())
 

@@ -3,10 +3,9 @@
 import math
 import os
 from collections import Counter, defaultdict
+from typing import Any
 
-from flask import current_app
-
-from torc_server import __version__, doctor, wire
+from torc_server import __version__, current, doctor, wire
 from torc_server.dashboard import charts
 from torc_server.dashboard.filters import PAGE_SIZE, DoctorFilter, NodeFilter
 from torc_server.dashboard.frame import blueprint, data, page
@@ -25,7 +24,7 @@ def list_nodes(query):
     """Compute nodes and what they run."""
     found = data(
         sql.dashboard.nodes, active=query["show"] == "active", offset=query["offset"], limit=PAGE_SIZE,
-        silent_s=current_app.settings.node_timeout or doctor.SILENT_SECONDS,
+        silent_s=current.app().settings.node_timeout or doctor.SILENT_SECONDS,
     )  # fmt: skip
     return page("nodes", found=found, filter=query, page_size=PAGE_SIZE)
 
@@ -36,11 +35,11 @@ def get_server():
     """The server: versions, database, requests; for administrators users, groups and the audit log."""
     found = data(sql.dashboard.server)
     numbers, routes = _numbers() if found["is_admin"] else ({}, [])
-    accounts = current_app.extensions["accounts"]
+    accounts = current.extension("accounts")
     users = sorted(accounts.table().users) if accounts and found["is_admin"] else []
     return page(
         "server", found=found, numbers=numbers, routes=routes, users=users, api_version=API_VERSION,
-        server_version=__version__, load=os.getloadavg(), settings=current_app.settings,
+        server_version=__version__, load=os.getloadavg(), settings=current.app().settings,
         traffic=_traffic(found["traffic"]) if found["is_admin"] else None, size=charts.AREA, steps=charts.steps,
     )  # fmt: skip
 
@@ -53,8 +52,8 @@ def get_doctor(query):
     administrators."""
     value(sql.authentication.authorize_admin)
     only = [name for name in doctor.NAMES if query["graph"] or name not in LONG_CHECKS]
-    conninfo = current_app.extensions["database"].conninfo
-    checks = list(doctor.examine(current_app.settings, conninfo, only=only))
+    conninfo = current.extension("database").conninfo
+    checks = list(doctor.examine(current.app().settings, conninfo, only=only))
     return page("doctor", checks=checks, with_graph=query["graph"])
 
 
@@ -73,8 +72,9 @@ def _traffic(minutes):
 def _numbers():
     """What all processes of the server have counted: {gauge: value}, and the busiest routes, each with its number of
     answers, of those with an error of the server, and the seconds that half of them and 99 % took at most."""
-    gauges, routes = {}, defaultdict(lambda: {"count": 0, "errors": 0, "buckets": Counter()})
-    for metric in current_app.extensions["metrics"].registry().collect():
+    gauges = {}
+    routes: dict[tuple, dict[str, Any]] = defaultdict(lambda: {"count": 0, "errors": 0, "buckets": Counter()})
+    for metric in current.extension("metrics").registry().collect():
         for sample in metric.samples:
             route = sample.labels.get("method", ""), sample.labels.get("route", "")
             if metric.type == "gauge":

@@ -53,7 +53,7 @@ def plan(spec, user):
 class _Jobs:
     """The jobs of a specification, one for each combination of parameters."""
 
-    def __init__(self, given, made):
+    def __init__(self, given: list, made: dict):
         self.jobs = []
         self._by_name = {}
         self._by_template = {}  # name as written: [(place, parameters)]

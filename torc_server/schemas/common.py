@@ -1,5 +1,7 @@
 """The base classes of all schemas, and what many operations share: paging, path parameters, counts, errors."""
 
+from typing import Any
+
 from marshmallow import EXCLUDE, RAISE, Schema, post_load
 
 from torc_server.schemas import fields
@@ -12,11 +14,11 @@ class Model(Schema):
 
     error_messages = {"type": "must be a JSON object"}
 
-    class Meta:
+    class Meta(Schema.Meta):
         unknown = EXCLUDE
 
     @post_load
-    def drop_nulls(self, data, **kwargs):
+    def drop_nulls(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return {k: v for k, v in data.items() if v is not None or getattr(self.fields[k], "keep_null", False)}
 
 
@@ -25,7 +27,7 @@ class StrictModel(Model):
 
     error_messages = {"unknown": "is not a known key"}
 
-    class Meta:
+    class Meta(Model.Meta):
         unknown = RAISE
 
 
@@ -38,14 +40,14 @@ class WorkflowPart(Model):
 class Answer(Schema):
     """An answer that is no model. Used to describe, not to convert: PostgreSQL makes the JSON."""
 
-    class Meta:
+    class Meta(Schema.Meta):
         unknown = EXCLUDE
 
 
 class Query(Schema):
     """The query parameters of one operation. Unknown ones are ignored."""
 
-    class Meta:
+    class Meta(Schema.Meta):
         unknown = EXCLUDE
 
 

@@ -1,6 +1,7 @@
 """Compute nodes: the machines that workers run on. Their resources are for information; claims bring their own."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from marshmallow import ValidationError, validates_schema
 
@@ -90,7 +91,7 @@ class SentComputeNode(ComputeNodeModel):
     memory_gb = fields.Float()
 
     @validates_schema
-    def require_memory(self, data, **kwargs):
+    def require_memory(self, data: dict[str, Any], **kwargs: Any) -> None:
         if data.get("memory_gb") is None and data.get("memory") is None:
             raise ValidationError("Missing data for required field.", "memory_gb")
 

@@ -14,12 +14,13 @@ that requests may hold and the server ignores.
 
 import re
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from marshmallow import ValidationError, fields, missing
+from marshmallow import Schema, ValidationError, fields, missing
 
 from torc_server.errors import ApiError
 from torc_server.schemas.exact import ExactTypes
@@ -98,12 +99,20 @@ def json_fault(value: Any) -> str | None:
     return None
 
 
-class Documented:
+class Documented(fields.Field):
     """What every field says of itself. `openapi` is its type in the contract."""
 
     openapi = {}
 
-    def __init__(self, description=None, *, example=None, unit=None, default=None, **kwargs):
+    def __init__(
+        self,
+        description: str | None = None,
+        *,
+        example: Any = None,
+        unit: str | None = None,
+        default: Any = None,
+        **kwargs: Any,
+    ):
         super().__init__(metadata={"description": description, "example": example, "unit": unit}, **kwargs)
         self.default = self.load_default if self.load_default is not missing else default
 
@@ -113,7 +122,7 @@ class Integer(Documented, fields.Integer):
 
     openapi = {"type": "integer", "format": "int64"}
 
-    def __init__(self, description=None, *, minimum=INT64_MIN, **kwargs):
+    def __init__(self, description: str | None = None, *, minimum: int = INT64_MIN, **kwargs: Any):
         super().__init__(description, **kwargs)
         self.minimum = minimum
 
@@ -131,7 +140,7 @@ class Integer(Documented, fields.Integer):
 class RowId(Integer):
     """The id of the row itself. Requests may hold one, which is ignored."""
 
-    def __init__(self, *, example):
+    def __init__(self, *, example: int):
         super().__init__("Id, given by the server.", example=example, dump_only=True, allow_none=True)
 
 
@@ -239,17 +248,17 @@ class Texts(Strings):
 class Object(Documented, fields.Nested):
     """A JSON object of another model, the first argument; then the description."""
 
-    def __init__(self, model, description=None, **kwargs):
+    def __init__(self, model: type[Schema], description: str | None = None, **kwargs: Any):
         super().__init__(description, nested=model, **kwargs)
 
     @cached_property
-    def exact(self):
+    def exact(self) -> ExactTypes:
         return ExactTypes(self.schema)
 
     def accepts(self, value: Any) -> bool:
         return self.exact.fits(value)
 
-    def load_exact(self, value):
+    def load_exact(self, value: Any) -> Any:
         """Return a value that `accepts` is content with, loaded."""
         return self.exact.load(value)
 
@@ -257,20 +266,20 @@ class Object(Documented, fields.Nested):
 class Objects(Object):
     """A list of JSON objects of another model."""
 
-    def __init__(self, model, description=None, **kwargs):
+    def __init__(self, model: type[Schema], description: str | None = None, **kwargs: Any):
         super().__init__(model, description, many=True, **kwargs)
 
     def accepts(self, value: Any) -> bool:
         return type(value) is list and all(map(self.exact.fits, value))
 
-    def load_exact(self, value):
+    def load_exact(self, value: Any) -> list[dict[str, Any]]:
         return [*map(self.exact.load, value)]
 
 
 class Json(Documented, fields.Field):
     """Any JSON value. With keep_null, null is a value, and not the same as absent."""
 
-    def __init__(self, description=None, *, keep_null=False, **kwargs):
+    def __init__(self, description: str | None = None, *, keep_null: bool = False, **kwargs: Any):
         super().__init__(description, allow_none=True, **kwargs)
         self.keep_null = keep_null
 
@@ -289,7 +298,7 @@ class TextOrObject(Documented, fields.Field):
     model: the schema of the object. In the contract it is any JSON value: generators make nothing useful of a union.
     """
 
-    def __init__(self, description=None, *, model=None, **kwargs):
+    def __init__(self, description: str | None = None, *, model: type[Schema] | None = None, **kwargs: Any):
         super().__init__(description, **kwargs)
         self.model = model() if model else None
 
@@ -334,7 +343,7 @@ class Environment(Documented, fields.Field):
 
     openapi = {"type": "object"}
 
-    def __init__(self, description=None, *, owner, **kwargs):
+    def __init__(self, description: str | None = None, *, owner: str, **kwargs: Any):
         super().__init__(description, **kwargs)
         self.owner = owner
 
@@ -402,7 +411,7 @@ class QueryLabels(Documented, fields.Field):
 class Word(Documented, fields.String):
     """One of the words of an enumeration, which has a name in the contract: see openapi.ENUMERATIONS."""
 
-    def __init__(self, description=None, *, enumeration, words, **kwargs):
+    def __init__(self, description: str | None = None, *, enumeration: str, words: Iterable[str], **kwargs: Any):
         super().__init__(description, **kwargs)
         self.words = words
         self.openapi = {"$ref": f"#/components/schemas/{enumeration}"}
@@ -421,7 +430,7 @@ class ObjectsByName(Documented, fields.Field):
 
     openapi = {"type": "object"}
 
-    def __init__(self, model, description=None, **kwargs):
+    def __init__(self, model: type[Schema], description: str | None = None, **kwargs: Any):
         super().__init__(description, **kwargs)
         self.model = model()
 
@@ -442,7 +451,9 @@ class QueryInteger(Documented, fields.Integer):
 
     openapi = Integer.openapi
 
-    def __init__(self, description=None, *, minimum=INT64_MIN, maximum=INT64_MAX, **kwargs):
+    def __init__(
+        self, description: str | None = None, *, minimum: int = INT64_MIN, maximum: int = INT64_MAX, **kwargs: Any
+    ):
         super().__init__(description, **kwargs)
         self.minimum, self.maximum = minimum, maximum
 
@@ -496,7 +507,7 @@ class QueryJobStatus(JobStatus):
     """One of the eleven words for a job's status. Without an example: of a parameter for which the contract says more
     than JobStatus, generated clients forget the type."""
 
-    def __init__(self, description, *, required=False):
+    def __init__(self, description: str | None, *, required: bool = False):
         super().__init__(description, required=required)
 
 

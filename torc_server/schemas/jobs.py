@@ -1,5 +1,7 @@
 """Jobs: shell commands with their relations, requirements and status."""
 
+from typing import Any
+
 from marshmallow import ValidationError, validates_schema
 
 from torc_server.schemas import fields
@@ -256,7 +258,7 @@ class SpawnJobsRequest(StrictModel):
     )
 
     @validates_schema
-    def have_different_names(self, data, **kwargs):
+    def have_different_names(self, data: dict[str, Any], **kwargs: Any) -> None:
         if len(data["jobs"]) > MAX_LIMIT:
             raise ValidationError(f"Too many jobs in batch: {len(data['jobs'])}. Maximum is {MAX_LIMIT}", "jobs")
         names = set()

@@ -1,5 +1,7 @@
 """Results: how one attempt at a job ended."""
 
+from typing import Any
+
 from marshmallow import ValidationError, validates_schema
 
 from torc_server.schemas import fields
@@ -73,7 +75,7 @@ class NewResult(ResultModel):
     status = fields.JobStatus()
 
     @validates_schema
-    def require_all_without_exit_code(self, data, **kwargs):
+    def require_all_without_exit_code(self, data: dict[str, Any], **kwargs: Any) -> None:
         missing = [name for name in self.filled_in if name not in data]
         if missing and data.get("exit_code") is None:
             raise ValidationError("Missing data for required field.", missing[0])

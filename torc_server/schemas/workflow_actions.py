@@ -82,12 +82,12 @@ class WorkflowActionModel(Model):
     )
 
     @validates("action_config")
-    def check_is_object(self, value, data_key):
+    def check_is_object(self, value: Any, data_key: str) -> None:
         if type(value) is not dict:
             raise ValidationError("Invalid action_config: action_config must be an object")
 
     @validates_schema(skip_on_field_errors=True)
-    def check_config(self, data, **kwargs):
+    def check_config(self, data: dict[str, Any], **kwargs: Any) -> None:
         check_config(data["action_type"], data["action_config"])
 
 
