@@ -77,7 +77,7 @@ class Backend:
             ]  # fmt: skip
             text = json.dumps(batch)
             with self.measured(name, len(batch)):
-                statement = f"SELECT job ->> 'id' FROM torc.create_jobs(%s, %s::json, {ALONE}) AS job"  # noqa: S608
+                statement = f"SELECT job::json ->> 'id' FROM torc.create_jobs(%s, %s::json, {ALONE}) AS job"  # noqa: S608
                 ids += [int(row[0]) for row in self.connection.execute(statement, [workflow, text])]
         return int(workflow), ids
 

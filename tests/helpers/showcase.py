@@ -53,7 +53,7 @@ class Showcase:
                     job["depends_on_job_ids"] = [(ids[i] if i < len(ids) else first + i) for i in after]
                 piece.append(job)
             rows = self._connection.execute(
-                "SELECT (job ->> 'id')::bigint FROM torc.create_jobs(%s, %s) AS job", [workflow, json.dumps(piece)]
+                "SELECT (job::json ->> 'id')::bigint FROM torc.create_jobs(%s, %s) AS job", [workflow, json.dumps(piece)]
             )
             ids += [row[0] for row in rows]
         return ids
