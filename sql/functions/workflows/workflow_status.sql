@@ -160,8 +160,18 @@ LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     RETURN (SELECT is_canceled FROM torc.workflow_status WHERE workflow_id = p_workflow_id)
-        OR NOT torc.has_jobs_between(p_workflow_id, 'uninitialized', 'running')
-        AND NOT torc.has_jobs_between(p_workflow_id, 'pending_failed', 'pending_failed');
+        OR NOT torc.has_open_jobs(p_workflow_id);
+END
+$$;
+
+-- Whether a workflow has jobs that are open (is_open).
+CREATE OR REPLACE FUNCTION torc.has_open_jobs(p_workflow_id bigint)
+RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN torc.has_jobs_between(p_workflow_id, 'uninitialized', 'running')
+        OR torc.has_jobs_between(p_workflow_id, 'pending_failed', 'pending_failed');
 END
 $$;
 
@@ -191,10 +201,11 @@ AS $$
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     RETURN (
-        SELECT json_build_object(
-            'is_canceled', is_canceled,
-            'is_complete', torc.is_finished(p_workflow_id),
-            'needs_to_run_completion_script', has_detected_need_to_run_completion_script
+        SELECT concat(  -- as is_finished(), which would read the row once more
+            '{"is_canceled":' || is_canceled,
+            ',"is_complete":' || (is_canceled OR NOT torc.has_open_jobs(p_workflow_id)),
+            ',"needs_to_run_completion_script":' || has_detected_need_to_run_completion_script,
+            '}'
         )
         FROM torc.workflow_status
         WHERE workflow_id = p_workflow_id
