@@ -122,7 +122,8 @@ def report(servers):
     lines = []
     for name, (_, unit) in servers[0][0].items():
         empty, filled = (statistics.median(one[name][0] for one in rounds) for rounds in servers)
-        lines.append(f"| {name} | {empty:,.2f} {unit} | {filled:,.2f} {unit} | {filled / max(empty, 1e-9):.2f} |")
+        ratio = f"{filled / empty:.2f}" if empty else "–"  # the clock of CPU ticks every 10 ms
+        lines.append(f"| {name} | {empty:,.2f} {unit} | {filled:,.2f} {unit} | {ratio} |")
     return lines
 
 

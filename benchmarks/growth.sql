@@ -41,7 +41,7 @@ INSERT INTO torc.job (
     claimed_at
 )
 SELECT
-    finished.workflow_id, 'job ' || i, 'python train.py --step ' || i,
+    finished.workflow_id, 'job ' || i, 'train --data ' || repeat('x', (i * 7919 % 101)::integer),
     CASE WHEN i % 100 = 0 THEN 'failed' ELSE 'completed' END::torc.job_status, finished.requirements_id, false, false,
     now(), now(), now()
 FROM finished
