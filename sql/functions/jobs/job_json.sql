@@ -56,7 +56,7 @@ AS $$
     SELECT to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
 $$;
 
--- Labels as they are stored, as a JSON list; NULL for none. Inlined, which is why it is not IMMUTABLE: to_json() is not.
+-- Labels as they are stored, as a JSON list; NULL for none. Inlined, and so not IMMUTABLE: to_json() is not.
 CREATE OR REPLACE FUNCTION torc.labels_json(p_labels text)
 RETURNS text
 LANGUAGE sql STABLE

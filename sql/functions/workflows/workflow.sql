@@ -1,6 +1,6 @@
 -- A workflow as it goes on the wire, with its run state and the names of the groups that it is shared with; unset
--- columns are left out. Put together as text, as in job_json(): nulls inside free JSON stay. Most workflows have none of
--- the settings, whose expression takes as long to prepare as all others (benchmarks/decisions/small_reads).
+-- columns are left out. Put together as text, as in job_json(): nulls inside free JSON stay. Most workflows have no
+-- settings, and their expression takes as long to prepare as all others (benchmarks/decisions/small_reads).
 -- plpgsql, so that its plans are kept.
 CREATE OR REPLACE FUNCTION torc.workflow_json(w torc.workflow, p_caller torc.caller)
 RETURNS json
