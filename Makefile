@@ -92,9 +92,10 @@ clients-test: clients ## make the clients and try them (some minutes)
 	@echo "Installing the generator of the clients into .venv" >&2
 	@$(LOCK) sh -c '.venv/bin/pip install -q -e ".[clients]" && touch $@'
 
-bench: .venv/browser ## measure all rows of benchmarks/README.md (URL=… of a server, AGAINST=… of another, ARGS=…)
+bench: .venv/browser ## measure all rows of benchmarks/README.md (URL=… of a server, AGAINST=… of another, ARGS=…, GROW=… finished jobs)
 	.venv/bin/python benchmarks/bench.py $(URL) $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 	.venv/bin/python benchmarks/dashboard.py
+	$(if $(GROW),.venv/bin/python benchmarks/growth.py $(GROW))
 
 screenshots: .venv/browser ## write pictures of the dashboard into build/screenshots (needs Chromium)
 	.venv/bin/python tests/helpers/screenshots.py

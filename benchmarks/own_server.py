@@ -11,19 +11,25 @@ from pathlib import Path
 @contextlib.contextmanager
 def own_server():
     """The URL of a server with the default settings on a new data folder, which is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="torc-bench-") as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL's account passes through
-        with open(Path(folder, "log"), "wb") as log:
-            server = subprocess.Popen(
-                [Path(sys.executable).parent / "torc-server", "run", "--port=0", f"--data-dir={folder}/data"],
-                env={k: v for k, v in os.environ.items() if not k.startswith("TORC_")}, stdout=subprocess.PIPE,
-                stderr=log, text=True,
-            )  # fmt: skip
-        try:
-            line = server.stdout.readline()
-            if not line:
-                sys.exit(Path(folder, "log").read_text())
-            yield f"http://127.0.0.1:{line.strip().removeprefix('TORC_SERVER_PORT=')}"
-        finally:
-            server.terminate()
-            server.wait()
+    with tempfile.TemporaryDirectory(prefix="torc-bench-") as folder, server_on(folder) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def server_on(folder):
+    """The same on `folder`/data; the folder is left as it is."""
+    Path(folder).chmod(0o755)  # PostgreSQL's account passes through
+    with open(Path(folder, "log"), "wb") as log:
+        server = subprocess.Popen(
+            [Path(sys.executable).parent / "torc-server", "run", "--port=0", f"--data-dir={folder}/data"],
+            env={k: v for k, v in os.environ.items() if not k.startswith("TORC_")}, stdout=subprocess.PIPE,
+            stderr=log, text=True,
+        )  # fmt: skip
+    try:
+        line = server.stdout.readline()
+        if not line:
+            sys.exit(Path(folder, "log").read_text())
+        yield f"http://127.0.0.1:{line.strip().removeprefix('TORC_SERVER_PORT=')}"
+    finally:
+        server.terminate()
+        server.wait()

@@ -331,7 +331,7 @@ CREATE TABLE torc.job (
     ready_at timestamptz,  -- when the job last became ready; NULL: never, or before migration 9
     claimed_at timestamptz,  -- when it was last claimed; NULL: never, or before migration 9
     CONSTRAINT job_pkey PRIMARY KEY (id)
-) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02, autovacuum_vacuum_cost_delay=0);
+) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, fillfactor=85);
 -- The jobs of a node.
 CREATE INDEX job_active_compute_node_id_idx ON torc.job (active_compute_node_id)
     WHERE active_compute_node_id IS NOT NULL;

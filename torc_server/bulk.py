@@ -78,7 +78,9 @@ class Rows:
                     found = True
                     for rows, text in body.batches(CHECKED):
                         self._add(rows, text)
-                        if sum(map(len, self._texts)) > SENT and not self._error:
+                        # PostgreSQL gets the first array as soon as there is one, and works while others are checked
+                        full = SENT if len(self._ends) > 1 else 0
+                        if sum(map(len, self._texts)) > full and not self._error:
                             yield self._store()
                 else:
                     body.value()

@@ -77,7 +77,7 @@ class Backend:
             ]  # fmt: skip
             text = json.dumps(batch)
             with self.measured(name, len(batch)):
-                statement = f"SELECT job ->> 'id' FROM torc.create_jobs(%s, %s::json, {ALONE}) AS job"  # noqa: S608
+                statement = f"SELECT job::json ->> 'id' FROM torc.create_jobs(%s, %s::json, {ALONE}) AS job"  # noqa: S608
                 ids += [int(row[0]) for row in self.connection.execute(statement, [workflow, text])]
         return int(workflow), ids
 
@@ -145,7 +145,29 @@ def bulk(backend, jobs=100_000):
         backend.value(f"SELECT torc.delete_workflow(%s, {ALONE})::text", workflow)
 
 
-WORKS = {work.__name__: work for work in (flat, resources, batches, bulk)}
+READS = {
+    "get_workflow": f"""
+        WITH allowed AS (SELECT torc.authorize_workflow(%(workflow)s, {ALONE}) AS id)
+        SELECT torc.workflow_json(workflow, {ALONE})::text FROM allowed INNER JOIN torc.workflow AS workflow USING (id)
+    """,  # noqa: S608
+    "is_workflow_complete": f"SELECT torc.is_workflow_complete(%(workflow)s, {ALONE})::text",
+    "get_job": f"SELECT torc.get_job(%(job)s, {ALONE})::text",
+}
+
+
+def reads(backend, jobs=100, calls=200):
+    """Small reads of a workflow of so many jobs; µs a call."""
+    workflow, ids = backend.filled_workflow(jobs)
+    backend.initialize(workflow, jobs)
+    for _ in range(20):
+        for name, statement in READS.items():
+            with backend.measured(name, calls):
+                for _ in range(calls):
+                    backend.connection.execute(statement, {"workflow": workflow, "job": ids[0]})
+        yield
+
+
+WORKS = {work.__name__: work for work in (flat, resources, batches, bulk, reads)}
 
 
 def main():

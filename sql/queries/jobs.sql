@@ -1,9 +1,9 @@
 -- name: create_job(workflow_id, jobs, caller, enforced, dialect)
-SELECT job::text FROM torc.create_jobs(:workflow_id, :jobs::json, (:caller, :enforced, :dialect)::torc.caller) AS job;
+SELECT job FROM torc.create_jobs(:workflow_id, :jobs::json, (:caller, :enforced, :dialect)::torc.caller) AS job;
 
 -- name: create_jobs(workflow_id, piece, caller, enforced, dialect)
 -- One array of jobs, a piece of a bulk; their answers with commas between them.
-SELECT string_agg(job::text, ',')
+SELECT string_agg(job, ',')
 FROM torc.create_jobs(:workflow_id, :piece::json, (:caller, :enforced, :dialect)::torc.caller) AS job;
 
 -- name: get_job(job_id, caller, enforced, dialect)

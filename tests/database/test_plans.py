@@ -46,7 +46,7 @@ def use_once(connection, number):
             {"workflow_id": workflow, "name": "j", "command": "c"} | ({"depends_on_job_ids": [ids[i]]} if half else {})
             for i in range(number // 2)
         ]
-        statement = "SELECT job ->> 'id' FROM torc.create_jobs(%s, %s) AS job"
+        statement = "SELECT job::json ->> 'id' FROM torc.create_jobs(%s, %s) AS job"
         rows = connection.execute(statement, [workflow, json.dumps(jobs)])
         ids += [int(row[0]) for row in rows]
     for call in (

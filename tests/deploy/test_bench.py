@@ -62,8 +62,21 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(server, tmp_path):
     assert "Connection refused" in bench("http://127.0.0.1:9", "--quick", code=1).stderr
 
 
-@pytest.mark.parametrize("script", ["bench.py", "drain.py", "dashboard.py", "decisions/measure.py"])
+@pytest.mark.parametrize("script", ["bench.py", "drain.py", "dashboard.py", "growth.py", "decisions/measure.py"])
 def test_each_script_tells_its_options(script):
     got = subprocess.run([sys.executable, BENCH.parent / script, "--help"], capture_output=True, text=True)
     assert got.returncode == 0, got.stderr
     assert got.stdout.startswith("usage:")
+
+
+@pytest.mark.long
+def test_a_small_workflow_is_measured_beside_finished_jobs_and_without(tmp_path):
+    arguments = ["300", "--jobs", "20", "--runners", "1", "--rounds", "1", "--output", tmp_path]
+    growth = BENCH.with_name("growth.py")
+    done = subprocess.run([sys.executable, growth, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "growth.md").read_text().splitlines()
+    assert done.stdout.splitlines() == lines
+    assert lines[0] == "# A workflow of 20 jobs beside 300 finished ones"
+    rows = {row[1].strip(): row for row in (line.split("|") for line in lines if line.startswith("| "))}
+    assert {"drain", "claim, p99", "complete, p50", "list 100 jobs, CPU", "delete the workflow"} <= rows.keys()

@@ -52,10 +52,8 @@ class Showcase:
                 if after:
                     job["depends_on_job_ids"] = [(ids[i] if i < len(ids) else first + i) for i in after]
                 piece.append(job)
-            rows = self._connection.execute(
-                "SELECT (job ->> 'id')::bigint FROM torc.create_jobs(%s, %s) AS job", [workflow, json.dumps(piece)]
-            )
-            ids += [row[0] for row in rows]
+            statement = "SELECT (job::json ->> 'id')::bigint FROM torc.create_jobs(%s, %s) AS job"
+            ids += [row[0] for row in self._connection.execute(statement, [workflow, json.dumps(piece)])]
         return ids
 
     def node(self, workflow, host, is_active=True, cpus=16):

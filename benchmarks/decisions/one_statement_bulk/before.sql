@@ -1,5 +1,6 @@
 -- create_jobs() with the jobs in an array of records, which each of its statements unpacked.
-CREATE OR REPLACE FUNCTION torc.create_jobs(p_workflow_id bigint, p_jobs json, p_caller torc.caller DEFAULT NULL)
+DROP FUNCTION torc.create_jobs;
+CREATE FUNCTION torc.create_jobs(p_workflow_id bigint, p_jobs json, p_caller torc.caller DEFAULT NULL)
 RETURNS SETOF json
 LANGUAGE plpgsql
 AS $$

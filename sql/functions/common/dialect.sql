@@ -9,10 +9,10 @@ AS $$
     SELECT CASE WHEN (p_caller).dialect IS NULL THEN p_written_as_object ELSE (p_caller).dialect = 'objects' END
 $$;
 
--- A stored text as JSON text; as an object, NULL if it holds none.
+-- A stored text as JSON text; as an object, NULL if it holds none. Inlined, and so not IMMUTABLE: to_json() is not.
 CREATE OR REPLACE FUNCTION torc.text_or_object(p_text text, p_as_object boolean)
 RETURNS text
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql STABLE
 AS $$
     SELECT CASE WHEN p_as_object THEN torc.object_in(p_text)::text ELSE to_json(p_text)::text END
 $$;
@@ -46,7 +46,7 @@ $$;
 -- key, so they do not get srun_mpi, which came later.
 CREATE OR REPLACE FUNCTION torc.execution_config_json(p_text text, p_as_object boolean, p_caller torc.caller)
 RETURNS text
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql STABLE
 AS $$
     SELECT CASE
         WHEN p_as_object THEN torc.normal_execution_config(torc.object_in(p_text))::text

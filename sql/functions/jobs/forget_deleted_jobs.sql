@@ -10,7 +10,8 @@ SET enable_nestloop = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    v_job_ids bigint[] := ARRAY(SELECT id FROM deleted_job);
+    -- Sorted once, or each of the statements below sorts it (benchmarks/decisions/sorted_ids).
+    v_job_ids bigint[] := ARRAY(SELECT id FROM deleted_job ORDER BY id);
     v_workflow_ids bigint[] := ARRAY(SELECT DISTINCT workflow_id FROM deleted_job);
     v_changes torc.status_change[];
     v_has_names boolean := EXISTS (SELECT 1 FROM torc.job_name WHERE workflow_id = ANY (v_workflow_ids));

@@ -137,13 +137,20 @@ BEGIN
 END
 $$;
 
--- get_job: job_with_relations_json() after the access check. Raises TC404, TC403.
+-- get_job: job_with_relations_json() with the access check; the row is read once. Raises TC404, TC403.
 CREATE OR REPLACE FUNCTION torc.get_job(p_job_id bigint, p_caller torc.caller DEFAULT NULL)
 RETURNS json
 LANGUAGE plpgsql STABLE
 AS $$
+DECLARE
+    v_workflow_id bigint;
+    v_answer json;
 BEGIN
-    PERFORM torc.authorize_workflow(torc.workflow_of_job(p_job_id), p_caller);
-    RETURN torc.job_with_relations_json(p_job_id);
+    SELECT job.workflow_id, torc.job_with_relations_json(job)
+    INTO v_workflow_id, v_answer
+    FROM torc.job AS job
+    WHERE id = p_job_id;
+    PERFORM torc.authorize_workflow(coalesce(v_workflow_id, torc.workflow_of_job(p_job_id)), p_caller);
+    RETURN v_answer;
 END
 $$;

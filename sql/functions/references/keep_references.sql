@@ -87,22 +87,27 @@ RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_workflow_id bigint;
+    v_named record;
 BEGIN
-    FOR v_workflow_id IN SELECT DISTINCT workflow_id FROM new_job LOOP
-        PERFORM 1 FROM torc.workflow WHERE id = v_workflow_id FOR KEY SHARE;
+    FOR v_named IN
+        SELECT
+            workflow_id,
+            array_agg(DISTINCT resource_requirements_id) AS requirements,
+            array_agg(DISTINCT failure_handler_id) AS handlers,
+            array_agg(DISTINCT active_compute_node_id) AS nodes
+        FROM (
+            SELECT DISTINCT workflow_id, resource_requirements_id, failure_handler_id, active_compute_node_id
+            FROM new_job
+        ) AS named
+        GROUP BY workflow_id
+    LOOP
+        PERFORM 1 FROM torc.workflow WHERE id = v_named.workflow_id FOR KEY SHARE;
         IF NOT FOUND THEN
-            PERFORM torc.fail('TC404', format('Workflow not found with ID: %s', v_workflow_id));
+            PERFORM torc.fail('TC404', format('Workflow not found with ID: %s', v_named.workflow_id));
         END IF;
-        PERFORM torc.keep_references(v_workflow_id, 'resource_requirements_id', ARRAY(
-            SELECT DISTINCT resource_requirements_id FROM new_job WHERE workflow_id = v_workflow_id
-        ));
-        PERFORM torc.keep_references(v_workflow_id, 'failure_handler_id', ARRAY(
-            SELECT DISTINCT failure_handler_id FROM new_job WHERE workflow_id = v_workflow_id
-        ));
-        PERFORM torc.keep_references(v_workflow_id, 'compute_node_id', ARRAY(
-            SELECT DISTINCT active_compute_node_id FROM new_job WHERE workflow_id = v_workflow_id
-        ));
+        PERFORM torc.keep_references(v_named.workflow_id, 'resource_requirements_id', v_named.requirements);
+        PERFORM torc.keep_references(v_named.workflow_id, 'failure_handler_id', v_named.handlers);
+        PERFORM torc.keep_references(v_named.workflow_id, 'compute_node_id', v_named.nodes);
     END LOOP;
     RETURN NULL;
 END

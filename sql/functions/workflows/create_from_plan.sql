@@ -50,7 +50,7 @@ BEGIN
             )
             FROM jsonb_array_elements(v_jobs::jsonb) WITH ORDINALITY AS job
         );
-        SELECT torc.put_at(v_ids, v_places, array_agg((job ->> 'id')::bigint)) INTO v_ids
+        SELECT torc.put_at(v_ids, v_places, array_agg((job::json ->> 'id')::bigint)) INTO v_ids
         FROM torc.create_jobs(v_workflow_id, v_jobs, p_caller) AS job;
     END LOOP;
     IF p_initialize THEN

@@ -1,24 +1,51 @@
 -- A workflow as it goes on the wire, with its run state and the names of the groups that it is shared with; unset
--- columns are left out. Put together as text, as in job_json(): nulls inside free JSON stay.
+-- columns are left out. Put together as text, as in job_json(): nulls inside free JSON stay. Most workflows have no
+-- settings, and their expression takes as long to prepare as all others (benchmarks/decisions/small_reads).
+-- plpgsql, so that its plans are kept.
 CREATE OR REPLACE FUNCTION torc.workflow_json(w torc.workflow, p_caller torc.caller)
 RETURNS json
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 AS $$
-    SELECT concat(
+DECLARE
+    v_status torc.workflow_status;
+    v_groups text[] := torc.groups_of_workflow(w.id);
+BEGIN
+    SELECT * INTO v_status FROM torc.workflow_status WHERE workflow_id = w.id;
+    RETURN concat(
         '{"id":', w.id,
         ',"name":', to_json(w.name),
         ',"user":', to_json(w."user"),
         ',"description":' || to_json(w.description)::text,
         ',"timestamp":"', to_char(w."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
         '","status_id":', w.id,
-        ',"run_id":' || status.run_id,
-        ',"is_canceled":' || status.is_canceled,
-        ',"is_archived":' || status.is_archived,
+        ',"run_id":' || v_status.run_id,
+        ',"is_canceled":' || v_status.is_canceled,
+        ',"is_archived":' || v_status.is_archived,
         ',"compute_node_expiration_buffer_seconds":' || w.compute_node_expiration_buffer_seconds,
         ',"compute_node_wait_for_new_jobs_seconds":' || w.compute_node_wait_for_new_jobs_seconds,
         ',"compute_node_ignore_workflow_completion":' || w.compute_node_ignore_workflow_completion,
         ',"compute_node_wait_for_healthy_database_minutes":' || w.compute_node_wait_for_healthy_database_minutes,
         ',"compute_node_min_time_for_new_jobs_seconds":' || w.compute_node_min_time_for_new_jobs_seconds,
+        CASE
+            WHEN num_nonnulls(
+                w.resource_monitor_config, w.slurm_defaults, w.use_pending_failed, w.enable_ro_crate, w.project,
+                w.metadata, w.slurm_config, w.execution_config, w.env, w.dynamic_jobs, w.submission_directory
+            ) > 0
+                THEN torc.workflow_settings_json(w, p_caller)
+        END,
+        CASE WHEN v_groups <> '{}' THEN concat(',"access_groups":', to_json(v_groups)) END,
+        '}'
+    );
+END
+$$;
+
+-- The settings of a workflow that are mostly unset, each as a key and its value behind a comma.
+CREATE OR REPLACE FUNCTION torc.workflow_settings_json(w torc.workflow, p_caller torc.caller)
+RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN concat(
         ',"resource_monitor_config":' || CASE
             WHEN torc.wants_object(p_caller, 'resource_monitor_config' = ANY (w.written_as_object))
                 THEN torc.normal_resource_monitor_config(torc.object_in(w.resource_monitor_config))::text
@@ -39,12 +66,9 @@ AS $$
         ),
         ',"env":' || w.env::text,
         ',"dynamic_jobs":' || w.dynamic_jobs::text,
-        ',"submission_directory":' || to_json(w.submission_directory)::text,
-        ',"access_groups":' || to_json(nullif(torc.groups_of_workflow(w.id), '{}'))::text,
-        '}'
-    )::json
-    FROM (SELECT) AS always
-    LEFT JOIN torc.workflow_status AS status ON status.workflow_id = w.id
+        ',"submission_directory":' || to_json(w.submission_directory)::text
+    );
+END
 $$;
 
 -- The names of the groups that a workflow is shared with, sorted.

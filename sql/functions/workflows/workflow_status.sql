@@ -172,10 +172,11 @@ AS $$
 BEGIN
     PERFORM torc.authorize_workflow(p_workflow_id, p_caller);
     RETURN (
-        SELECT json_build_object(
-            'is_canceled', is_canceled,
-            'is_complete', torc.is_finished(p_workflow_id),
-            'needs_to_run_completion_script', has_detected_need_to_run_completion_script
+        SELECT concat(  -- as is_finished(), which would read the row once more
+            '{"is_canceled":' || is_canceled,
+            ',"is_complete":' || (is_canceled OR NOT torc.has_open_jobs(p_workflow_id)),
+            ',"needs_to_run_completion_script":' || has_detected_need_to_run_completion_script,
+            '}'
         )
         FROM torc.workflow_status
         WHERE workflow_id = p_workflow_id

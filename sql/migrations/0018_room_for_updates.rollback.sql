@@ -1,0 +1,1 @@
+ALTER TABLE torc.job RESET (fillfactor);
