@@ -137,6 +137,8 @@ class Connection(psycopg.Connection):
             for text, params, _ in statements:
                 add(self._outcome(self.first, text, params))
             return
+        if not self.statement_names.issuperset(_numbered(text)[0] for text, _, _ in statements):
+            before_waiting()  # some have to be prepared
         prepared = [self._outcome(self._to_send, text, params) for text, params, _ in statements]
         if len(statements) == 1 and isinstance(prepared[0], tuple):
             self._send(*prepared[0])

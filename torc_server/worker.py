@@ -355,21 +355,31 @@ class Worker(BaseWorker):
     # Threads
 
     def _work(self):
-        """What each thread of the small requests does: lead in its turn, and serve what comes, until it gives way."""
+        """What each thread of the small requests does: run those that wait; then lead when its turn comes, which is to
+        serve what comes, until it gives way."""
         while not self._has_ended:
-            lead = Lead(self._lead)
             try:
-                while lead.is_held and not self._has_ended:
-                    connection = self._take_from_backlog()
-                    if connection is None:
-                        self._serve_events(lead)
-                    else:
-                        lead.give_way()
-                        self._advance(connection, self._run)
+                if not self._run_from_backlog():
+                    self._lead_until_it_gives_way()
             except Exception:  # of ours; the thread must go on
                 log.exception("a thread of a worker failed")
-            finally:
-                lead.give_way()
+
+    def _lead_until_it_gives_way(self):
+        lead = Lead(self._lead)
+        try:
+            while lead.is_held and not self._has_ended:
+                if not self._run_from_backlog(lead.give_way):
+                    self._serve_events(lead)
+        finally:
+            lead.give_way()
+
+    def _run_from_backlog(self, before=lambda: None):
+        """Run a request for which there was no thread, if there is one now; before: called if so."""
+        connection = self._take_from_backlog()
+        if connection is not None:
+            before()
+            self._advance(connection, self._run)
+        return connection is not None
 
     def _serve_events(self, lead):
         """Serve what has come: small calls of the direct way as a batch, other requests later, in a thread each."""
@@ -395,8 +405,8 @@ class Worker(BaseWorker):
                 if self._serving >= self._settings.threads:
                     return False
                 self._serving += 1
-            self._running[threading.get_ident()] = batch.connections, time.monotonic()
         batch.connections.append(connection)
+        self._running.setdefault(threading.get_ident(), (batch.connections, time.monotonic()))
         return True
 
     def _leave_batch(self):
