@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import re
+import select
 import socket
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 from torc_server import __version__
 from torc_server.migrations import sql_folder
@@ -34,6 +35,10 @@ SESSION = aiosql.from_path(sql_folder() / "queries" / "session.sql", "psycopg")
 
 HOT_SECONDS = 15  # of a statement; calls that walk a whole workflow get LONG_TIMEOUT, see repository.long_value()
 CONNECT_SECONDS = 5  # for one attempt to open a connection
+PATIENCE_MS = 5  # that a batch waits for PostgreSQL before its thread lets another one lead (see worker)
+# Bytes of a parameter or a row after which a connection is closed: neither its buffers nor what PostgreSQL has taken to
+# read that much JSON (300 MB for 1.5 MB of empty objects) are given back otherwise.
+GROWN = 1 << 19
 
 # What each statement of ours runs under. Plans are kept: one made on an empty database must serve the full one.
 SETTINGS = {
@@ -58,6 +63,9 @@ _NETWORK = {
 }
 
 
+Statement = tuple[str, dict[str, Any], bool]  # text, parameters, whether it may write
+
+
 class PoolerError(CommandError):
     """The database URL leads to a pooler that cannot serve us."""
 
@@ -76,6 +84,8 @@ class Connection(psycopg.Connection):
         self.pooled = False
         self.statement_names = set()  # names of the statements that are prepared on this connection
         self.transformer = Transformer(self)
+        self._answers = select.poll()
+        self._answers.register(self.pgconn.socket, select.POLLIN)
         # A second descriptor, so that another thread can cut the connection and never hits one that has its number now
         self.plug = socket.socket(fileno=os.dup(self.pgconn.socket))
 
@@ -117,6 +127,92 @@ class Connection(psycopg.Connection):
                 with contextlib.suppress(psycopg.Error):  # what else went wrong tells more
                     self._receive()
 
+    def together(
+        self, statements: Sequence[Statement], add: Callable[[Any], None], before_waiting: Callable[[], None]
+    ) -> None:
+        """Send several statements (text, parameters, whether it may write) in one go, each a transaction of its own, in
+        that order; call add() with the first value of each, or with its psycopg.Error. What they have changed is
+        durable when this returns.
+
+        before_waiting: called when PostgreSQL takes long, perhaps several times.
+
+        Raises psycopg.OperationalError when the connection is lost; then nothing that was added counts.
+        """
+        if self.pooled:
+            before_waiting()
+            for text, params, _ in statements:
+                add(self._outcome(self.first, text, params))
+            return
+        if not self.statement_names.issuperset(_numbered(text)[0] for text, _, _ in statements):
+            before_waiting()  # some have to be prepared
+        prepared = [self._outcome(self._to_send, text, params) for text, params, _ in statements]
+        if len(statements) == 1 and isinstance(prepared[0], tuple):
+            self._send(*prepared[0])
+            add(self._outcome(self._receive, before_waiting))
+            return
+        # A statement that has no effect on the log of PostgreSQL, or is the only one that has, needs no other's help.
+        commits_later = sum(may_write for _, _, may_write in statements) > 1
+        before, after = ([each] if commits_later else [] for each in (SESSION.commit_later, SESSION.make_durable))
+        before, after = ([self._to_send(each.sql, {}) for each in list] for list in (before, after))
+        try:
+            self._send_all([*before, *(each for each in prepared if isinstance(each, tuple)), *after])
+            for _ in before:
+                self._check(self._next_result(before_waiting), ExecStatus.TUPLES_OK)
+            for each in prepared:
+                add(self._outcome(self._next_value, before_waiting) if isinstance(each, tuple) else each)
+            for _ in after:
+                self._check(self._next_result(before_waiting), ExecStatus.TUPLES_OK)
+            self.pgconn.exit_pipeline_mode()
+        except psycopg.Error as error:
+            self.worn = True
+            raise psycopg.OperationalError(f"a batch of statements was not completed: {error}") from error
+
+    def _outcome(self, function, *args):
+        """What the function returns, or its error; raised is only that the connection is lost."""
+        try:
+            return function(*args)
+        except psycopg.Error as error:
+            if error.sqlstate is None and self.pgconn.status != ConnStatus.OK:
+                raise
+            return error
+
+    def _send_all(self, prepared):
+        self.pgconn.enter_pipeline_mode()
+        for name, values in prepared:
+            self.pgconn.send_query_prepared(name, values)
+            self.pgconn.pipeline_sync()  # ends the transaction, whether it failed or not
+        self._flush()
+
+    def _next_value(self, before_waiting):
+        return self._first_value(self._check(self._next_result(before_waiting), ExecStatus.TUPLES_OK))
+
+    def _next_result(self, before_waiting):
+        """The result of the next statement that was sent in one go."""
+        found = None
+        while True:
+            result = self._get_result(before_waiting)
+            if result is None:
+                if self.pgconn.status != ConnStatus.OK:
+                    raise psycopg.OperationalError("the connection was closed")
+            elif result.status == ExecStatus.PIPELINE_SYNC:
+                return found
+            else:
+                found = result
+
+    def _get_result(self, before_waiting):
+        while self.pgconn.is_busy():
+            if not self._answers.poll(PATIENCE_MS):
+                before_waiting()
+                self._answers.poll()
+            self.pgconn.consume_input()
+        return self.pgconn.get_result()
+
+    def wear(self, *values: Any) -> None:
+        """Have the connection closed after use if one of the values is long."""
+        for value in values:
+            if type(value) is str and len(value) > GROWN:
+                self.worn = True
+
     def _to_send(self, text, params):
         """The name under which a statement is prepared now, and its parameters."""
         name, sent, names = _numbered(text)
@@ -128,18 +224,18 @@ class Connection(psycopg.Connection):
     def _send(self, name, values):
         """Send a prepared statement and do not wait for its answer."""
         self.pgconn.send_query_prepared(name, values)
+        self._flush()
+
+    def _flush(self):
         while self.pgconn.flush():  # it is longer than what the kernel takes at once
             usable(self.pgconn.socket)
             self.pgconn.consume_input()
 
-    def _receive(self):
+    def _receive(self, before_waiting=lambda: None):
         """The first value of a statement that was sent."""
         found = None
         while True:
-            while self.pgconn.is_busy():
-                readable([self.pgconn.socket], None)
-                self.pgconn.consume_input()
-            result = self.pgconn.get_result()
+            result = self._get_result(before_waiting)
             if not result:
                 return self._first_value(self._check(found, ExecStatus.TUPLES_OK))
             found = result

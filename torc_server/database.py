@@ -5,7 +5,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from torc_server import connections, current
+from torc_server.batches import Alone
 from torc_server.connections import HOT_SECONDS, SESSION
 from torc_server.database_errors import LOST, api_error, is_lost, is_useless
 from torc_server.errors import ApiError, Later
@@ -118,8 +119,29 @@ class Database:
         message = "The database connection met too many conflicts with other changes; try again"
         raise ApiError(503, message, {"Retry-After": "1"})
 
-    def _run_once(self, work, seconds):
-        connection = self._take()
+    def run_together(
+        self, statements: Sequence[connections.Statement], before_waiting: Callable[[], None]
+    ) -> list[Any]:
+        """Send the statements of several calls in one go, see Connection.together(). Return the outcome of each: its
+        value, or what the call is to raise: ApiError, another exception for a fault of ours, or Alone, if run() would
+        try again or wait."""
+        outcomes = []
+
+        def work(connection):
+            connection.together(statements, outcomes.append, before_waiting)
+            for (_, params, _), outcome in zip(statements, outcomes, strict=True):
+                connection.wear(outcome, *params.values())
+                if isinstance(outcome, psycopg.Error) and not self._can_be_used_after(outcome, connection):
+                    connection.worn = True
+
+        try:
+            self._run_once(work, HOT_SECONDS, before_waiting)
+        except (psycopg.Error, ApiError) as error:
+            outcomes = [error] * len(statements)
+        return [_to_raise(each) if isinstance(each, psycopg.Error) else each for each in outcomes]
+
+    def _run_once(self, work, seconds, before_waiting=lambda: None):
+        connection = self._take(before_waiting)
         thread = threading.get_ident()
         outer = self._running.get(thread)
         call = self._running[thread] = _Call(connection, time.monotonic(), seconds)
@@ -190,13 +212,15 @@ class Database:
                     self._lose(error)
             time.sleep(PROBE_EVERY)
 
-    def _take(self):
+    def _take(self, before_waiting=lambda: None):
         while True:
             if away := self._away:
+                before_waiting()
                 self._wait_for(away)
             try:
                 connection = self._free.pop()
             except IndexError:
+                before_waiting()
                 if connection := self._connect():
                     return connection
                 continue
@@ -376,6 +400,19 @@ def _waiting(work, milliseconds):
             return work(connection)
 
     return waiting
+
+
+def _to_raise(error):
+    """What a call of a batch is to raise because of an error of its statement."""
+    if isinstance(error, pg.LockNotAvailable):
+        is_workflows = error.diag.message_detail in ("shared", "exclusive")
+        return Alone() if is_workflows else api_error(error)
+    if isinstance(error, (pg.SerializationFailure, pg.DeadlockDetected)) or is_useless(error):
+        return Alone()
+    try:
+        return api_error(error)
+    except psycopg.Error as fault:
+        return fault
 
 
 class _Call:

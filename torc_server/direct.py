@@ -79,6 +79,7 @@ class Direct:
             route = Route(rule, view) if view else None
             for path in route.shapes() if route else ():
                 self._routes |= {(method, path): route for method in rule.methods - {"HEAD"}}
+        app.extensions["lanes"].add_direct(self._routes)
 
     def __call__(self, environ, start_response):
         parts = environ["PATH_INFO"].split("/")

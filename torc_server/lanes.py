@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 LANES = ("lists", "walks")  # reads of many rows; calls that walk or lock a whole workflow
+DIRECT = "direct"  # small calls of the direct way, which are served in batches
 AT_ONCE = "at once"  # calls that wait for nothing: the thread that reads one serves it, however busy the others are
 
 
@@ -30,6 +31,10 @@ class Lanes:
                 name = None  # to verify a password may take the database
             for method in rule.methods if name else ():
                 self._lanes[method, shape(rule.rule.split("/"), "<")] = name
+
+    def add_direct(self, keys: Iterable[tuple[str, str]]) -> None:
+        """The requests of these keys (method, shape) are calls of the direct way."""
+        self._lanes |= dict.fromkeys(keys, DIRECT)
 
     def lane(self, method: str, path: str) -> str | None:
         """The name of the lane of a request, None for a small one; without Flask's routing (3 µs)."""

@@ -9,7 +9,7 @@ admin_sql).
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,7 @@ import aiosql
 
 from torc_server import current
 from torc_server.auth import caller
-from torc_server.connections import HOT_SECONDS
+from torc_server.batches import Alone, current_batch
 from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
 from torc_server.errors import ApiError
 from torc_server.migrations import sql_folder
@@ -28,9 +28,6 @@ log = logging.getLogger("torc_server")
 # Rows fetched at once into the spool. One may have 30 MB: a process holds about twice as much. (100,000 rows of 260
 # bytes: 200 at once take 30 ms of CPU, 4 take 54, 1 takes 125.)
 CHUNK_ROWS = 4
-# Bytes of a parameter or a row after which a connection is closed: neither its buffers nor what PostgreSQL has taken to
-# read that much JSON (300 MB for 1.5 MB of empty objects) are given back otherwise.
-GROWN = 1 << 19
 
 Writer = Callable[[Iterator[bytes], Spool], Any]  # copies rows into a file
 
@@ -41,14 +38,22 @@ sql = SimpleNamespace(
 
 def value(statement: Any, **params: Any) -> Any:
     """Send one statement and return the first column of its first row, or None without a row."""
-    params = _with_caller(params)
+    return _run(statement, _first, statement.sql, _with_caller(params))
+
+
+def _first(text, params):
+    """The first value of a statement, which is sent together with those of the other calls of a batch, or alone."""
+    batch = current_batch()
+    if batch is not None:
+        with suppress(Alone):
+            return batch.first(text, params)
 
     def work(connection):
-        found = connection.first(statement.sql, params)
-        _close_if_grown(connection, found, *params.values())
+        found = connection.first(text, params)
+        connection.wear(found, *params.values())
         return found
 
-    return _run(statement, work)
+    return _database().run(work)
 
 
 def long_value(statement: Any, **params: Any) -> Any:
@@ -58,10 +63,10 @@ def long_value(statement: Any, **params: Any) -> Any:
     def work(connection):
         with _long_statements(connection):
             found = connection.first(statement.sql, params)
-        _close_if_grown(connection, found, *params.values())
+        connection.wear(found, *params.values())
         return found
 
-    return _run(statement, work, LONG_SECONDS)
+    return _run(statement, _database().run, work, LONG_SECONDS)
 
 
 def server_value(database: Any, statement: Any, **params: Any) -> Any:
@@ -82,13 +87,6 @@ def server_long_value(database: Any, statement: Any, **params: Any) -> Any:
 def server_rows(database: Any, statement: Any, **params: Any) -> list[tuple]:
     """The same for all rows of a statement."""
     return database.run(lambda connection: connection.execute(statement.sql, params).fetchall())
-
-
-def _close_if_grown(connection, *values):
-    """Have a connection closed after use that has carried a long value."""
-    for value in values:
-        if type(value) is str and len(value) > GROWN:
-            connection.worn = True
 
 
 def row_json(statement: Any, table: str, row_id: int, read: Callable[..., Any] = value, **params: Any) -> str:
@@ -129,10 +127,10 @@ def spool(statement: Any, write: Writer, order_by: str | None = None, **params: 
             closing(connection.cursor().stream(text, params, size=CHUNK_ROWS)) as rows,
         ):
             write(encoded(rows), file)
-        _close_if_grown(connection, longest)
+        connection.wear(longest)
         return file
 
-    return _run(statement, work, LONG_SECONDS)
+    return _run(statement, _database().run, work, LONG_SECONDS)
 
 
 def spool_pieces(statement: Any, pieces: Iterable[str], write: Writer, **params: Any) -> Spool:
@@ -153,10 +151,10 @@ def spool_pieces(statement: Any, pieces: Iterable[str], write: Writer, **params:
 
         with _long_transaction(connection) as file, closing(connection.firsts(statement.sql, each())) as answers:
             write(map(str.encode, answers), file)
-        _close_if_grown(connection, longest)
+        connection.wear(longest)
         return file
 
-    return _run(statement, work, LONG_SECONDS)
+    return _run(statement, _database().run, work, LONG_SECONDS)
 
 
 @contextmanager
@@ -191,11 +189,11 @@ def order_by(schema: Any, sort_by: str | None, reverse: bool) -> str:
     return f'"{column}" {direction}{nulls}{"".join(ties)}'
 
 
-def _run(statement, work, timeout=HOT_SECONDS):
-    """Run the work of a statement; log it by its name if it takes long, waits for locks and retries included."""
+def _run(statement, run, *args):
+    """Return run(*args), which sends a statement; log its name if that takes long, waits for locks included."""
     since = time.monotonic()
     try:
-        return _database().run(work, timeout)
+        return run(*args)
     finally:
         ms = round((time.monotonic() - since) * 1000)
         slow_ms = current.app().settings.slow_statement_ms

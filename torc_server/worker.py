@@ -38,11 +38,12 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.base import Worker as BaseWorker
 
+from torc_server.batches import Batch, current_batch
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
 from torc_server.errors import OWN_FAULT, ApiError, Later, LaterWithJobs
 from torc_server.heads import Heads
-from torc_server.lanes import AT_ONCE, LANES
+from torc_server.lanes import AT_ONCE, DIRECT, LANES
 from torc_server.memory import return_free_blocks
 from torc_server.polling import readable
 from torc_server.request_reader import RequestReader
@@ -52,6 +53,7 @@ log = logging.getLogger("torc_server")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # blocked until a worker can handle them
 TRIM_AFTER = 500  # closed connections
+MOST_EVENTS = 32  # that a thread takes at once
 TICK = 1.0  # seconds between two checks of the deadlines
 GOODBYE_SECS = 5.0  # how long a client may take to hang up after the last answer
 LOCK_SECS = 2.0  # how long a small request may wait for a lock, from when it is whole
@@ -174,11 +176,11 @@ class Waiting:
         except (OSError, ValueError):  # it has just been closed
             log.debug("a stream has just ended")
 
-    def poll(self) -> tuple[int, ClientConnection | None]:
-        """Wait for an event; return its descriptor, and the connection unless it is another thing's. None for a
+    def poll(self) -> list[tuple[int, ClientConnection | None]]:
+        """Wait for events; return of each its descriptor, and the connection unless it is another thing's. None for a
         connection that its deadline has met."""
-        descriptor, _ = self._epoll.poll(None, 1)[0]
-        return descriptor, self._connections.pop(descriptor, None)
+        events = self._epoll.poll(None, MOST_EVENTS)
+        return [(descriptor, self._connections.pop(descriptor, None)) for descriptor, _ in events]
 
     def take(self, connection: ClientConnection) -> bool:
         """Take a connection out; return whether it was here."""
@@ -190,6 +192,21 @@ class Waiting:
     def all(self) -> list[ClientConnection]:
         """A copy of the list of connections."""
         return list(self._connections.values())
+
+
+class Lead:
+    """The right of one thread to wait for events, from when it gets it until it gives way."""
+
+    def __init__(self, lock: threading.Lock):
+        lock.acquire()
+        self._lock = lock
+        self.is_held = True
+
+    def give_way(self) -> None:
+        """Let another thread lead."""
+        if self.is_held:
+            self.is_held = False
+            self._lock.release()
 
 
 class Worker(BaseWorker):
@@ -206,9 +223,10 @@ class Worker(BaseWorker):
         self._connections = set()
         self._heads = Heads(self.cfg)
         self._lock = threading.Lock()
+        self._lead = threading.Lock()  # held by the thread that waits for events
         self._backlog = deque()  # connections with a whole request for which there was no thread
         self._serving = 0  # threads that run a small request
-        self._running = {}  # id of a thread: (connection, since when) of the request that it runs
+        self._running = {}  # id of a thread: (connections, since when) of the requests that it runs
         self._parked = []  # heap of (when, number, connection): requests that are to be run again
         self._numbers = itertools.count()
         self._swept = 0.0
@@ -227,6 +245,7 @@ class Worker(BaseWorker):
         self._settings = self.wsgi.settings
         self._lanes = self.wsgi.extensions["lanes"]
         self._claims = self.wsgi.extensions["waiting_claims"]
+        self._database = self.wsgi.extensions["database"]
         self._metrics = self.wsgi.extensions["metrics"]
         self._observer = self.wsgi.extensions["observer"]
         self._seconds = {
@@ -328,8 +347,8 @@ class Worker(BaseWorker):
     def _cancel_abandoned(self, now):
         """Cancel the statements of requests whose clients have hung up."""
         for thread, request in list(self._running.items()):
-            connection, since = request
-            if now - since > TICK and connection.is_gone():
+            connections, since = request
+            if now - since > TICK and all(each.is_gone() for each in connections):
                 self.wsgi.extensions["database"].cancel(
                     thread, lambda thread=thread, request=request: self._running.get(thread) is request
                 )
@@ -337,20 +356,64 @@ class Worker(BaseWorker):
     # Threads
 
     def _work(self):
-        """What each thread of the small requests does."""
+        """What each thread of the small requests does: run those that wait; then lead when its turn comes, which is to
+        serve what comes, until it gives way."""
         while not self._has_ended:
             try:
-                connection = self._take_from_backlog()
-                if connection is not None:
-                    self._advance(connection, self._run)
-                    continue
-                descriptor, connection = self._waiting.poll()
-                if connection is not None:
-                    self._advance(connection)
-                elif descriptor in self._listeners and self.alive:
-                    self._accept(self._listeners[descriptor])
+                if not self._run_from_backlog():
+                    self._lead_until_it_gives_way()
             except Exception:  # of ours; the thread must go on
                 log.exception("a thread of a worker failed")
+
+    def _lead_until_it_gives_way(self):
+        lead = Lead(self._lead)
+        try:
+            while lead.is_held and not self._has_ended:
+                if not self._run_from_backlog(lead.give_way):
+                    self._serve_events(lead)
+        finally:
+            lead.give_way()
+
+    def _run_from_backlog(self, before=lambda: None):
+        """Run a request for which there was no thread, if there is one now; before: called if so."""
+        connection = self._take_from_backlog()
+        if connection is not None:
+            before()
+            self._advance(connection, self._run)
+        return connection is not None
+
+    def _serve_events(self, lead):
+        """Serve what has come: small calls of the direct way as a batch, other requests later, in a thread each."""
+        batch = Batch(self._database, lead.give_way)
+        try:
+            for descriptor, connection in self._waiting.poll():
+                if connection is not None:
+                    batch.begin(self._advance, connection)
+                elif descriptor in self._listeners and self.alive:
+                    batch.begin(self._accept, self._listeners[descriptor])
+            if self._backlog:
+                lead.give_way()
+            batch.finish()
+        finally:
+            if batch.connections:
+                self._leave_batch()
+
+    def _enter_batch(self, batch, connection):
+        """Let a small request be served in a batch, which counts as one request; return whether there is a thread for
+        it."""
+        if not batch.connections:
+            with self._lock:
+                if self._serving >= self._settings.threads:
+                    return False
+                self._serving += 1
+        batch.connections.append(connection)
+        self._running.setdefault(threading.get_ident(), (batch.connections, time.monotonic()))
+        return True
+
+    def _leave_batch(self):
+        del self._running[threading.get_ident()]
+        with self._lock:
+            self._serving -= 1
 
     def _work_in_lane(self, requests):
         """What each thread of a lane does."""
@@ -371,10 +434,16 @@ class Worker(BaseWorker):
     def _run_or_queue(self, connection):
         """Run a whole request in this thread, if it is a small one and a thread is left; return whether it is
         answered."""
-        if connection.lane == AT_ONCE:
-            return self._serve(connection)
-        if connection.lane is not None:
+        if connection.lane in LANES:
             self._lane_queues[connection.lane].put(connection)
+            return False
+        batch = current_batch()
+        if connection.lane == AT_ONCE:
+            return self._answer_or_park(connection) if batch else self._serve(connection)
+        if batch is not None:
+            if connection.lane == DIRECT and self._enter_batch(batch, connection):
+                return self._answer_or_park(connection)
+            self._backlog.append(connection)
             return False
         with self._lock:
             if self._serving >= self._settings.threads:
@@ -403,7 +472,7 @@ class Worker(BaseWorker):
         if connection.waiter is not None:  # the time for which it has waited for jobs does not count
             connection.received = time.monotonic()
             connection.wait_until = connection.received + LOCK_SECS
-        if connection.lane is not None:
+        if connection.lane in LANES:
             self._lane_queues[connection.lane].put(connection)
             return
         with self._lock:
@@ -557,7 +626,7 @@ class Worker(BaseWorker):
         request = connection.reader.request
         connection.lane = self._lanes.lane(request.method, request.path)
         connection.received = time.monotonic()
-        connection.wait_until = connection.received + (LOCK_SECS if connection.lane is None else LANE_LOCK_SECS)
+        connection.wait_until = connection.received + (LANE_LOCK_SECS if connection.lane in LANES else LOCK_SECS)
         return self._run_or_queue(connection)
 
     def _send(self, connection):
@@ -600,12 +669,19 @@ class Worker(BaseWorker):
     # Requests
 
     def _serve(self, connection):
-        """Run the application on a whole request. Return whether the answer is ready to be sent; if not, the request
-        is parked, or the connection has become a stream."""
+        """Run the application on a whole request, in a thread of its own. Return whether the answer is ready to be
+        sent; if not, the request is parked, or the connection has become a stream."""
+        thread = threading.get_ident()
+        self._running[thread] = [connection], time.monotonic()
+        try:
+            return self._answer_or_park(connection)
+        finally:
+            del self._running[thread]
+
+    def _answer_or_park(self, connection):
+        """The same for a request that may be one of several of a thread."""
         if connection.waiter is not None and connection.is_gone():  # it must not claim jobs
             raise ClientGone
-        thread = threading.get_ident()
-        self._running[thread] = connection, time.monotonic()
         try:
             is_answered = self._answer(connection)
             self._end_wait(connection)
@@ -618,8 +694,6 @@ class Worker(BaseWorker):
             return False
         except Exception as error:  # noqa: BLE001 - it is logged there
             return self._refuse(connection, error)
-        finally:
-            del self._running[thread]
 
     def _end_wait(self, connection):
         """The request is answered, or its client is gone: if it was a claim that has waited, others are next."""

@@ -11,6 +11,22 @@ SELECT set_config('torc.try_locks', 'off', true), set_config('lock_timeout', :mi
 -- For the session, or with local for the transaction.
 SELECT count(set_config(key, value, :local)) FROM json_each_text(:settings::json);
 
+-- name: commit_later()
+-- Until make_durable(): a commit does not wait until PostgreSQL's log is written.
+SELECT
+    set_config('torc.synchronous_commit', current_setting('synchronous_commit'), false),
+    set_config('synchronous_commit', 'off', false);
+
+-- name: make_durable()
+-- Returns when all that was committed is as durable as each commit would have been on its own. A message is what makes a
+-- commit write the log; none is needed if another session has written it meanwhile, unless a standby has to have it too.
+SELECT
+    set_config('synchronous_commit', current_setting('torc.synchronous_commit'), false),
+    CASE
+        WHEN pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()
+            OR current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'torc', '')
+    END;
+
 -- name: backend_pid()
 SELECT pg_backend_pid();
 
