@@ -3,7 +3,7 @@ one go, and what they changed becomes durable by one write of its log instead of
 
 Each call is a greenlet. It runs the application as any other thread would, until that asks for the value of a statement
 (Batch.first); it goes on when all calls of the batch have asked and PostgreSQL has answered. So views and WSGI classes
-know nothing of batches. Each statement stays a transaction of its own: it succeeds or fails whatever the others do.
+know nothing of batches. Each statement stays a separate transaction: it succeeds or fails whatever the others do.
 
 What would take long is done alone, as without a batch: waiting for a lock, trying again after a deadlock.
 """

@@ -63,6 +63,7 @@ _NETWORK = {
 }
 
 
+_SHARE_COMMIT = SESSION.commit_later, SESSION.make_durable  # before and after statements
 Statement = tuple[str, dict[str, Any], bool]  # text, parameters, whether it may write
 
 
@@ -130,9 +131,8 @@ class Connection(psycopg.Connection):
     def together(
         self, statements: Sequence[Statement], add: Callable[[Any], None], before_waiting: Callable[[], None]
     ) -> None:
-        """Send several statements (text, parameters, whether it may write) in one go, each a transaction of its own, in
-        that order; call add() with the first value of each, or with its psycopg.Error. What they have changed is
-        durable when this returns.
+        """Send several statements in one go, each as its own transaction, in that order; call add() with the first
+        value of each, or with its psycopg.Error. What they have changed is durable when this returns.
 
         before_waiting: called when PostgreSQL takes long, perhaps several times.
 
@@ -146,14 +146,13 @@ class Connection(psycopg.Connection):
         if not self.statement_names.issuperset(_numbered(text)[0] for text, _, _ in statements):
             before_waiting()  # some have to be prepared
         prepared = [self._outcome(self._to_send, text, params) for text, params, _ in statements]
-        if len(statements) == 1 and isinstance(prepared[0], tuple):
+        if len(prepared) == 1 and isinstance(prepared[0], tuple):
             self._send(*prepared[0])
             add(self._outcome(self._receive, before_waiting))
             return
-        # A statement that has no effect on the log of PostgreSQL, or is the only one that has, needs no other's help.
-        commits_later = sum(may_write for _, _, may_write in statements) > 1
-        before, after = ([each] if commits_later else [] for each in (SESSION.commit_later, SESSION.make_durable))
-        before, after = ([self._to_send(each.sql, {}) for each in list] for list in (before, after))
+        # One commit that waits until it is durable is enough, unless only one statement has anything to commit.
+        share_commit = sum(may_write for _, _, may_write in statements) > 1
+        before, after = ([self._to_send(each.sql, {})] * share_commit for each in _SHARE_COMMIT)
         try:
             self._send_all([*before, *(each for each in prepared if isinstance(each, tuple)), *after])
             for _ in before:
@@ -165,7 +164,7 @@ class Connection(psycopg.Connection):
             self.pgconn.exit_pipeline_mode()
         except psycopg.Error as error:
             self.worn = True
-            raise psycopg.OperationalError(f"a batch of statements was not completed: {error}") from error
+            raise psycopg.OperationalError(f"statements that were sent together were not completed: {error}") from error
 
     def _outcome(self, function, *args):
         """What the function returns, or its error; raised is only that the connection is lost."""

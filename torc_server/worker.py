@@ -669,7 +669,7 @@ class Worker(BaseWorker):
     # Requests
 
     def _serve(self, connection):
-        """Run the application on a whole request, in a thread of its own. Return whether the answer is ready to be
+        """Run the application on a whole request, alone in this thread. Return whether the answer is ready to be
         sent; if not, the request is parked, or the connection has become a stream."""
         thread = threading.get_ident()
         self._running[thread] = [connection], time.monotonic()

@@ -18,8 +18,9 @@ SELECT
     set_config('synchronous_commit', 'off', false);
 
 -- name: make_durable()
--- Returns when all that was committed is as durable as each commit would have been on its own. A message is what makes a
--- commit write the log; none is needed if another session has written it meanwhile, unless a standby has to have it too.
+-- Returns when all that was committed is as durable as a commit is by the settings. A commit that holds a message makes
+-- PostgreSQL write its log. It is not needed when another session has had the log written meanwhile, unless a standby
+-- must have it too.
 SELECT
     set_config('synchronous_commit', current_setting('torc.synchronous_commit'), false),
     CASE

@@ -17,11 +17,10 @@ from support import MemoryClient, wait_for
 
 from torc_server import connections, embedded
 from torc_server.app import create_app
-from torc_server.connections import SETTINGS, Connection
+from torc_server.connections import GROWN, SETTINGS, Connection
 from torc_server.database import LONG_SECONDS, Database
 from torc_server.database_errors import api_error
 from torc_server.errors import ApiError, Later
-from torc_server.connections import GROWN
 from torc_server.settings import Settings
 
 ONE = "SELECT %(one)s::int"

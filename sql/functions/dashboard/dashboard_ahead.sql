@@ -20,7 +20,7 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     c_most CONSTANT integer := 1000;
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz := torc.now();
     v_running bigint := (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id AND status = 'running');
     v_job record;
     v_chain record;
