@@ -246,6 +246,12 @@ def empty_database_url(databases):
     return databases.enter_context(new_database())
 
 
+@pytest.fixture
+def other_database_url(databases):
+    """Another empty database for the same test."""
+    return databases.enter_context(new_database())
+
+
 @pytest.fixture(scope="session")
 def postgres_log():
     """The log file of the shared PostgreSQL, or None if it is a server given from outside."""

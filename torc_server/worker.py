@@ -1,8 +1,9 @@
 """The gunicorn worker class of torc-server: a thread is taken by a whole request, never by a waiting one.
 
 All connections of a process wait in one epoll object, each with a deadline. A few threads (settings.threads, and one
-more) wait there too: the one that finds bytes reads them, and once a request is whole it runs the application and
-sends the answer itself, without handing it over. Of these threads one is always left that runs no request, so that
+more) take turns to lead: the leader reads what has arrived. The whole requests of the direct way that it finds at the
+same time are one batch (see batches), which it serves; it leaves each other small request to the next thread that
+leads. Before it waits for long, it gives way. Of these threads one is always left that runs no request, so that
 connections are accepted, read and written to whatever the database does; requests that find all others busy queue.
 Calls that walk whole workflows have their own threads (see lanes). Event streams are sent by the thread that hears
 the events (see streams), which also resumes claims that wait for jobs (see waiting_claims). The main thread only looks

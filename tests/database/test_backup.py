@@ -6,7 +6,6 @@ import threading
 
 import psycopg
 import pytest
-from conftest import new_database
 from support import HttpClient, torc_server, wait_for
 from test_import import Target
 from test_migrations import dump
@@ -120,11 +119,12 @@ def test_a_database_that_holds_data_is_replaced_only_when_told(source, file, fol
     assert [workflow["name"] for workflow in source.items("/workflows")] == ["first", "second"]
 
 
-def test_a_database_that_a_server_has_made_and_nobody_used_counts_as_empty(file, folder, fresh_database_url):
-    with new_database() as other:
-        migrations.migrate(other)
-        torc_server(folder, "restore", "-d", other, file)
-        assert len(tables(other)["workflow"]) == 2
+def test_a_database_that_a_server_has_made_and_nobody_used_counts_as_empty(
+    file, folder, fresh_database_url, other_database_url
+):
+    migrations.migrate(other_database_url)
+    torc_server(folder, "restore", "-d", other_database_url, file)
+    assert len(tables(other_database_url)["workflow"]) == 2
 
 
 def test_while_a_server_is_connected_a_restore_is_refused(file, folder, start_server, source):
@@ -135,7 +135,7 @@ def test_while_a_server_is_connected_a_restore_is_refused(file, folder, start_se
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "text", "empty", "missing", "foreign"])
-def test_a_damaged_backup_is_refused_in_one_line_and_changes_nothing(damage, source, file, folder):
+def test_a_damaged_backup_is_refused_in_one_line_and_changes_nothing(damage, source, file, folder, other_database_url):
     content = file.read_bytes()
     if damage == "cut":
         file.write_bytes(content[: len(content) * 3 // 4])
@@ -143,9 +143,8 @@ def test_a_damaged_backup_is_refused_in_one_line_and_changes_nothing(damage, sou
         middle = len(content) // 2
         file.write_bytes(content[:middle] + bytes(byte ^ 0xFF for byte in content[middle:-100]) + content[-100:])
     elif damage == "foreign":
-        with new_database() as other:
-            program = postgres_programs.find("pg_dump", other)
-            os.spawnv(os.P_WAIT, program, ["pg_dump", "--format=custom", f"--file={file}", other])
+        program = postgres_programs.find("pg_dump", other_database_url)
+        os.spawnv(os.P_WAIT, program, ["pg_dump", "--format=custom", f"--file={file}", other_database_url])
     elif damage == "missing":
         file.unlink()
     else:
@@ -168,11 +167,10 @@ def test_a_restore_that_fails_half_way_changes_nothing(source, file, folder):
     assert tables(source.url) == before
 
 
-def test_a_backup_of_an_older_schema_is_brought_up_to_date(folder, empty_database_url):
+def test_a_backup_of_an_older_schema_is_brought_up_to_date(folder, empty_database_url, other_database_url):
     latest = max(migrations.versions())
-    with new_database() as older:
-        migrations.migrate(older, latest - 1)
-        torc_server(folder, "backup", "-d", older, folder / "older.dump")
+    migrations.migrate(other_database_url, latest - 1)
+    torc_server(folder, "backup", "-d", other_database_url, folder / "older.dump")
     torc_server(folder, "restore", "-d", empty_database_url, folder / "older.dump")
     assert migrations.status(empty_database_url).current
 

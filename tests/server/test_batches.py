@@ -1,0 +1,236 @@
+"""Small calls that arrive together are one batch: each has its outcome, and its answer once that is durable."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import psutil
+import psycopg
+import pytest
+from psycopg import errors as pg
+from support import HttpClient, wait_for
+from workflow import Workflow
+
+from torc_server import connections, embedded
+from torc_server.batches import Alone
+from torc_server.database import Database
+from torc_server.errors import ApiError
+
+WRITE = "INSERT INTO written (number) VALUES (%(number)s::int) RETURNING number"
+READ = "SELECT %(number)s::int"
+POSITION = "SELECT (pg_current_wal_insert_lsn() - '0/0' + %(number)s::int)::text"
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+
+@pytest.fixture(scope="module")
+def own_postgres(session_folder):
+    """The connection string of a PostgreSQL in which only these tests write."""
+    folder = session_folder / "batches"
+    conninfo = embedded.start(folder, {"fsync": "on", "autovacuum": "off", "wal_writer_delay": "10s"}, tie=True)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("CREATE TABLE written (number integer CHECK (number <> 13))")
+    yield conninfo
+    embedded.stop(folder)
+
+
+@pytest.fixture
+def connection(own_postgres):
+    with closing(connections.connect(own_postgres)) as connection:
+        yield connection
+
+
+def together(connection, *statements):
+    outcomes = []
+    connection.together(statements, outcomes.append, lambda: None)
+    return outcomes
+
+
+def durable(own_postgres):
+    with psycopg.connect(own_postgres) as other:
+        return int(other.execute("SELECT pg_current_wal_flush_lsn() - '0/0'").fetchone()[0])
+
+
+# What is sent to PostgreSQL
+
+
+@pytest.mark.parametrize("number", [2, 3, 20])
+def test_what_several_statements_have_written_is_durable_when_they_are_answered(connection, own_postgres, number):
+    writes = [(WRITE, {"number": each}, True) for each in range(20, 20 + number)]
+    *written, position = together(connection, *writes, (POSITION, {"number": 0}, False))
+    assert written == [*range(20, 20 + number)]
+    assert durable(own_postgres) >= int(position)
+
+
+def test_without_the_last_statement_it_would_not_be_durable_yet(connection, own_postgres):
+    """The test before could not fail otherwise."""
+    connection.execute("SET synchronous_commit = off")
+    connection.first(WRITE, {"number": 1})
+    assert durable(own_postgres) < int(connection.first(POSITION, {"number": 0}))
+
+
+def test_afterwards_a_commit_waits_for_the_disk_again(connection):
+    together(connection, *[(WRITE, {"number": each}, True) for each in (1, 2)])
+    assert connection.execute("SHOW synchronous_commit").fetchone()[0] == "on"
+
+
+def test_each_statement_fails_or_succeeds_whatever_the_others_do(connection, own_postgres):
+    unknown = "SELECT no_such_column FROM written WHERE number = %(number)s::int"
+    first, refused, other, wrong, last = together(
+        connection,
+        (WRITE, {"number": 101}, True),
+        (WRITE, {"number": 13}, True),
+        (READ, {"number": 102}, False),
+        (unknown, {"number": 103}, False),
+        (WRITE, {"number": 104}, True),
+    )
+    assert (first, other, last) == (101, 102, 104)
+    assert isinstance(refused, pg.CheckViolation)
+    assert isinstance(wrong, pg.UndefinedColumn)
+    with psycopg.connect(own_postgres) as reader:
+        stored = reader.execute("SELECT array_agg(number ORDER BY number) FROM written WHERE number > 100").fetchone()
+    assert stored == ([101, 104],)
+    assert connection.first(READ, {"number": 5}) == 5
+
+
+def test_a_parameter_that_cannot_be_sent_fails_alone(connection):
+    outcomes = together(connection, (READ, {"number": "a\0b"}, False), (READ, {"number": 1}, False))
+    assert isinstance(outcomes[0], psycopg.DataError)
+    assert outcomes[1] == 1
+
+
+def test_texts_that_are_longer_than_what_the_kernel_takes_at_once_are_sent(connection):
+    long = "x" * 3_000_000
+    text = "SELECT %(text)s::text"
+    assert together(connection, *[(text, {"text": long + str(each)}, False) for each in range(3)]) == [
+        long + str(each) for each in range(3)
+    ]
+
+
+def test_a_lost_connection_leaves_no_outcome(own_postgres):
+    database = Database(own_postgres)
+    end = "SELECT pg_terminate_backend(pg_backend_pid(), %(number)s::int)"
+    statements = [(WRITE, {"number": 201}, True), (end, {"number": 0}, True), (WRITE, {"number": 202}, True)]
+    outcomes = database.run_together(statements, lambda: None)
+    assert [(type(each), each.status) for each in outcomes] == [(ApiError, 503)] * 3
+    assert database.run_together([(READ, {"number": 7}, False)], lambda: None) == [7]
+    database.close()
+
+
+def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
+    with psycopg.connect(own_postgres, autocommit=True) as other:
+        other.execute(
+            "CREATE OR REPLACE FUNCTION fail(state text, detail text) RETURNS text LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = state, DETAIL = detail; END $$"
+        )
+    fail = "SELECT fail(%(state)s, %(detail)s)"
+    states = [("40P01", ""), ("40001", ""), ("55P03", "shared"), ("55P03", "exclusive"), ("55P03", ""), ("TC409", "{}")]
+    database = Database(own_postgres)
+    statements = [(fail, {"state": state, "detail": detail}, True) for state, detail in states]
+    *alone, waited, refused = database.run_together(statements, lambda: None)
+    assert [type(each) for each in alone] == [Alone] * 4
+    assert (waited.status, refused.status) == (503, 409)
+    database.close()
+
+
+# Calls of clients
+
+
+@contextmanager
+def arriving_together(server, client, calls):
+    """Send calls of that client while the worker is stopped, so that it finds them all at once; give a list of their answers."""
+    worker = psutil.Process(server.workers()[0])
+    with ThreadPoolExecutor(len(calls)) as threads:
+        barrier = threading.Barrier(len(calls))
+        list(threads.map(lambda _: [client.get("/ping"), barrier.wait(10)], calls))  # each thread has a connection now
+        worker.suspend()
+        sent = [threads.submit(call) for call in calls]
+        wait_for(lambda: _waiting_for_answers(server) == len(calls), what="the requests to be sent")
+        worker.resume()
+        yield [each.result(30) for each in sent]
+
+
+def _waiting_for_answers(server):
+    """How many clients have sent a request that the worker has not received."""
+    found = 0
+    with open(f"/proc/{server.process.pid}/net/tcp") as lines:
+        for line in lines:
+            fields = line.split()
+            if fields[1].endswith(f":{server.port:04X}") and fields[3] == "01":
+                found += int(fields[4].partition(":")[2], 16) > 0
+    return found
+
+
+@pytest.fixture
+def served(start_server, fresh_database_url):
+    """(server with one worker, a workflow there)."""
+    server = start_server(database_url=fresh_database_url, workers=1, threads=4)
+    with psycopg.connect(fresh_database_url, autocommit=True) as database:
+        yield server, Workflow(server.client, database)
+
+
+def test_calls_that_arrive_together_have_each_their_own_answer_on_one_connection(served):
+    server, workflow = served
+    jobs = [workflow.job(status="running") for _ in range(12)]
+    client = HttpClient(server.url)
+    calls = [
+        *(
+            lambda job=job: client.post(f"/jobs/{job}/complete_job/completed/0", json=workflow.result(job))
+            for job in jobs
+        ),
+        lambda: client.get(f"/jobs/{jobs[0]}"),
+        lambda: client.get("/jobs/999999999", status=None),
+        lambda: client.post(f"/jobs/{jobs[0]}/complete_job/running/0", json=results[jobs[0]], status=None),
+        lambda: client.get("/ping"),
+        lambda: client.get("/jobs", params={"workflow_id": workflow.id}),
+    ]
+    before = workflow.sql(SESSIONS)[0]
+    with arriving_together(server, client, calls) as answers:
+        assert [answer.json["id"] for answer in answers[:13]] == [*jobs, jobs[0]]
+        assert [answer.status_code for answer in answers[13:]] == [404, 422, 200, 200]
+    assert workflow.statuses(*jobs) == ["completed"] * 12
+    assert workflow.sql(SESSIONS)[0] <= before + 1  # that of the list
+
+
+def test_a_call_that_waits_for_a_row_keeps_those_that_come_later_waiting_for_a_moment_only(served):
+    server, workflow = served
+    locked, other = workflow.job(status="running"), workflow.job(status="running")
+    client = HttpClient(server.url)
+
+    def complete(job):
+        return client.post(f"/jobs/{job}/complete_job/completed/0", json=workflow.result(job))
+
+    with psycopg.connect(server.database_url) as holder, ThreadPoolExecutor() as threads:
+        holder.execute("SELECT 1 FROM torc.job WHERE id = %s FOR UPDATE", [locked])
+        waiting = threads.submit(complete, locked)
+        wait_for(lambda: workflow.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        started = time.monotonic()
+        for _ in range(20):
+            client.get(f"/jobs/{other}")
+        complete(other)
+        assert time.monotonic() - started < 5
+        assert not waiting.done()
+        holder.rollback()
+        assert waiting.result(30).json["status"] == "completed"
+
+
+def test_a_call_that_has_to_wait_for_a_locked_workflow_is_served_after_those_beside_it(served):
+    server, workflow = served
+    free = Workflow(server.client, workflow.database)
+    jobs = [workflow.job(status="running"), *(free.job(status="running") for _ in range(4))]
+    client = HttpClient(server.url)
+    ended = []
+
+    def complete(owner, job):
+        answer = client.post(f"/jobs/{job}/complete_job/completed/0", json=owner.result(job))
+        ended.append(job)
+        return answer
+
+    calls = [lambda: complete(workflow, jobs[0])]
+    calls += [lambda job=job: complete(free, job) for job in jobs[1:]]
+    with psycopg.connect(server.database_url) as holder:
+        holder.execute("SELECT torc.lock_workflow(%s, NULL)", [workflow.id])
+        threading.Timer(1, holder.rollback).start()
+        with arriving_together(server, client, calls) as answers:
+            assert [answer.json["status"] for answer in answers] == ["completed"] * 5
+    assert ended[-1] == jobs[0]
