@@ -138,7 +138,7 @@ def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
 
 @contextmanager
 def arriving_together(server, client, calls):
-    """Send calls of that client while the worker is stopped, so that it finds them all at once; give a list of their answers."""
+    """Send calls of that client while the worker is stopped, so that it finds them all at once; give their answers."""
     worker = psutil.Process(server.workers()[0])
     with ThreadPoolExecutor(len(calls)) as threads:
         barrier = threading.Barrier(len(calls))
@@ -172,12 +172,10 @@ def served(start_server, fresh_database_url):
 def test_calls_that_arrive_together_have_each_their_own_answer_on_one_connection(served):
     server, workflow = served
     jobs = [workflow.job(status="running") for _ in range(12)]
+    results = {job: workflow.result(job) for job in jobs}
     client = HttpClient(server.url)
     calls = [
-        *(
-            lambda job=job: client.post(f"/jobs/{job}/complete_job/completed/0", json=workflow.result(job))
-            for job in jobs
-        ),
+        *(lambda job=job: client.post(f"/jobs/{job}/complete_job/completed/0", json=results[job]) for job in jobs),
         lambda: client.get(f"/jobs/{jobs[0]}"),
         lambda: client.get("/jobs/999999999", status=None),
         lambda: client.post(f"/jobs/{jobs[0]}/complete_job/running/0", json=results[jobs[0]], status=None),
