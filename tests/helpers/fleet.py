@@ -146,11 +146,12 @@ class Fleet:
                 done = self._once("PUT", f"/jobs/{job}/manage_status_change/ready/0")
             else:
                 done = self._once("POST", f"/jobs/{job}/retry/0", params={"max_retries": 99})
-            if done:
-                self.orphans += bool(left)
-                self.lost_claims += not left
-                for journal in left:
-                    journal.given_back.add((job, attempt))
+            if done is False:
+                continue
+            self.orphans += bool(left)
+            self.lost_claims += not left
+            for journal in left:  # also if nobody knows: another runner may have the job before the next round
+                journal.given_back.add((job, attempt))
 
     def _have_ended(self, claims):
         """Whether all claims have ended, or do so within a few seconds, and no request of a killed runner is served."""
@@ -164,11 +165,11 @@ class Fleet:
         return False
 
     def _once(self, method, path, **arguments):
-        """Whether it was done. A request whose answer is lost is not repeated: the next round sees what it did."""
+        """Whether it was done; None if the answer is lost. It is not repeated: the next round sees what it did."""
         try:
             return self._send(method, path, accepted=(200, 422), **arguments).get("error") is None
         except ConnectionError:
-            return False
+            return None
 
     def _claimed(self, workflow):
         """{(job, attempt): status} of the jobs that are pending or running."""
