@@ -13,6 +13,7 @@ from torc_server.bodies import MIB
 from torc_server.heads import Heads
 from torc_server.spool import Spool
 
+SHORT_BYTES = 1 << 14  # of a body that is read and checked in a moment
 MEMORY_BYTES = 1 << 16  # of a body; a longer one goes to a file
 MAX_LINE = 8190  # bytes of a line before or behind a chunk
 MAX_TRAILER_LINES = 100
@@ -83,6 +84,11 @@ class RequestReader:
         self._body.fill(environ, self.request)
 
     @property
+    def is_short(self) -> bool:
+        """Whether the body of the request is read and checked in a moment."""
+        return self._body.length <= SHORT_BYTES
+
+    @property
     def ends_cleanly(self) -> bool:
         """Whether it is known where the next request begins."""
         return self._body.is_clean
@@ -128,6 +134,7 @@ class LengthBody:
     """A body whose length is known. One over the limit is not awaited: the application refuses it by its length."""
 
     def __init__(self, length: int, limit: int):
+        self.length = length
         self.is_clean = length <= limit
         self._missing = length if self.is_clean else 0
         self._file: Any = None  # from the first bytes on
@@ -162,6 +169,8 @@ class ChunkedBody:
     feed() follows the lengths of the chunks to find the end. What it cannot follow it takes as the end. A body over the
     limit is not awaited: fill() announces its length instead, by which the application refuses it.
     """
+
+    length = float("inf")  # it is not known
 
     def __init__(self, limit: int):
         self._has_end = False

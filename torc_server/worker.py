@@ -442,7 +442,7 @@ class Worker(BaseWorker):
         if connection.lane == AT_ONCE:
             return self._answer_or_park(connection) if batch else self._serve(connection)
         if batch is not None:
-            if connection.lane == DIRECT and self._enter_batch(batch, connection):
+            if connection.lane == DIRECT and connection.reader.is_short and self._enter_batch(batch, connection):
                 return self._answer_or_park(connection)
             self._backlog.append(connection)
             return False
