@@ -78,8 +78,8 @@ class Rows:
                     found = True
                     for rows, text in body.batches(CHECKED):
                         self._add(rows, text)
-                        # PostgreSQL gets the first array as soon as there is one, and works while others are checked
-                        full = SENT if len(self._ends) > 1 else 0
+                        # Of a long body PostgreSQL gets the first array soon, and works while others are checked.
+                        full = SENT if len(self._ends) > 1 else CHECKED // 2
                         if sum(map(len, self._texts)) > full and not self._error:
                             yield self._store()
                 else:
