@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -12,15 +13,14 @@ from psycopg import errors as pg
 from support import HttpClient, wait_for
 from workflow import Workflow
 
-from torc_server import connections, embedded
-from torc_server.batches import Alone
+from torc_server import connections, current, embedded
+from torc_server.batches import Alone, Batch
 from torc_server.database import Database
 from torc_server.errors import ApiError
 
 WRITE = "INSERT INTO written (number) VALUES (%(number)s::int) RETURNING number"
 READ = "SELECT %(number)s::int"
 POSITION = "SELECT (pg_current_wal_insert_lsn() - '0/0' + %(number)s::int)::text"
-SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,77 @@ def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
     database.close()
 
 
+# How calls are served together
+
+
+class Recorder:
+    """Instead of a Database: notes how many statements are sent together, and has the given outcomes for them."""
+
+    def __init__(self, *outcomes):
+        self.outcomes = list(outcomes)
+        self.sent = []
+
+    def run_together(self, statements, _before_waiting):
+        self.sent.append([text for text, _, _ in statements])
+        return [self.outcomes.pop(0) for _ in statements]
+
+
+@pytest.fixture
+def happened():
+    return []
+
+
+@pytest.fixture
+def ask(happened):
+    """ask(batch, …) begins a call that asks for the value of each of these statements, one after the other."""
+
+    def ask(batch, *texts):
+        def serve(name):
+            token = current.begin({"REQUEST_METHOD": "POST"}, None)
+            try:
+                for text in texts:
+                    happened.append((name, batch.first(text, {})))
+            except (Alone, ApiError) as error:
+                happened.append((name, type(error)))
+            finally:
+                current.end(token)
+
+        batch.begin(serve, texts[0])
+
+    return ask
+
+
+def test_the_statements_of_all_calls_are_sent_together_until_all_have_ended(ask, happened):
+    database = Recorder(1, 2, 3, 4)
+    batch = Batch(database, lambda: None)
+    ask(batch, "a", "b")
+    ask(batch, "c")
+    assert happened == []
+    ask(batch, "d")
+    batch.finish()
+    assert database.sent == [["a", "c", "d"], ["b"]]
+    assert happened == [("a", 1), ("c", 2), ("d", 3), ("a", 4)]
+
+
+def test_a_call_that_goes_on_alone_does_so_after_the_others_and_after_another_thread_may_lead(ask, happened):
+    database = Recorder(Alone(), ApiError(409, "x"), 3)
+    batch = Batch(database, lambda: happened.append("gives way"))
+    for text in "abc":
+        ask(batch, text)
+    batch.finish()
+    assert happened == [("b", ApiError), ("c", 3), "gives way", ("a", Alone)]
+
+
+def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, caplog):
+    database = Recorder(1, 2)
+    batch = Batch(database, lambda: None)
+    batch.begin(lambda _: 1 / 0, None)
+    ask(batch, "b")
+    batch.finish()
+    assert happened == [("b", 1)]
+    assert "a call of a batch failed" in caplog.text
+
+
 # Calls of clients
 
 
@@ -144,10 +215,17 @@ def arriving_together(server, client, calls):
         barrier = threading.Barrier(len(calls))
         list(threads.map(lambda _: [client.get("/ping"), barrier.wait(10)], calls))  # each thread has a connection now
         worker.suspend()
+        wait_for(lambda: all(_states(worker)), what="the worker to stop")
         sent = [threads.submit(call) for call in calls]
         wait_for(lambda: _waiting_for_answers(server) == len(calls), what="the requests to be sent")
         worker.resume()
         yield [each.result(30) for each in sent]
+
+
+def _states(worker):
+    """Of each thread whether it is stopped: they are not when the signal has been sent, but a moment later."""
+    tasks = [Path(f"/proc/{worker.pid}/task/{thread.id}/stat") for thread in worker.threads()]
+    return [task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks]
 
 
 def _waiting_for_answers(server):
@@ -169,7 +247,7 @@ def served(start_server, fresh_database_url):
         yield server, Workflow(server.client, database)
 
 
-def test_calls_that_arrive_together_have_each_their_own_answer_on_one_connection(served):
+def test_calls_that_arrive_together_have_each_their_own_answer(served):
     server, workflow = served
     jobs = [workflow.job(status="running") for _ in range(12)]
     results = {job: workflow.result(job) for job in jobs}
@@ -182,12 +260,10 @@ def test_calls_that_arrive_together_have_each_their_own_answer_on_one_connection
         lambda: client.get("/ping"),
         lambda: client.get("/jobs", params={"workflow_id": workflow.id}),
     ]
-    before = workflow.sql(SESSIONS)[0]
     with arriving_together(server, client, calls) as answers:
         assert [answer.json["id"] for answer in answers[:13]] == [*jobs, jobs[0]]
         assert [answer.status_code for answer in answers[13:]] == [404, 422, 200, 200]
     assert workflow.statuses(*jobs) == ["completed"] * 12
-    assert workflow.sql(SESSIONS)[0] <= before + 1  # that of the list
 
 
 def test_a_call_that_waits_for_a_row_keeps_those_that_come_later_waiting_for_a_moment_only(served):
