@@ -228,8 +228,9 @@ class Server:
         return [int(pid) for pid in children if b"torc-server" in _command_line(pid)]
 
     def wait_for_workers(self, count, without=()):
-        """Wait until there are that many, none of them `without`: seen in one look, since one may end between two."""
-        wait_for(lambda: len(now := self.workers()) == count and not {*now} & {*without}, 30, "the workers")
+        """Wait until there are that many, and none of them `without`. The kernel may leave some out of its list of
+        children while others end, so these are asked for one by one."""
+        wait_for(lambda: len(self.workers()) == count and not any(map(_command_line, without)), 30, "the workers")
 
     def tell_to_stop(self, how=signal.SIGTERM):
         """Send the signal, once, if it runs."""
