@@ -177,10 +177,10 @@ class Waiting:
         except (OSError, ValueError):  # it has just been closed
             log.debug("a stream has just ended")
 
-    def poll(self) -> list[tuple[int, ClientConnection | None]]:
-        """Wait for events; return of each its descriptor, and the connection unless it is another thing's. None for a
-        connection that its deadline has met."""
-        events = self._epoll.poll(None, MOST_EVENTS)
+    def poll(self, seconds: float | None = None) -> list[tuple[int, ClientConnection | None]]:
+        """Wait for events, at most so many seconds; return of each its descriptor, and the connection unless it is
+        another thing's. None for a connection that its deadline has met."""
+        events = self._epoll.poll(seconds, MOST_EVENTS)
         return [(descriptor, self._connections.pop(descriptor, None)) for descriptor, _ in events]
 
     def take(self, connection: ClientConnection) -> bool:
@@ -387,11 +387,15 @@ class Worker(BaseWorker):
         """Serve what has come: small calls of the direct way as a batch, other requests later, in a thread each."""
         batch = Batch(self._database, lead.give_way)
         try:
-            for descriptor, connection in self._waiting.poll():
-                if connection is not None:
-                    batch.begin(self._advance, connection)
-                elif descriptor in self._listeners and self.alive:
-                    batch.begin(self._accept, self._listeners[descriptor])
+            events = self._waiting.poll()
+            while events:
+                for descriptor, connection in events:
+                    if connection is not None:
+                        batch.begin(self._advance, connection)
+                    elif descriptor in self._listeners and self.alive:
+                        batch.begin(self._accept, self._listeners[descriptor])
+                # What has come meanwhile joins them.
+                events = self._waiting.poll(0) if 0 < len(batch.connections) < MOST_EVENTS else ()
             if self._backlog:
                 lead.give_way()
             batch.finish()
