@@ -85,6 +85,7 @@ def _authenticate(accounts, name, password, address):
     throttle.check(address, name)
     right = table.remembered(digest)
     if right is None:
+        current.before_waiting()
         table = accounts.table(thorough=True)
         # While others wait to be verified: the file is as it was, so bcrypt could only say again what it said before.
         right = (table.was_right(digest) and accounts.turns.all_taken()) or _verified(

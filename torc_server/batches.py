@@ -9,6 +9,7 @@ What would take long is done alone, as without a batch: waiting for a lock, tryi
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,30 @@ class Alone(Exception):
 
 
 class _Call(greenlet.greenlet):
+    """It serves one call after the other: to make a greenlet takes 40 µs, because Python maps memory for its frames."""
+
     batch: "Batch | None" = None
+
+    def run(self, serve: Callable[[Any], None], connection: Any) -> None:
+        """Serve what each switch() from the hub brings: serve(connection)."""
+        while True:
+            try:
+                serve(connection)
+            except Exception:
+                log.exception("a call of a batch failed")
+            _idle.calls.append(self)
+            del serve, connection  # so that they are not kept
+            serve, connection = self.parent.switch()
+
+
+class _Idle(threading.local):
+    """The greenlets of a thread that serve nothing now."""
+
+    def __init__(self):
+        self.calls = []
+
+
+_idle = _Idle()
 
 
 class Batch:
@@ -35,16 +59,16 @@ class Batch:
 
     def __init__(self, database: Any, give_way: Callable[[], None]):
         self._database = database
-        self._give_way = give_way
+        self.give_way = give_way
         self._hub = greenlet.getcurrent()
         self.connections = []
         self._asked = []  # (call, (text, parameters, whether the statement may write))
 
     def begin(self, serve: Callable[[Any], None], connection: Any) -> None:
         """Run serve(connection) until it asks for a value or ends."""
-        call = _Call(_logging_errors(serve))
+        call = _idle.calls.pop() if _idle.calls else _Call()
         call.batch = self
-        call.switch(connection)
+        call.switch(serve, connection)
 
     def first(self, text: str, params: dict[str, Any]) -> Any:
         """The first value of a statement, for the call that asks. Raises Alone, ApiError."""
@@ -58,7 +82,7 @@ class Batch:
             calls, statements = zip(*self._asked, strict=True)
             self._asked = []
             alone = []
-            for call, outcome in zip(calls, self._database.run_together(statements, self._give_way), strict=True):
+            for call, outcome in zip(calls, self._database.run_together(statements, self.give_way), strict=True):
                 if isinstance(outcome, Alone):
                     alone.append(call)
                 elif isinstance(outcome, Exception):
@@ -66,20 +90,8 @@ class Batch:
                 else:
                     call.switch(outcome)
             for call in alone:  # when all others have their answers
-                self._give_way()
+                self.give_way()
                 call.throw(Alone())
-
-
-def _logging_errors(serve):
-    """serve(), whose errors do not end the other calls of a batch."""
-
-    def run(connection):
-        try:
-            serve(connection)
-        except Exception:
-            log.exception("a call of a batch failed")
-
-    return run
 
 
 def current_batch() -> Batch | None:

@@ -199,7 +199,7 @@ class Connection(psycopg.Connection):
                 found = result
 
     def _get_result(self, before_waiting):
-        while self.pgconn.is_busy():
+        while self.pgconn.is_busy():  # while it is, get_result() would wait, and keep the GIL
             if not self._answers.poll(PATIENCE_MS):
                 before_waiting()
                 self._answers.poll()

@@ -31,6 +31,13 @@ def extension(name: str) -> Any:
     return _environ.get()["torc.app"].extensions[name]
 
 
+def before_waiting() -> None:
+    """The request may wait from here on: tell the server, which lets another thread take up what comes meanwhile."""
+    found = _environ.get()
+    if found and (tell := found.get("torc.before_waiting")):
+        tell()
+
+
 def span_id() -> str | None:
     """The request's span id (header X-Span-ID), or None outside of requests."""
     found = _environ.get()

@@ -101,6 +101,7 @@ class Database:
         work: sends one statement, or one transaction, and nothing else.
         seconds: the statement timeout. A connection that gives no answer after it is cut.
         """
+        current.before_waiting()
         replaced = 0
         for attempt in range(ATTEMPTS):
             try:

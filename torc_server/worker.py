@@ -375,11 +375,11 @@ class Worker(BaseWorker):
         finally:
             lead.give_way()
 
-    def _run_from_backlog(self, before=lambda: None):
-        """Run a request for which there was no thread, if there is one now; before: called if so."""
+    def _run_from_backlog(self, give_way=None):
+        """Run a request for which there was no thread, if there is one now. give_way: called before it may wait."""
         connection = self._take_from_backlog()
         if connection is not None:
-            before()
+            connection.before_waiting = give_way
             self._advance(connection, self._run)
         return connection is not None
 
@@ -395,13 +395,17 @@ class Worker(BaseWorker):
                     elif descriptor in self._listeners and self.alive:
                         batch.begin(self._accept, self._listeners[descriptor])
                 # What has come meanwhile joins them.
-                events = self._waiting.poll(0) if 0 < len(batch.connections) < MOST_EVENTS else ()
-            if self._backlog:
+                events = self._waiting.poll(0) if self._may_grow(batch) else ()
+            if self._backlog and batch.connections:
                 lead.give_way()
             batch.finish()
         finally:
             if batch.connections:
                 self._leave_batch()
+
+    def _may_grow(self, batch):
+        """Whether other connections could join a batch."""
+        return 0 < len(batch.connections) < min(len(self._connections), MOST_EVENTS)
 
     def _enter_batch(self, batch, connection):
         """Let a small request be served in a batch, which counts as one request; return whether there is a thread for
@@ -412,6 +416,7 @@ class Worker(BaseWorker):
                     return False
                 self._serving += 1
         batch.connections.append(connection)
+        connection.before_waiting = batch.give_way
         self._running.setdefault(threading.get_ident(), (batch.connections, time.monotonic()))
         return True
 
@@ -474,6 +479,7 @@ class Worker(BaseWorker):
         if connection.is_gone():
             self._close(connection)
             return
+        connection.before_waiting = None
         if connection.waiter is not None:  # the time for which it has waited for jobs does not count
             connection.received = time.monotonic()
             connection.wait_until = connection.received + LOCK_SECS
@@ -630,6 +636,7 @@ class Worker(BaseWorker):
     def _begin_request(self, connection):
         request = connection.reader.request
         connection.lane = self._lanes.lane(request.method, request.path)
+        connection.before_waiting = None
         connection.received = time.monotonic()
         connection.wait_until = connection.received + (LANE_LOCK_SECS if connection.lane in LANES else LOCK_SECS)
         return self._run_or_queue(connection)
@@ -714,6 +721,7 @@ class Worker(BaseWorker):
         environ["torc.received"] = connection.received
         environ["torc.wait_until"] = connection.wait_until
         environ["torc.waiter"] = connection.waiter
+        environ["torc.before_waiting"] = connection.before_waiting
         if not (self.alive and connection.reader.ends_cleanly):
             response.force_close()
         answer = self._application(environ, response.start_response)
