@@ -55,12 +55,6 @@ RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT p_status IN ('pending', 'running') $$;
 
--- Under way: a worker may claim it, has claimed it or runs it.
-CREATE OR REPLACE FUNCTION torc.is_under_way(p_status torc.job_status)
-RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT p_status IN ('ready', 'pending', 'running') $$;
-
 -- Initialized: initialize_jobs() or what came after it has set the status.
 CREATE OR REPLACE FUNCTION torc.is_initialized(p_status torc.job_status)
 RETURNS boolean

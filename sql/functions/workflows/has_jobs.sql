@@ -39,7 +39,7 @@ RETURNS boolean
 LANGUAGE sql STABLE
 AS $$ SELECT torc.has_jobs_between(p_workflow_id, 'pending', 'running') $$;
 
--- Whether a workflow has jobs under way (is_under_way).
+-- Whether a workflow has jobs under way: ready, or active (is_active).
 CREATE OR REPLACE FUNCTION torc.has_jobs_under_way(p_workflow_id bigint)
 RETURNS boolean
 LANGUAGE sql STABLE
