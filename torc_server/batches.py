@@ -20,6 +20,9 @@ from torc_server import current
 log = logging.getLogger("torc_server")
 
 
+MOST_IDLE = 4  # greenlets that a thread keeps
+
+
 class Alone(Exception):
     """The call must send its statement itself. Nothing of it was done."""
 
@@ -36,6 +39,8 @@ class _Call(greenlet.greenlet):
                 serve(connection)
             except Exception:
                 log.exception("a call of a batch failed")
+            if len(_idle.calls) == MOST_IDLE:
+                return
             _idle.calls.append(self)
             del serve, connection  # so that they are not kept
             serve, connection = self.parent.switch()

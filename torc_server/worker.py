@@ -54,6 +54,7 @@ log = logging.getLogger("torc_server")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # blocked until a worker can handle them
 TRIM_AFTER = 500  # closed connections
+REQUESTS = ("idle", "head", "body")  # what connections wait for that send requests
 MOST_EVENTS = 32  # that a thread takes at once
 TICK = 1.0  # seconds between two checks of the deadlines
 GOODBYE_SECS = 5.0  # how long a client may take to hang up after the last answer
@@ -384,24 +385,31 @@ class Worker(BaseWorker):
         return connection is not None
 
     def _serve_events(self, lead):
-        """Serve what has come: small calls of the direct way as a batch, other requests later, in a thread each."""
-        batch = Batch(self._database, lead.give_way)
+        """Serve what has come: small calls of the direct way as a batch, other requests later, in a thread each. Last
+        comes what may take long, such as handshakes and long answers: another thread leads meanwhile."""
+        batch, others = Batch(self._database, lead.give_way), []
         try:
             events = self._waiting.poll()
             while events:
                 for descriptor, connection in events:
-                    if connection is not None:
+                    if connection is None:
+                        if descriptor in self._listeners and self.alive:
+                            others.append((self._accept, self._listeners[descriptor]))
+                    elif connection.waits_for in REQUESTS:
                         batch.begin(self._advance, connection)
-                    elif descriptor in self._listeners and self.alive:
-                        batch.begin(self._accept, self._listeners[descriptor])
+                    else:
+                        others.append((self._advance, connection))
                 # What has come meanwhile joins them.
                 events = self._waiting.poll(0) if self._may_grow(batch) else ()
-            if self._backlog and batch.connections:
+            if (self._backlog or others) and batch.connections:
                 lead.give_way()
             batch.finish()
         finally:
             if batch.connections:
                 self._leave_batch()
+            for step, argument in others:
+                lead.give_way()
+                step(argument)
 
     def _may_grow(self, batch):
         """Whether other connections could join a batch."""
