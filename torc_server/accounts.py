@@ -24,11 +24,11 @@ MAX_VERDICTS = 10_000  # remembered at most
 class Accounts:
     """The users of one file, in one process.
 
-    A changed file is in force at once in every process of the host: each request reads the file's status (2 µs), so
-    once the file is replaced no worker accepts an old password, not even one that was busy when another answered the
-    reload call. (A generation in the database would cost a statement for each
-    request, or come late.) On another host, whose network file system may show an old status for a while, a remembered
-    password ends with its time to live: before any other is verified, the file itself is opened.
+    A changed file takes effect at once in every process of the host, because each request reads the file's status
+    (2 µs): once the file is replaced, no worker accepts an old password, not even one that was busy when another
+    answered the reload call. (A generation in the database would cost a statement for each request, or come late.)
+    On another host, whose network file system may show an old status for a while, a remembered password ends with its
+    time to live: before any other is verified, the file itself is opened.
     """
 
     def __init__(self, path: str | Path, ttl_secs: float, threads: int = 8):

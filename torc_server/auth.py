@@ -1,4 +1,4 @@
-"""Finds out who sends a request: nobody, or a user of the htpasswd file. Whether they may do it is decided in SQL, by
+"""Identifies the caller of a request: anonymous, or a user of the htpasswd file. SQL decides what a caller may do, by
 torc.authorize_workflow(), in the statement that does the work."""
 
 import base64

@@ -1,4 +1,4 @@
-"""Small calls that arrive together are served together: one thread has them, sends their statements to PostgreSQL in
+"""Small calls that arrive together are served together: one thread serves them, sends their statements to PostgreSQL in
 one go, and what they changed becomes durable by one write of its log instead of one for each call.
 
 Each call is a greenlet. It runs the application as any other thread would, until that asks for the value of a statement
@@ -64,7 +64,7 @@ class Batch:
 
     def __init__(self, database: Any, give_way: Callable[[], None]):
         self._database = database
-        self.give_way = give_way
+        self._give_way = give_way
         self._hub = greenlet.getcurrent()
         self.connections = []
         self._asked = []  # (call, (text, parameters, whether the statement may write))
@@ -87,7 +87,7 @@ class Batch:
             calls, statements = zip(*self._asked, strict=True)
             self._asked = []
             alone = []
-            for call, outcome in zip(calls, self._database.run_together(statements, self.give_way), strict=True):
+            for call, outcome in zip(calls, self._database.run_together(statements, self._give_way), strict=True):
                 if isinstance(outcome, Alone):
                     alone.append(call)
                 elif isinstance(outcome, Exception):
@@ -95,7 +95,7 @@ class Batch:
                 else:
                     call.switch(outcome)
             for call in alone:  # when all others have their answers
-                self.give_way()
+                self._give_way()
                 call.throw(Alone())
 
 

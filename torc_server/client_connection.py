@@ -109,7 +109,6 @@ class ClientConnection:
         self.closes = False  # after the answer that is being sent
         self.lane = None  # of the request, see lanes
         self.received = 0.0  # time.monotonic() when the request was whole
-        self.before_waiting = None  # called before the request may wait for long
         self.wait_until = 0.0  # time.monotonic() until which the request may wait for a lock
         self.stream = None
         self.waiter = None  # of a claim that waits for jobs, see waiting_claims

@@ -63,7 +63,6 @@ _NETWORK = {
 }
 
 
-_SHARE_COMMIT = SESSION.commit_later, SESSION.make_durable  # before and after statements
 Statement = tuple[str, dict[str, Any], bool]  # text, parameters, whether it may write
 
 
@@ -152,15 +151,18 @@ class Connection(psycopg.Connection):
             return
         # One commit that waits until it is durable is enough, unless only one statement has anything to commit.
         share_commit = sum(may_write for _, _, may_write in statements) > 1
-        before, after = ([self._to_send(each.sql, {})] * share_commit for each in _SHARE_COMMIT)
+        to_send = [each for each in prepared if isinstance(each, tuple)]
+        if share_commit:
+            to_send.insert(0, self._to_send(SESSION.commit_later.sql, {}))
+            to_send.append(self._to_send(SESSION.make_durable.sql, {}))
         try:
-            self._send_all([*before, *(each for each in prepared if isinstance(each, tuple)), *after])
-            for _ in before:
-                self._check(self._next_result(before_waiting), ExecStatus.TUPLES_OK)
+            self._send_all(to_send)
+            if share_commit:
+                self._next_value(before_waiting)
             for each in prepared:
                 add(self._outcome(self._next_value, before_waiting) if isinstance(each, tuple) else each)
-            for _ in after:
-                self._check(self._next_result(before_waiting), ExecStatus.TUPLES_OK)
+            if share_commit:
+                self._next_value(before_waiting)
             self.pgconn.exit_pipeline_mode()
         except psycopg.Error as error:
             self.worn = True

@@ -23,6 +23,7 @@ log = logging.getLogger("torc_server")
 LONG_SECONDS = 600
 LONG_TIMEOUT = f"{LONG_SECONDS}s"
 CONNECT_SECONDS = 5.0  # how long after it was lost some requests still wait for the database
+CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)  # after which nothing of a statement was done
 ATTEMPTS = 10  # of a statement that deadlocks or cannot be serialized; the client never sees that
 MOST_REPLACED = 3  # connections of no use that a call meets, one after the other
 PROBE_EVERY = 0.2  # seconds between two attempts to reach a database that is away
@@ -106,11 +107,11 @@ class Database:
         for attempt in range(ATTEMPTS):
             try:
                 return self._run_once(work, seconds)
-            except (pg.SerializationFailure, pg.DeadlockDetected) as error:
+            except CONFLICTS as error:
                 log.info("attempt %s failed, trying again: %s", attempt + 1, error.diag.message_primary)
                 time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 5)))
             except pg.LockNotAvailable as error:
-                if error.diag.message_detail not in ("shared", "exclusive"):  # it has waited in PostgreSQL
+                if not _is_of_workflow(error):  # it has waited in PostgreSQL
                     raise api_error(error) from error
                 return self._wait_for_lock(work, seconds, error)
             except psycopg.Error as error:
@@ -403,12 +404,15 @@ def _waiting(work, milliseconds):
     return waiting
 
 
+def _is_of_workflow(error):
+    """Whether a lock that is not available is that of a workflow, for which statements do not wait unless told to."""
+    return error.diag.message_detail in ("shared", "exclusive")
+
+
 def _to_raise(error):
     """What a call of a batch is to raise because of an error of its statement."""
-    if isinstance(error, pg.LockNotAvailable):
-        is_workflows = error.diag.message_detail in ("shared", "exclusive")
-        return Alone() if is_workflows else api_error(error)
-    if isinstance(error, (pg.SerializationFailure, pg.DeadlockDetected)) or is_useless(error):
+    is_locked = isinstance(error, pg.LockNotAvailable) and _is_of_workflow(error)
+    if is_locked or isinstance(error, CONFLICTS) or is_useless(error):
         return Alone()
     try:
         return api_error(error)

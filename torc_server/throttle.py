@@ -97,7 +97,7 @@ class Turns:
             self._give_back(byte)
 
     def all_taken(self) -> bool:
-        """Whether a caller who asks for a turn now has to wait."""
+        """Whether a caller must wait for a turn."""
         if (byte := self._take()) is None:
             return True
         self._give_back(byte)

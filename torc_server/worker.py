@@ -197,17 +197,25 @@ class Waiting:
 
 
 class Lead:
-    """The right of one thread to wait for events, from when it gets it until it gives way."""
+    """The right to wait for events, which one thread of a worker has at a time."""
 
-    def __init__(self, lock: threading.Lock):
-        lock.acquire()
-        self._lock = lock
-        self.is_held = True
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._holder = None  # id of the thread
+
+    def take(self) -> None:
+        """Wait until no other thread leads."""
+        self._lock.acquire()
+        self._holder = threading.get_ident()
+
+    def is_held(self) -> bool:
+        """Whether the calling thread leads."""
+        return self._holder == threading.get_ident()
 
     def give_way(self) -> None:
-        """Let another thread lead."""
-        if self.is_held:
-            self.is_held = False
+        """Let another thread lead, if the calling one does."""
+        if self.is_held():
+            self._holder = None
             self._lock.release()
 
 
@@ -225,7 +233,7 @@ class Worker(BaseWorker):
         self._connections = set()
         self._heads = Heads(self.cfg)
         self._lock = threading.Lock()
-        self._lead = threading.Lock()  # held by the thread that waits for events
+        self._lead = Lead()
         self._backlog = deque()  # connections with a whole request for which there was no thread
         self._serving = 0  # threads that run a small request
         self._running = {}  # id of a thread: (connections, since when) of the requests that it runs
@@ -351,7 +359,7 @@ class Worker(BaseWorker):
         for thread, request in list(self._running.items()):
             connections, since = request
             if now - since > TICK and all(each.is_gone() for each in connections):
-                self.wsgi.extensions["database"].cancel(
+                self._database.cancel(
                     thread, lambda thread=thread, request=request: self._running.get(thread) is request
                 )
 
@@ -368,26 +376,25 @@ class Worker(BaseWorker):
                 log.exception("a thread of a worker failed")
 
     def _lead_until_it_gives_way(self):
-        lead = Lead(self._lead)
+        self._lead.take()
         try:
-            while lead.is_held and not self._has_ended:
-                if not self._run_from_backlog(lead.give_way):
-                    self._serve_events(lead)
+            while self._lead.is_held() and not self._has_ended:
+                if not self._run_from_backlog():
+                    self._serve_events()
         finally:
-            lead.give_way()
+            self._lead.give_way()
 
-    def _run_from_backlog(self, give_way=None):
-        """Run a request for which there was no thread, if there is one now. give_way: called before it may wait."""
+    def _run_from_backlog(self):
+        """Run a request for which there was no thread, if there is one now; return whether there was such a request."""
         connection = self._take_from_backlog()
         if connection is not None:
-            connection.before_waiting = give_way
             self._advance(connection, self._run)
         return connection is not None
 
-    def _serve_events(self, lead):
+    def _serve_events(self):
         """Serve what has come: small calls of the direct way as a batch, other requests later, in a thread each. Last
         comes what may take long, such as handshakes and long answers: another thread leads meanwhile."""
-        batch, others = Batch(self._database, lead.give_way), []
+        batch, others = Batch(self._database, self._lead.give_way), []
         try:
             events = self._waiting.poll()
             while events:
@@ -402,13 +409,13 @@ class Worker(BaseWorker):
                 # What has come meanwhile joins them.
                 events = self._waiting.poll(0) if self._may_grow(batch) else ()
             if (self._backlog or others) and batch.connections:
-                lead.give_way()
+                self._lead.give_way()
             batch.finish()
         finally:
             if batch.connections:
                 self._leave_batch()
             for step, argument in others:
-                lead.give_way()
+                self._lead.give_way()
                 step(argument)
 
     def _may_grow(self, batch):
@@ -423,9 +430,8 @@ class Worker(BaseWorker):
                 if self._serving >= self._settings.threads:
                     return False
                 self._serving += 1
+            self._running[threading.get_ident()] = batch.connections, time.monotonic()
         batch.connections.append(connection)
-        connection.before_waiting = batch.give_way
-        self._running.setdefault(threading.get_ident(), (batch.connections, time.monotonic()))
         return True
 
     def _leave_batch(self):
@@ -455,9 +461,9 @@ class Worker(BaseWorker):
         if connection.lane in LANES:
             self._lane_queues[connection.lane].put(connection)
             return False
-        batch = current_batch()
         if connection.lane == AT_ONCE:
-            return self._answer_or_park(connection) if batch else self._serve(connection)
+            return self._answer_or_park(connection)
+        batch = current_batch()
         if batch is not None:
             if connection.lane == DIRECT and connection.reader.is_short and self._enter_batch(batch, connection):
                 return self._answer_or_park(connection)
@@ -487,7 +493,6 @@ class Worker(BaseWorker):
         if connection.is_gone():
             self._close(connection)
             return
-        connection.before_waiting = None
         if connection.waiter is not None:  # the time for which it has waited for jobs does not count
             connection.received = time.monotonic()
             connection.wait_until = connection.received + LOCK_SECS
@@ -644,7 +649,6 @@ class Worker(BaseWorker):
     def _begin_request(self, connection):
         request = connection.reader.request
         connection.lane = self._lanes.lane(request.method, request.path)
-        connection.before_waiting = None
         connection.received = time.monotonic()
         connection.wait_until = connection.received + (LANE_LOCK_SECS if connection.lane in LANES else LOCK_SECS)
         return self._run_or_queue(connection)
@@ -729,7 +733,7 @@ class Worker(BaseWorker):
         environ["torc.received"] = connection.received
         environ["torc.wait_until"] = connection.wait_until
         environ["torc.waiter"] = connection.waiter
-        environ["torc.before_waiting"] = connection.before_waiting
+        environ["torc.before_waiting"] = self._lead.give_way
         if not (self.alive and connection.reader.ends_cleanly):
             response.force_close()
         answer = self._application(environ, response.start_response)

@@ -150,7 +150,7 @@ class Fleet:
                 continue
             self.orphans += bool(left)
             self.lost_claims += not left
-            for journal in left:  # also if nobody knows: another runner may have the job before the next round
+            for journal in left:  # also if the answer was lost: another runner may claim the job before the next round
                 journal.given_back.add((job, attempt))
 
     def _have_ended(self, claims):

@@ -1,5 +1,7 @@
 """Small calls that arrive together are one batch: each has its outcome, and its answer once that is durable."""
 
+import json
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -9,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 from psycopg import errors as pg
-from support import HttpClient, wait_for
+from support import PREFIX, HttpClient, wait_for
 from workflow import Workflow
 
 from torc_server import connections, current, embedded
@@ -281,6 +283,23 @@ def test_a_call_that_waits_for_a_row_does_not_keep_those_waiting_that_come_later
         assert answered > 0
         holder.rollback()
         assert waiting.result(30).status_code in (200, 503)
+
+
+def test_a_request_that_waits_behind_one_that_needed_no_database_keeps_no_other_waiting(served):
+    server, workflow = served
+    locked = workflow.job()
+    client = HttpClient(server.url)
+    body = json.dumps({"workflow_id": workflow.id, "name": "j", "command": "c"})
+    refused = f"DELETE {PREFIX}/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    waits = f"PUT {PREFIX}/jobs/{locked} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    waits += f"Content-Length: {len(body)}\r\n\r\n{body}"
+    with psycopg.connect(server.database_url) as holder, socket.create_connection(("127.0.0.1", server.port)) as sender:
+        holder.execute("SELECT 1 FROM torc.job WHERE id = %s FOR UPDATE", [locked])
+        sender.sendall((refused + waits).encode())
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_for(lambda: workflow.sql(waiting))
+        client.get("/ping")
+        assert workflow.sql(waiting)  # it waits for 2 s
 
 
 def test_a_call_that_has_to_wait_for_a_locked_workflow_is_served_after_those_beside_it(served):
