@@ -235,6 +235,7 @@ class Worker(BaseWorker):
         self._lock = threading.Lock()
         self._lead = Lead()
         self._backlog = deque()  # connections with a whole request for which there was no thread
+        self._later = deque()  # (function, its argument): what the leader has found and left to whichever thread is free
         self._serving = 0  # threads that run a small request
         self._running = {}  # id of a thread: (connections, since when) of the requests that it runs
         self._parked = []  # heap of (when, number, connection): requests that are to be run again
@@ -366,11 +367,11 @@ class Worker(BaseWorker):
     # Threads
 
     def _work(self):
-        """What each thread of the small requests does: run those that wait; then lead when its turn comes, which is to
-        serve what comes, until it gives way."""
+        """What each thread of the small requests does: what a leader has left; then lead when its turn comes, which is
+        to serve what comes, until it gives way."""
         while not self._has_ended:
             try:
-                if not self._run_from_backlog():
+                if not self._do_what_was_left():
                     self._lead_until_it_gives_way()
             except Exception:  # of ours; the thread must go on
                 log.exception("a thread of a worker failed")
@@ -379,10 +380,21 @@ class Worker(BaseWorker):
         self._lead.take()
         try:
             while self._lead.is_held() and not self._has_ended:
-                if not self._run_from_backlog():
+                if not self._do_what_was_left():
                     self._serve_events()
         finally:
             self._lead.give_way()
+
+    def _do_what_was_left(self):
+        """Take a step that a leader has left, or run a request for which there was no thread; return whether there was
+        any."""
+        try:
+            step, argument = self._later.popleft()
+        except IndexError:
+            return self._run_from_backlog()
+        self._lead.give_way()
+        step(argument)
+        return True
 
     def _run_from_backlog(self):
         """Run a request for which there was no thread, if there is one now; return whether there was such a request."""
@@ -392,31 +404,28 @@ class Worker(BaseWorker):
         return connection is not None
 
     def _serve_events(self):
-        """Serve what has come: small calls of the direct way as a batch, other requests later, in a thread each. Last
-        comes what may take long, such as handshakes and long answers: another thread leads meanwhile."""
-        batch, others = Batch(self._database, self._lead.give_way), []
+        """Serve what has come: small calls of the direct way as a batch. What may take long, such as handshakes and
+        long answers, and requests that are no such calls are left to the threads: whichever is free does not lead."""
+        batch = Batch(self._database, self._lead.give_way)
         try:
             events = self._waiting.poll()
             while events:
                 for descriptor, connection in events:
                     if connection is None:
                         if descriptor in self._listeners and self.alive:
-                            others.append((self._accept, self._listeners[descriptor]))
+                            self._later.append((self._accept, self._listeners[descriptor]))
                     elif connection.waits_for in REQUESTS:
                         batch.begin(self._advance, connection)
                     else:
-                        others.append((self._advance, connection))
+                        self._later.append((self._advance, connection))
                 # What has come meanwhile joins them.
                 events = self._waiting.poll(0) if self._may_grow(batch) else ()
-            if (self._backlog or others) and batch.connections:
+            if (self._backlog or self._later) and batch.connections:
                 self._lead.give_way()
             batch.finish()
         finally:
             if batch.connections:
                 self._leave_batch()
-            for step, argument in others:
-                self._lead.give_way()
-                step(argument)
 
     def _may_grow(self, batch):
         """Whether other connections could join a batch."""

@@ -285,6 +285,25 @@ def test_a_call_that_waits_for_a_row_does_not_keep_those_waiting_that_come_later
         assert waiting.result(30).status_code in (200, 503)
 
 
+def test_a_client_that_connects_while_a_batch_begins_to_wait_is_answered_at_once(served):
+    server, workflow = served
+    locked = workflow.job(status="running")
+    result, client, ended = workflow.result(locked), HttpClient(server.url), []
+
+    def complete():
+        client.post(f"/jobs/{locked}/complete_job/completed/0", json=result, status=None)
+        ended.append("the call that waits")
+
+    def connect():
+        HttpClient(server.url).get("/ping")
+        ended.append("the new client")
+
+    with psycopg.connect(server.database_url) as holder:
+        holder.execute("SELECT 1 FROM torc.job WHERE id = %s FOR UPDATE", [locked])
+        with arriving_together(server, client, [complete, connect]):  # it waits for 2 s
+            assert ended == ["the new client", "the call that waits"]
+
+
 def test_a_request_that_waits_behind_one_that_needed_no_database_keeps_no_other_waiting(served):
     server, workflow = served
     locked = workflow.job()
