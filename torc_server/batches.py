@@ -1,5 +1,6 @@
 """Small calls that arrive together are served together: one thread serves them, sends their statements to PostgreSQL in
-one go, and what they changed becomes durable by one write of its log instead of one for each call.
+one go, and what they changed becomes durable by one write of its log instead of one for each call. While PostgreSQL
+works for them, the thread serves those that have arrived meanwhile: it has two batches under way.
 
 Each call is a greenlet. It runs the application as any other thread would, until that asks for the value of a statement
 (Batch.first); it goes on when all calls of the batch have asked and PostgreSQL has answered. So views and WSGI classes
@@ -9,8 +10,9 @@ What would take long is done alone, as without a batch: waiting for a lock, tryi
 """
 
 import logging
+import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import greenlet
@@ -20,60 +22,145 @@ from torc_server import current
 log = logging.getLogger("torc_server")
 
 
-MOST_IDLE = 4  # greenlets that a thread keeps
+MOST_IDLE = 16  # greenlets that a thread keeps
+MOST_UNDER_WAY = 2  # batches of a thread
+PATIENCE_MS = 5  # that a thread waits for PostgreSQL or clients before it lets another one lead (see worker)
 
 
 class Alone(Exception):
     """The call must send its statement itself. Nothing of it was done."""
 
 
-class _Call(greenlet.greenlet):
-    """It serves one call after the other: to make a greenlet takes 40 µs, because Python maps memory for its frames."""
+class _Task(greenlet.greenlet):
+    """It calls one function after the other: to make a greenlet takes 40 µs, because Python maps memory for its frames.
+
+    batch: that for which it works, or None.
+    """
 
     batch: "Batch | None" = None
 
-    def run(self, serve: Callable[[Any], None], connection: Any) -> None:
-        """Serve what each switch() from the hub brings: serve(connection)."""
+    def run(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Do what each switch() of the parent brings: function(argument)."""
         while True:
             try:
-                serve(connection)
+                function(argument)
             except Exception:
                 log.exception("a call of a batch failed")
-            if len(_idle.calls) == MOST_IDLE:
+            self.batch = None
+            if len(_idle.tasks) == MOST_IDLE:
                 return
-            _idle.calls.append(self)
-            del serve, connection  # so that they are not kept
-            serve, connection = self.parent.switch()
+            _idle.tasks.append(self)
+            del function, argument  # so that they are not kept
+            function, argument = self.parent.switch()
 
 
 class _Idle(threading.local):
-    """The greenlets of a thread that serve nothing now."""
+    """The greenlets of a thread that do nothing now."""
 
     def __init__(self):
-        self.calls = []
+        self.tasks = []
 
 
 _idle = _Idle()
 
 
-class Batch:
-    """The calls that one thread serves together.
+def _begin(batch, function, argument):
+    """Run function(argument) in a greenlet until it ends or switches back."""
+    task = _idle.tasks.pop() if _idle.tasks else _Task()
+    task.batch = batch
+    task.parent = greenlet.getcurrent()
+    task.switch(function, argument)
 
-    give_way: called before the thread waits for long. connections: those of the calls, for the caller's use.
+
+class Batches:
+    """The batches that a thread has under way: while PostgreSQL works for one, it begins the next.
+
+    clients: a descriptor that is readable when clients have sent something. may_begin: whether the thread may begin a
+    batch. give_way: called before the thread waits for long; may_begin() is false afterwards.
     """
 
-    def __init__(self, database: Any, give_way: Callable[[], None]):
+    def __init__(self, database: Any, clients: int, may_begin: Callable[[], bool], give_way: Callable[[], None]):
         self._database = database
+        self._clients = clients
+        self._may_begin = may_begin
         self._give_way = give_way
         self._hub = greenlet.getcurrent()
+        self._waiting = {}  # descriptor of a connection to PostgreSQL: the greenlet that waits for it
+        self._blocking = []  # greenlets that will block the thread
+        self._poll = select.poll()
+
+    def are_under_way(self) -> bool:
+        """Whether batches wait."""
+        return bool(self._waiting or self._blocking)
+
+    def serve(self, fill: Callable[["Batch"], None]) -> None:
+        """Call fill(batch), which serves a batch, and again when clients have sent something, until all batches have
+        ended."""
+        self._begin_batch(fill)
+        while self._waiting or self._blocking:
+            if not self._waiting:
+                self._blocking.pop().switch()
+                continue
+            may_begin = len(self._waiting) + len(self._blocking) < MOST_UNDER_WAY and self._may_begin()
+            for descriptor in self._ready(may_begin):
+                if descriptor == self._clients:
+                    self._begin_batch(fill)
+                else:
+                    self._waiting.pop(descriptor).switch()
+
+    def _begin_batch(self, fill):
+        batch = Batch(self._database, self)
+        _begin(batch, fill, batch)
+
+    def _ready(self, may_begin):
+        """The descriptors that have become readable, that of the clients only if a batch may be begun."""
+        if may_begin:
+            self._poll.register(self._clients, select.POLLIN)
+        try:
+            ready = self._poll.poll(PATIENCE_MS)
+            if not ready:
+                self._give_way()
+                if may_begin:
+                    self._poll.unregister(self._clients)
+                    may_begin = False
+                ready = self._poll.poll()
+        finally:
+            if may_begin:
+                self._poll.unregister(self._clients)
+        return [descriptor for descriptor, _ in ready]
+
+    def wait(self, descriptor: int) -> None:
+        """Serve other batches until a connection to PostgreSQL has something to read."""
+        self._waiting[descriptor] = greenlet.getcurrent()
+        self._poll.register(descriptor, select.POLLIN)
+        self._hub.switch()
+        self._poll.unregister(descriptor)
+
+    def before_blocking(self) -> None:
+        """Let another thread lead, and the other batches of this thread end, before the caller blocks the thread."""
+        self._give_way()
+        if self.are_under_way():
+            self._blocking.append(greenlet.getcurrent())
+            self._hub.switch()
+
+
+class Batch:
+    """The calls that are served together, by one greenlet that begins and finishes them.
+
+    batches: all that the thread has under way. connections: those of the calls, for the caller's use.
+    """
+
+    def __init__(self, database: Any, batches: Any):
+        self._database = database
+        self.batches = batches
         self.connections = []
+        self._hub: Any = None
         self._asked = []  # (call, (text, parameters, whether the statement may write))
 
     def begin(self, serve: Callable[[Any], None], connection: Any) -> None:
         """Run serve(connection) until it asks for a value or ends."""
-        call = _idle.calls.pop() if _idle.calls else _Call()
-        call.batch = self
-        call.switch(serve, connection)
+        self._hub = greenlet.getcurrent()
+        _begin(self, serve, connection)
 
     def first(self, text: str, params: dict[str, Any]) -> Any:
         """The first value of a statement, for the call that asks. Raises Alone, ApiError."""
@@ -87,7 +174,7 @@ class Batch:
             calls, statements = zip(*self._asked, strict=True)
             self._asked = []
             alone = []
-            for call, outcome in zip(calls, self._database.run_together(statements, self._give_way), strict=True):
+            for call, outcome in zip(calls, self._database.run_together(statements, self.batches), strict=True):
                 if isinstance(outcome, Alone):
                     alone.append(call)
                 elif isinstance(outcome, Exception):
@@ -95,10 +182,15 @@ class Batch:
                 else:
                     call.switch(outcome)
             for call in alone:  # when all others have their answers
-                self._give_way()
+                self.batches.before_blocking()
                 call.throw(Alone())
 
 
 def current_batch() -> Batch | None:
     """The batch of the call that runs now; None in a thread that serves a request alone."""
     return getattr(greenlet.getcurrent(), "batch", None)
+
+
+def current_server() -> Hashable:
+    """What serves requests now: a batch, or a thread (threading.get_ident())."""
+    return current_batch() or threading.get_ident()

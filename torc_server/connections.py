@@ -35,7 +35,6 @@ SESSION = aiosql.from_path(sql_folder() / "queries" / "session.sql", "psycopg")
 
 HOT_SECONDS = 15  # of a statement; calls that walk a whole workflow get LONG_TIMEOUT, see repository.long_value()
 CONNECT_SECONDS = 5  # for one attempt to open a connection
-PATIENCE_MS = 5  # that a batch waits for PostgreSQL before its thread lets another one lead (see worker)
 # Bytes of a parameter or a row after which a connection is closed: neither its buffers nor what PostgreSQL has taken to
 # read that much JSON (300 MB for 1.5 MB of empty objects) are given back otherwise.
 GROWN = 1 << 19
@@ -127,27 +126,26 @@ class Connection(psycopg.Connection):
                 with contextlib.suppress(psycopg.Error):  # what else went wrong tells more
                     self._receive()
 
-    def together(
-        self, statements: Sequence[Statement], add: Callable[[Any], None], before_waiting: Callable[[], None]
-    ) -> None:
+    def together(self, statements: Sequence[Statement], add: Callable[[Any], None], batches: Any) -> None:
         """Send several statements in one go, each as its own transaction, in that order; call add() with the first
         value of each, or with its psycopg.Error. What they have changed is durable when this returns.
 
-        before_waiting: called when PostgreSQL takes long, perhaps several times.
+        batches: its wait(descriptor) returns when PostgreSQL has answered, its before_blocking() is called before the
+        thread waits in another way.
 
         Raises psycopg.OperationalError when the connection is lost; then nothing that was added counts.
         """
         if self.pooled:
-            before_waiting()
+            batches.before_blocking()
             for text, params, _ in statements:
                 add(self._outcome(self.first, text, params))
             return
         if not self.statement_names.issuperset(_numbered(text)[0] for text, _, _ in statements):
-            before_waiting()  # some have to be prepared
+            batches.before_blocking()  # some have to be prepared
         prepared = [self._outcome(self._to_send, text, params) for text, params, _ in statements]
         if len(prepared) == 1 and isinstance(prepared[0], tuple):
             self._send(*prepared[0])
-            add(self._outcome(self._receive, before_waiting))
+            add(self._outcome(self._receive, batches.wait))
             return
         # One commit that waits until it is durable is enough, unless only one statement has anything to commit.
         share_commit = sum(may_write for _, _, may_write in statements) > 1
@@ -158,11 +156,11 @@ class Connection(psycopg.Connection):
         try:
             self._send_all(to_send)
             if share_commit:
-                self._next_value(before_waiting)
+                self._next_value(batches.wait)
             for each in prepared:
-                add(self._outcome(self._next_value, before_waiting) if isinstance(each, tuple) else each)
+                add(self._outcome(self._next_value, batches.wait) if isinstance(each, tuple) else each)
             if share_commit:
-                self._next_value(before_waiting)
+                self._next_value(batches.wait)
             self.pgconn.exit_pipeline_mode()
         except psycopg.Error as error:
             self.worn = True
@@ -184,14 +182,14 @@ class Connection(psycopg.Connection):
             self.pgconn.pipeline_sync()  # ends the transaction, whether it failed or not
         self._flush()
 
-    def _next_value(self, before_waiting):
-        return self._first_value(self._check(self._next_result(before_waiting), ExecStatus.TUPLES_OK))
+    def _next_value(self, wait):
+        return self._first_value(self._check(self._next_result(wait), ExecStatus.TUPLES_OK))
 
-    def _next_result(self, before_waiting):
+    def _next_result(self, wait):
         """The result of the next statement that was sent in one go."""
         found = None
         while True:
-            result = self._get_result(before_waiting)
+            result = self._get_result(wait)
             if result is None:
                 if self.pgconn.status != ConnStatus.OK:
                     raise psycopg.OperationalError("the connection was closed")
@@ -200,13 +198,14 @@ class Connection(psycopg.Connection):
             else:
                 found = result
 
-    def _get_result(self, before_waiting):
+    def _get_result(self, wait):
         while self.pgconn.is_busy():  # while it is, get_result() would wait, and keep the GIL
-            if not self._answers.poll(PATIENCE_MS):
-                before_waiting()
-                self._answers.poll()
+            wait(self.pgconn.socket)
             self.pgconn.consume_input()
         return self.pgconn.get_result()
+
+    def _await_answer(self, _descriptor):
+        self._answers.poll()
 
     def wear(self, *values: Any) -> None:
         """Have the connection closed after use if one of the values is long."""
@@ -232,11 +231,12 @@ class Connection(psycopg.Connection):
             usable(self.pgconn.socket)
             self.pgconn.consume_input()
 
-    def _receive(self, before_waiting=lambda: None):
+    def _receive(self, wait=None):
         """The first value of a statement that was sent."""
         found = None
+        wait = wait or self._await_answer
         while True:
-            result = self._get_result(before_waiting)
+            result = self._get_result(wait)
             if not result:
                 return self._first_value(self._check(found, ExecStatus.TUPLES_OK))
             found = result

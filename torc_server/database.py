@@ -5,7 +5,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import psycopg
@@ -13,7 +13,7 @@ from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from torc_server import connections, current
-from torc_server.batches import Alone
+from torc_server.batches import Alone, current_server
 from torc_server.connections import HOT_SECONDS, SESSION
 from torc_server.database_errors import LOST, api_error, is_lost, is_useless
 from torc_server.errors import ApiError, Later
@@ -67,7 +67,7 @@ class Database:
         # The one used last is the next: few are busy, and those find their caches warm, here and in PostgreSQL.
         self._free = []
         self._connections = set()
-        self._running = {}  # thread: _Call
+        self._running = {}  # current_server(): _Call
         self._lock = threading.Lock()
         self._away = None
         self._watching = None
@@ -121,32 +121,30 @@ class Database:
         message = "The database connection met too many conflicts with other changes; try again"
         raise ApiError(503, message, {"Retry-After": "1"})
 
-    def run_together(
-        self, statements: Sequence[connections.Statement], before_waiting: Callable[[], None]
-    ) -> list[Any]:
+    def run_together(self, statements: Sequence[connections.Statement], batches: Any) -> list[Any]:
         """Send the statements of several calls in one go, see Connection.together(). Return the outcome of each: its
         value, or what the call is to raise: ApiError, another exception for a fault of ours, or Alone, if run() would
         try again or wait."""
         outcomes = []
 
         def work(connection):
-            connection.together(statements, outcomes.append, before_waiting)
+            connection.together(statements, outcomes.append, batches)
             for (_, params, _), outcome in zip(statements, outcomes, strict=True):
                 connection.wear(outcome, *params.values())
                 if isinstance(outcome, psycopg.Error) and not self._can_be_used_after(outcome, connection):
                     connection.worn = True
 
         try:
-            self._run_once(work, HOT_SECONDS, before_waiting)
+            self._run_once(work, HOT_SECONDS, batches.before_blocking)
         except (psycopg.Error, ApiError) as error:
             outcomes = [error] * len(statements)
         return [_to_raise(each) if isinstance(each, psycopg.Error) else each for each in outcomes]
 
-    def _run_once(self, work, seconds, before_waiting=lambda: None):
-        connection = self._take(before_waiting)
-        thread = threading.get_ident()
-        outer = self._running.get(thread)
-        call = self._running[thread] = _Call(connection, time.monotonic(), seconds)
+    def _run_once(self, work, seconds, before_blocking=lambda: None):
+        connection = self._take(before_blocking)
+        server = current_server()
+        outer = self._running.get(server)
+        call = self._running[server] = _Call(connection, time.monotonic(), seconds)
         usable = False
         try:
             answer = work(connection)
@@ -159,9 +157,9 @@ class Database:
             raise
         finally:
             if outer is None:
-                del self._running[thread]
+                del self._running[server]
             else:
-                self._running[thread] = outer
+                self._running[server] = outer
             if call.canceled is not None and not _is_settled(call):
                 usable = False
             if usable:
@@ -214,15 +212,15 @@ class Database:
                     self._lose(error)
             time.sleep(PROBE_EVERY)
 
-    def _take(self, before_waiting=lambda: None):
+    def _take(self, before_blocking=lambda: None):
         while True:
             if away := self._away:
-                before_waiting()
+                before_blocking()
                 self._wait_for(away)
             try:
                 connection = self._free.pop()
             except IndexError:
-                before_waiting()
+                before_blocking()
                 if connection := self._connect():
                     return connection
                 continue
@@ -376,17 +374,17 @@ class Database:
 
     # Calls whose client is gone
 
-    def cancel(self, thread: int, is_meant: Callable[[], bool] = lambda: True) -> bool:
-        """Cancel the statement that `thread` (its threading.get_ident()) is running now; return whether there is one.
+    def cancel(self, server: Hashable, is_meant: Callable[[], bool] = lambda: True) -> bool:
+        """Cancel the statement that a batch or thread (current_server()) is running now; return whether there is one.
 
-        It does not wait. No later statement is hit: the thread does not go on before the cancellation has reached
-        PostgreSQL. is_meant: asked while the thread cannot go on to another request, whether this is the one to cancel.
+        It does not wait. No later statement is hit: the server does not go on before the cancellation has reached
+        PostgreSQL. is_meant: asked while it cannot go on to another request, whether this is the one to cancel.
         """
-        call = self._running.get(thread)
+        call = self._running.get(server)
         if call is None or call.canceled is not None:
             return call is not None
         call.canceled = canceled = threading.Event()
-        if self._running.get(thread) is not call or not is_meant():  # it may have ended before it could see the event
+        if self._running.get(server) is not call or not is_meant():  # it may have ended before it could see the event
             canceled.set()
             return False
         threading.Thread(target=_cancel, args=(call,), daemon=True, name="database-cancel").start()
@@ -421,8 +419,8 @@ def _to_raise(error):
 
 
 class _Call:
-    """What a thread is doing: on which connection, since when (monotonic), its statement timeout in seconds; canceled
-    is an Event once somebody cancels it, set when PostgreSQL has been told."""
+    """What a batch or thread is doing: on which connection, since when (monotonic), its statement timeout in seconds;
+    canceled is an Event once somebody cancels it, set when PostgreSQL has been told."""
 
     __slots__ = ("connection", "since", "seconds", "canceled")
 

@@ -2,12 +2,12 @@
 
 All connections of a process wait in one epoll object, each with a deadline. A few threads (settings.threads, and one
 more) take turns to lead: the leader reads what has arrived. The whole requests of the direct way that it finds at the
-same time are one batch (see batches), which it serves; it leaves each other small request to the next thread that
-leads. Before it waits for long, it gives way. Of these threads one is always left that runs no request, so that
-connections are accepted, read and written to whatever the database does; requests that find all others busy queue.
-Calls that walk whole workflows have their own threads (see lanes). Event streams are sent by the thread that hears
-the events (see streams), which also resumes claims that wait for jobs (see waiting_claims). The main thread only looks
-after deadlines, stopping and gunicorn's heartbeat.
+same time are one batch (see batches), which it serves, and begins a second one while the first waits; it leaves each
+other small request to the next thread that leads. Before it waits for long, it gives way. Of these threads one is
+always left that runs no request, so that connections are accepted, read and written to whatever the database does;
+requests that find all others busy queue. Calls that walk whole workflows have their own threads (see lanes). Event
+streams are sent by the thread that hears the events (see streams), which also resumes claims that wait for jobs (see
+waiting_claims). The main thread only looks after deadlines, stopping and gunicorn's heartbeat.
 
 The application stays plain WSGI. What this worker offers it beyond that: it may raise errors.Later or errors.
 LaterWithJobs, and a streams.Subscription as its iterable is sent without a thread.
@@ -39,7 +39,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.base import Worker as BaseWorker
 
-from torc_server.batches import Batch, current_batch
+from torc_server.batches import Batches, current_batch
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
 from torc_server.errors import OWN_FAULT, ApiError, Later, LaterWithJobs
@@ -151,6 +151,10 @@ class Waiting:
         self._epoll = select.epoll()
         self._connections = {}  # by descriptor
 
+    def fileno(self) -> int:
+        """A descriptor that is readable when poll() would find something."""
+        return self._epoll.fileno()
+
     def watch(self, descriptor: int, flags: int) -> None:
         """Report a descriptor that is no connection: poll() returns it."""
         self._epoll.register(descriptor, flags)
@@ -235,9 +239,11 @@ class Worker(BaseWorker):
         self._lock = threading.Lock()
         self._lead = Lead()
         self._backlog = deque()  # connections with a whole request for which there was no thread
-        self._later = deque()  # (function, its argument): what the leader has found and left to whichever thread is free
+        self._later = (
+            deque()
+        )  # (function, its argument): what the leader has found and left to whichever thread is free
         self._serving = 0  # threads that run a small request
-        self._running = {}  # id of a thread: (connections, since when) of the requests that it runs
+        self._running = {}  # batch, or id of a thread: (connections, since when) of the requests that it runs
         self._parked = []  # heap of (when, number, connection): requests that are to be run again
         self._numbers = itertools.count()
         self._swept = 0.0
@@ -357,11 +363,11 @@ class Worker(BaseWorker):
 
     def _cancel_abandoned(self, now):
         """Cancel the statements of requests whose clients have hung up."""
-        for thread, request in list(self._running.items()):
+        for server, request in list(self._running.items()):
             connections, since = request
             if now - since > TICK and all(each.is_gone() for each in connections):
                 self._database.cancel(
-                    thread, lambda thread=thread, request=request: self._running.get(thread) is request
+                    server, lambda server=server, request=request: self._running.get(server) is request
                 )
 
     # Threads
@@ -378,12 +384,17 @@ class Worker(BaseWorker):
 
     def _lead_until_it_gives_way(self):
         self._lead.take()
+        batches = Batches(self._database, self._waiting.fileno(), self._leads, self._lead.give_way)
         try:
-            while self._lead.is_held() and not self._has_ended:
+            while self._leads():
                 if not self._do_what_was_left():
-                    self._serve_events()
+                    batches.serve(self._serve_events)
         finally:
             self._lead.give_way()
+
+    def _leads(self):
+        """Whether the calling thread leads, and should go on."""
+        return self._lead.is_held() and not self._has_ended
 
     def _do_what_was_left(self):
         """Take a step that a leader has left, or run a request for which there was no thread; return whether there was
@@ -403,12 +414,12 @@ class Worker(BaseWorker):
             self._advance(connection, self._run)
         return connection is not None
 
-    def _serve_events(self):
+    def _serve_events(self, batch):
         """Serve what has come: small calls of the direct way as a batch. What may take long, such as handshakes and
         long answers, and requests that are no such calls are left to the threads: whichever is free does not lead."""
-        batch = Batch(self._database, self._lead.give_way)
+        others_are_under_way = batch.batches.are_under_way()
         try:
-            events = self._waiting.poll()
+            events = self._waiting.poll(0 if others_are_under_way else None)
             while events:
                 for descriptor, connection in events:
                     if connection is None:
@@ -420,12 +431,12 @@ class Worker(BaseWorker):
                         self._later.append((self._advance, connection))
                 # What has come meanwhile joins them.
                 events = self._waiting.poll(0) if self._may_grow(batch) else ()
-            if (self._backlog or self._later) and batch.connections:
+            if (self._backlog or self._later) and (batch.connections or others_are_under_way):
                 self._lead.give_way()
             batch.finish()
         finally:
             if batch.connections:
-                self._leave_batch()
+                self._leave_batch(batch)
 
     def _may_grow(self, batch):
         """Whether other connections could join a batch."""
@@ -439,12 +450,12 @@ class Worker(BaseWorker):
                 if self._serving >= self._settings.threads:
                     return False
                 self._serving += 1
-            self._running[threading.get_ident()] = batch.connections, time.monotonic()
+            self._running[batch] = batch.connections, time.monotonic()
         batch.connections.append(connection)
         return True
 
-    def _leave_batch(self):
-        del self._running[threading.get_ident()]
+    def _leave_batch(self, batch):
+        del self._running[batch]
         with self._lock:
             self._serving -= 1
 
@@ -742,7 +753,8 @@ class Worker(BaseWorker):
         environ["torc.received"] = connection.received
         environ["torc.wait_until"] = connection.wait_until
         environ["torc.waiter"] = connection.waiter
-        environ["torc.before_waiting"] = self._lead.give_way
+        batch = current_batch()
+        environ["torc.before_waiting"] = batch.batches.before_blocking if batch else self._lead.give_way
         if not (self.alive and connection.reader.ends_cleanly):
             response.force_close()
         answer = self._application(environ, response.start_response)

@@ -1,10 +1,11 @@
 """Small calls that arrive together are one batch: each has its outcome, and its answer once that is durable."""
 
 import json
+import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -15,9 +16,10 @@ from support import PREFIX, HttpClient, wait_for
 from workflow import Workflow
 
 from torc_server import connections, current, embedded
-from torc_server.batches import Alone, Batch
+from torc_server.batches import Alone, Batch, Batches
 from torc_server.database import Database
 from torc_server.errors import ApiError
+from torc_server.polling import readable
 
 WRITE = "INSERT INTO written (number) VALUES (%(number)s::int) RETURNING number"
 READ = "SELECT %(number)s::int"
@@ -41,9 +43,19 @@ def connection(own_postgres):
         yield connection
 
 
+class Waits:
+    """Instead of Batches, for one batch: how it waits."""
+
+    def __init__(self, before_blocking=lambda: None):
+        self.before_blocking = before_blocking
+
+    def wait(self, descriptor):
+        assert readable([descriptor], 30)
+
+
 def together(connection, *statements):
     outcomes = []
-    connection.together(statements, outcomes.append, lambda: None)
+    connection.together(statements, outcomes.append, Waits())
     return outcomes
 
 
@@ -112,9 +124,9 @@ def test_a_lost_connection_leaves_no_outcome(own_postgres):
     database = Database(own_postgres)
     end = "SELECT pg_terminate_backend(pg_backend_pid(), %(number)s::int)"
     statements = [(WRITE, {"number": 201}, True), (end, {"number": 0}, True), (WRITE, {"number": 202}, True)]
-    outcomes = database.run_together(statements, lambda: None)
+    outcomes = database.run_together(statements, Waits())
     assert [(type(each), each.status) for each in outcomes] == [(ApiError, 503)] * 3
-    assert database.run_together([(READ, {"number": 7}, False)], lambda: None) == [7]
+    assert database.run_together([(READ, {"number": 7}, False)], Waits()) == [7]
     database.close()
 
 
@@ -128,7 +140,7 @@ def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
     states = [("40P01", ""), ("40001", ""), ("55P03", "shared"), ("55P03", "exclusive"), ("55P03", ""), ("TC409", "{}")]
     database = Database(own_postgres)
     statements = [(fail, {"state": state, "detail": detail}, True) for state, detail in states]
-    *alone, waited, refused = database.run_together(statements, lambda: None)
+    *alone, waited, refused = database.run_together(statements, Waits())
     assert [type(each) for each in alone] == [Alone] * 4
     assert (waited.status, refused.status) == (503, 409)
     database.close()
@@ -144,7 +156,7 @@ class Recorder:
         self.outcomes = list(outcomes)
         self.sent = []
 
-    def run_together(self, statements, _before_waiting):
+    def run_together(self, statements, _batches):
         self.sent.append([text for text, _, _ in statements])
         return [self.outcomes.pop(0) for _ in statements]
 
@@ -176,7 +188,7 @@ def ask(happened):
 
 def test_the_statements_of_all_calls_are_sent_together_until_all_have_ended(ask, happened):
     database = Recorder(1, 2, 3, 4)
-    batch = Batch(database, lambda: None)
+    batch = Batch(database, Waits())
     ask(batch, "a", "b")
     ask(batch, "c")
     assert happened == []
@@ -188,7 +200,7 @@ def test_the_statements_of_all_calls_are_sent_together_until_all_have_ended(ask,
 
 def test_a_call_that_goes_on_alone_does_so_after_the_others_and_after_another_thread_may_lead(ask, happened):
     database = Recorder(Alone(), ApiError(409, "x"), 3)
-    batch = Batch(database, lambda: happened.append("gives way"))
+    batch = Batch(database, Waits(lambda: happened.append("gives way")))
     for text in "abc":
         ask(batch, text)
     batch.finish()
@@ -197,12 +209,137 @@ def test_a_call_that_goes_on_alone_does_so_after_the_others_and_after_another_th
 
 def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, caplog):
     database = Recorder(1, 2)
-    batch = Batch(database, lambda: None)
+    batch = Batch(database, Waits())
     batch.begin(lambda _: 1 / 0, None)
     ask(batch, "b")
     batch.finish()
     assert happened == [("b", 1)]
     assert "a call of a batch failed" in caplog.text
+
+
+# Several batches of one thread
+
+
+class Pipe:
+    """Something that can be made readable."""
+
+    def __init__(self):
+        self.descriptor, self._other = os.pipe()
+
+    def make_readable(self):
+        os.write(self._other, b".")
+
+    def close(self):
+        os.close(self.descriptor)
+        os.close(self._other)
+
+
+@pytest.fixture
+def clients():
+    with closing(Pipe()) as pipe:
+        yield pipe
+
+
+@pytest.fixture
+def answers():
+    with closing(Pipe()) as one, closing(Pipe()) as two:
+        yield one, two
+
+
+@pytest.fixture
+def two_batches(clients, answers, happened):
+    """two_batches(first, second, …) serves batches that do this; further ones do nothing."""
+
+    def serve(*does):
+        numbers = iter(range(1, 10))
+        may_begin = [True]
+
+        def give_way():
+            happened.append("gives way")
+            may_begin[0] = False
+
+        def fill(batch):
+            number = next(numbers)
+            happened.append(f"{number} begins")
+            os.set_blocking(clients.descriptor, False)
+            with suppress(BlockingIOError):
+                os.read(clients.descriptor, 100)
+            if number <= len(does):
+                does[number - 1](batch.batches)
+            happened.append(f"{number} ends")
+
+        Batches(None, clients.descriptor, lambda: may_begin[0], give_way).serve(fill)
+        return happened
+
+    return serve
+
+
+def test_while_a_batch_waits_the_next_one_is_served(two_batches, clients, answers):
+    def waits(batches):
+        clients.make_readable()
+        batches.wait(answers[0].descriptor)
+
+    assert two_batches(waits, lambda batches: answers[0].make_readable()) == [
+        "1 begins",
+        "2 begins",
+        "2 ends",
+        "1 ends",
+    ]
+
+
+def test_no_third_batch_is_begun_while_two_wait(two_batches, clients, answers):
+    def waits(batches):
+        clients.make_readable()
+        batches.wait(answers[0].descriptor)
+        answers[1].make_readable()
+
+    def waits_too(batches):
+        clients.make_readable()
+        answers[0].make_readable()
+        batches.wait(answers[1].descriptor)
+
+    happened = two_batches(waits, waits_too)
+    assert happened[:3] == ["1 begins", "2 begins", "1 ends"]
+    assert sorted(happened[3:]) == ["2 ends", "3 begins", "3 ends"]
+
+
+def test_a_thread_that_waits_for_long_gives_way_and_begins_no_other_batch(two_batches, clients, answers):
+    def waits(batches):
+        threading.Timer(0.1, clients.make_readable).start()
+        threading.Timer(0.3, answers[0].make_readable).start()
+        batches.wait(answers[0].descriptor)
+
+    assert two_batches(waits) == ["1 begins", "gives way", "1 ends"]
+
+
+def test_a_batch_blocks_the_thread_only_when_the_others_have_ended(two_batches, clients, answers, happened):
+    def waits(batches):
+        clients.make_readable()
+        batches.wait(answers[0].descriptor)
+
+    def blocks(batches):
+        answers[0].make_readable()
+        batches.before_blocking()
+        happened.append("blocks")
+
+    assert two_batches(waits, blocks) == ["1 begins", "2 begins", "gives way", "1 ends", "blocks", "2 ends"]
+
+
+def test_two_batches_that_will_block_do_so_one_after_the_other(two_batches, clients, answers, happened):
+    def waits_then_blocks(batches):
+        clients.make_readable()
+        batches.wait(answers[0].descriptor)
+        batches.before_blocking()
+        happened.append("1 blocks")
+
+    def blocks(batches):
+        answers[0].make_readable()
+        batches.before_blocking()
+        happened.append("2 blocks")
+
+    blocked = [each for each in two_batches(waits_then_blocks, blocks) if each.endswith("blocks")]
+    assert sorted(blocked) == ["1 blocks", "2 blocks"]
+    assert happened[-1].endswith("ends")
 
 
 # Calls of clients
