@@ -9,7 +9,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from torc_server import metrics
+from torc_server import balance, metrics
 from torc_server.logs import GunicornLogger
 from torc_server.master import Master
 from torc_server.memory import return_large_blocks
@@ -89,13 +89,14 @@ def on_exit(_server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Hook of gunicorn, in the master: give the worker its place in the metrics."""
+    """Hook of gunicorn, in the master: give the worker its place in what processes share."""
     worker.slot = metrics.free_slot(each.slot for each in server.WORKERS.values())
 
 
 def child_exit(_server: Any, worker: Any) -> None:
     """Hook of gunicorn, in the master: the worker has ended."""
     metrics.leave_slot(worker.slot)
+    balance.leave(worker.slot)
 
 
 def post_fork(server: Any, worker: Any) -> None:

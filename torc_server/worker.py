@@ -39,6 +39,8 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.base import Worker as BaseWorker
 
+from torc_server import balance
+from torc_server.balance import Balance
 from torc_server.batches import Batches, current_batch
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
@@ -226,6 +228,8 @@ class Lead:
 class Worker(BaseWorker):
     """Serves the requests of one process; see the module."""
 
+    slot = balance.MOST  # gunicorn_conf.pre_fork() gives it a place
+
     # Life and death
 
     def init_process(self) -> None:
@@ -249,6 +253,7 @@ class Worker(BaseWorker):
         self._swept = 0.0
         self._closed = 0  # connections, since memory was last given back
         self._has_ended = False
+        self._balance = Balance(self.slot)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
         super().init_process()
 
@@ -297,6 +302,7 @@ class Worker(BaseWorker):
     def _stop(self):
         """Close the port at once: a client that connects now is refused, and tries again, instead of waiting in vain.
         Requests under way are finished, and idle connections may send one more."""
+        balance.leave(self.slot)
         for descriptor, listener in self._listeners.items():
             self._waiting.unwatch(descriptor)
             listener.close()
@@ -538,6 +544,7 @@ class Worker(BaseWorker):
     # Connections
 
     def _accept(self, listener):
+        self._balance.let_others_accept(listener)
         try:
             sock, address = listener.accept()
         except OSError as error:
@@ -556,6 +563,7 @@ class Worker(BaseWorker):
             return
         with self._lock:
             self._connections.add(connection)
+            self._balance.set(len(self._connections))
             are_too_many = len(self._connections) > self._most_connections
         if are_too_many and not self._drop_idle():
             self._refuse_connection(connection)
@@ -707,6 +715,8 @@ class Worker(BaseWorker):
     def _close(self, connection):
         self._closed += 1
         self._connections.discard(connection)
+        if self.alive:
+            self._balance.set(len(self._connections))
         connection.close()
         self._end_wait(connection)
 
