@@ -7,6 +7,7 @@ Servers of the release before go on during a migration and after it, unless the 
 must be stopped (NEEDS_STOP). The comment of torc.schema_migration tells them: it is the version since which none did.
 """
 
+import contextlib
 import hashlib
 import re
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import errors as pg
 from psycopg import sql
 
 from torc_server.problems import CommandError
@@ -22,6 +24,7 @@ LOCK = (0x746F7263, 1)  # "torc"
 SERVERS = (0x746F7263, 2)  # held shared by each server (presence.py), exclusively by a downgrade
 NEEDS_STOP = b"-- Servers must be stopped."  # how a migration begins that statements of the release before do not fit
 PATIENCE_SECONDS = 2  # for the connection of a server that has just been stopped
+ATTEMPTS = 10  # of a transaction that was chosen in a deadlock with a server's statements
 
 
 class MigrationError(CommandError):
@@ -92,9 +95,9 @@ def migrate(conninfo: str, to: int | None = None, lose_data: bool = False, alone
         going_up = {v: path for v, path in sorted(_migrations().items()) if now.version < v <= target}
         if now.version and not alone and any(map(_needs_stop, going_up.values())):
             exclude_servers(connection)
-        done += [_go_up(connection, version) for version in going_up]
+        done += [_in_transaction(connection, _go_up, version) for version in going_up]
         if target == now.latest and target > 0 and not _status(connection).functions_current:
-            done.append(_replace_functions(connection))
+            done.append(_in_transaction(connection, _replace_functions))
     return done
 
 
@@ -104,7 +107,7 @@ def replace_functions(conninfo: str) -> list[str]:
         _prepare(connection)
         if _status(connection).version != _status(connection).latest:
             raise MigrationError("the functions belong to the newest version: torc-server migrate")
-        return _replace_functions(connection)
+        return [_in_transaction(connection, _replace_functions)]
 
 
 def texts() -> list[str]:
@@ -163,14 +166,23 @@ def _migrations():
     return {int(f.name.split("_")[0]): f for f in files if not f.name.endswith(".rollback.sql")}
 
 
+def _in_transaction(connection, work, *args):
+    """Return work(connection, *args), done in one transaction. A migration locks tables in another order than the
+    statements of servers that go on meanwhile: after a deadlock it is done again, and nothing of it was done."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(pg.DeadlockDetected), connection.transaction():
+            return work(connection, *args)
+    with connection.transaction():
+        return work(connection, *args)
+
+
 def _go_up(connection, version):
     path = _migrations()[version]
-    with connection.transaction():
-        if version == 1:
-            _create_schema(connection)
-        connection.execute(path.read_bytes())
-        connection.execute("INSERT INTO torc.schema_migration (version, name) VALUES (%s, %s)", [version, path.stem])
-        _tell_servers(connection, version)
+    if version == 1:
+        _create_schema(connection)
+    connection.execute(path.read_bytes())
+    connection.execute("INSERT INTO torc.schema_migration (version, name) VALUES (%s, %s)", [version, path.stem])
+    _tell_servers(connection, version)
     return f"applied {path.stem}"
 
 
@@ -279,14 +291,13 @@ def _roll_back(connection, version):
 
 
 def _replace_functions(connection):
-    with connection.transaction():
-        # Dropped first, because CREATE OR REPLACE refuses another result type or other argument names, and so that
-        # what no file defines any more goes. In one transaction: nobody ever sees a database without functions.
-        _drop_functions(connection)
-        connection.execute("SET LOCAL check_function_bodies = off")  # files are in order of path, not of use
-        for path in _functions():
-            connection.execute(path.read_bytes())
-        connection.execute(sql.SQL("COMMENT ON SCHEMA torc IS {}").format(_functions_checksum()))
+    # Dropped first, because CREATE OR REPLACE refuses another result type or other argument names, and so that
+    # what no file defines any more goes. In one transaction: nobody ever sees a database without functions.
+    _drop_functions(connection)
+    connection.execute("SET LOCAL check_function_bodies = off")  # files are in order of path, not of use
+    for path in _functions():
+        connection.execute(path.read_bytes())
+    connection.execute(sql.SQL("COMMENT ON SCHEMA torc IS {}").format(_functions_checksum()))
     return f"replaced the functions ({len(_functions())} files)"
 
 

@@ -126,6 +126,25 @@ def test_killed_in_the_middle_it_leaves_a_whole_version_and_the_next_run_goes_on
     assert query(empty_database_url, "SELECT torc.a(), (SELECT count(*) FROM torc.second)") == [(2, 1)]
 
 
+@pytest.mark.parametrize("path", ["migrations/0002_second.sql", "functions/t.sql"])
+def test_a_migration_that_deadlocks_with_a_statement_is_done_again(sql, path, empty_database_url):
+    migrations.migrate(empty_database_url, to=1)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE torc.busy (id int)")
+    text = (sql / path).read_text()
+    (sql / path).write_text(f"LOCK TABLE torc.first; LOCK TABLE torc.busy; {text}")
+    with psycopg.connect(empty_database_url) as statement, ThreadPoolExecutor() as threads:
+        statement.execute("SET deadlock_timeout = '1min'")  # so that the migration is chosen
+        statement.execute("SELECT FROM torc.busy")
+        migrated = threads.submit(migrations.migrate, empty_database_url)
+        waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        wait_for(lambda: query(empty_database_url, waits), what="the migration to wait")
+        statement.execute("SELECT FROM torc.first")
+        statement.commit()
+        assert "applied 0002_second" in migrated.result(30)
+    assert query(empty_database_url, "SELECT torc.a(), (SELECT count(*) FROM torc.second)") == [(2, 1)]
+
+
 def test_a_migration_that_fails_leaves_the_version_before_it(sql, empty_database_url):
     (sql / "migrations/0002_second.sql").write_text("CREATE TABLE torc.second (id int); SELECT 1 / 0")
     with pytest.raises(psycopg.errors.DivisionByZero):

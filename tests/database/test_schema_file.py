@@ -19,7 +19,7 @@ def test_a_database_made_by_the_schema_file_is_the_one_that_the_migrations_make(
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA torc")
         connection.execute(schema_file.FILE.read_text())
-        migrations._replace_functions(connection)
+        migrations._in_transaction(connection, migrations._replace_functions)
     migrated = [line for line in dump(fresh_database_url) if not line.startswith("COMMENT ON TABLE torc.schema_mig")]
     assert dump(empty_database_url) == migrated
 

@@ -179,7 +179,7 @@ def test_calls_succeed_while_all_functions_are_replaced(fresh_database_url, star
     with ThreadPoolExecutor(4) as pool, psycopg.connect(fresh_database_url, autocommit=True) as connection:
         calls = [pool.submit(call) for _ in range(4)]
         for _ in range(15):
-            migrations._replace_functions(connection)
+            migrations._in_transaction(connection, migrations._replace_functions)
             time.sleep(0.1)
         ended.set()
         answers = sum((each.result() for each in calls), Counter())

@@ -20,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 from support import BINARIES, PREFIX, Server, clean_environment, listens, torc_server, wait_for
 
 from torc_server import data_folder, embedded, gunicorn_conf
+from torc_server.commands import startup
 
 
 def run(folder, *arguments, environment=None):
@@ -120,6 +121,20 @@ def test_a_database_that_does_not_answer_is_refused(folder):
         closed.bind(("127.0.0.1", 0))
         said = refused(run(folder, "--port=0", f"--database-url=postgresql://127.0.0.1:{closed.getsockname()[1]}/torc"))
     assert "Connection refused" in said
+
+
+def test_a_start_goes_on_when_its_connections_are_ended_by_an_administrator(database_url):
+    attempts = []
+
+    def step(url):
+        with psycopg.connect(url, autocommit=True) as connection:
+            attempts.append(url)
+            if len(attempts) == 1:
+                connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            return connection.execute("SELECT 7").fetchone()
+
+    assert startup._again_if_lost(step, database_url) == (7,)
+    assert len(attempts) == 2
 
 
 def test_a_database_that_is_not_in_utf8_is_refused(folder, new_name, database):

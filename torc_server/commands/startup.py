@@ -33,9 +33,12 @@ from torc_server.commands.messages import (
     warn_of_foreign_variable,
     warn_of_unknown_settings,
 )
+from torc_server.database_errors import is_lost
 from torc_server.presence import Presence
 from torc_server.repository import sql
 from torc_server.settings import RESTART_ONLY, Settings, without_password
+
+LOST_SECONDS = 1.0  # for which a step of the start is taken again
 
 
 def serve(settings: Settings) -> None:
@@ -64,12 +67,12 @@ def serve(settings: Settings) -> None:
 def _serve(settings, wanted, before, folder, on_ready):
     with _listeners(settings) as (listeners, passed), open_database(settings) as (conninfo, restart):
         session = connections.complete(settings.listen_database_url or conninfo)
-        check_database(conninfo, session)
+        _again_if_lost(check_database, conninfo, session)
         with _presence(session):
-            bring_up_to_date(settings, session, alone=True)
-            _synchronize_admins(settings, conninfo)
-            _set_up_admin_sql(settings, session)
-            _check_connections(settings, conninfo)
+            _again_if_lost(bring_up_to_date, settings, session, True)
+            _again_if_lost(_synchronize_admins, settings, conninfo)
+            _again_if_lost(_set_up_admin_sql, settings, session)
+            _again_if_lost(_check_connections, settings, conninfo)
             state = master.current_state(settings, before["passed"] if before else passed)
             state["runtime"] = str(folder)
             if before:
@@ -110,10 +113,23 @@ def check_start(settings: Settings) -> None:
             raise migrations.MigrationError(describe(found))
 
 
+def _again_if_lost(step, *args):
+    """Take a step of the start, whose connection may be ended meanwhile by a failover or an administrator: it is taken
+    again then. What it has done before does no harm."""
+    end = time.monotonic() + LOST_SECONDS
+    while True:
+        try:
+            return step(*args)
+        except psycopg.Error as error:
+            if not is_lost(error) or time.monotonic() > end:
+                raise
+        time.sleep(LOST_SECONDS / 2)
+
+
 @contextlib.contextmanager
 def _presence(conninfo):
     """Show that a server is connected from before the check of the version: its workers show it only later."""
-    connection = Presence(conninfo).connect()
+    connection = _again_if_lost(Presence(conninfo).connect)
     main_process = os.getpid()
     try:
         yield
