@@ -167,7 +167,26 @@ def reads(backend, jobs=100, calls=200):
         yield
 
 
-WORKS = {work.__name__: work for work in (flat, resources, batches, bulk, reads)}
+def summaries(backend, jobs=1000, calls=10):
+    """The status summary of workflows of so many jobs: all ready; half of them completed; all of them. µs a call."""
+    workflows = {}
+    for name, done in (("summary, all ready", 0), ("summary, half done", jobs // 2), ("summary, all done", jobs)):
+        workflow, ids = backend.filled_workflow(jobs)
+        backend.initialize(workflow, jobs)
+        result = RESULT | {"workflow_id": workflow, "compute_node_id": backend.value(NODE, workflow)}
+        for job in ids[:done]:
+            text = json.dumps(result | {"job_id": job, "status": "completed"})
+            backend.value(f"SELECT torc.complete_job(%s, 'completed', 0, %s::jsonb, {ALONE})::text", job, text)
+        workflows[name] = workflow
+    for _ in range(20):
+        for name, workflow in workflows.items():
+            with backend.measured(name, calls):
+                for _ in range(calls):
+                    backend.value(f"SELECT torc.workflow_summary(%s, {ALONE})::text", workflow)
+        yield
+
+
+WORKS = {work.__name__: work for work in (flat, resources, batches, bulk, reads, summaries)}
 
 
 def main():
