@@ -14,8 +14,8 @@ EXCEPTION
 END
 $$;
 
--- The same without the check of access; p_is_plain: see time_in(). All statements keep their plans, and the answer is put
--- together as text (benchmarks/decisions/summaries).
+-- The state of a workflow without the check of access; p_is_plain: see time_in(). All statements keep their plans, and
+-- the answer is put together as text (benchmarks/decisions/summaries).
 CREATE OR REPLACE FUNCTION torc.summary_of_workflow(p_workflow_id bigint, p_is_plain boolean)
 RETURNS json
 LANGUAGE plpgsql STABLE
@@ -29,15 +29,12 @@ DECLARE
     v_waiting jsonb := '{"runtime_blocked_ready_jobs": 0}';
 BEGIN
     SELECT
-        string_agg(concat('"', word, '":', jobs), ',') AS by_status,
+        string_agg(concat('"', status, '":', jobs), ',') AS by_status,
         sum(jobs) AS total,
-        bool_or(jobs > 0 AND torc.is_open(word)) AS has_open,
-        bool_or(jobs > 0 AND word = 'ready') AS has_ready
+        bool_or(jobs > 0 AND torc.is_open(status)) AS has_open,
+        bool_or(jobs > 0 AND status = 'ready') AS has_ready
     INTO v_jobs
-    FROM unnest(enum_range(NULL::torc.job_status)) AS word
-    CROSS JOIN LATERAL (  -- counted in the index, without a sort
-        SELECT count(*) AS jobs FROM torc.job WHERE workflow_id = p_workflow_id AND status = word
-    ) AS counted;
+    FROM torc.count_jobs(p_workflow_id);
     SELECT * INTO v_results FROM torc.summary_of_results(p_workflow_id, p_is_plain);
     SELECT * INTO v_nodes FROM torc.summary_of_nodes(p_workflow_id, p_is_plain);
     IF v_jobs.has_ready THEN
