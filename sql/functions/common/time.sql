@@ -43,8 +43,8 @@ AS $$
     END
 $$;
 
--- The time that a text of a client says; NULL for all that is none, in UTC for every caller. See read_time(). It takes a
--- subtransaction, 1 to 2 µs.
+-- The time that a text of a client says; NULL for all that is none, in UTC for every caller. See read_time(). It takes
+-- a subtransaction, 1 to 2 µs.
 CREATE OR REPLACE FUNCTION torc.parse_time(p_text text)
 RETURNS timestamptz
 LANGUAGE plpgsql STABLE STRICT
