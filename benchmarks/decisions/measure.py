@@ -146,10 +146,7 @@ def bulk(backend, jobs=100_000):
 
 
 READS = {
-    "get_workflow": f"""
-        WITH allowed AS (SELECT torc.authorize_workflow(%(workflow)s, {ALONE}) AS id)
-        SELECT torc.workflow_json(workflow, {ALONE})::text FROM allowed INNER JOIN torc.workflow AS workflow USING (id)
-    """,  # noqa: S608
+    "get_workflow": f"SELECT torc.get_workflow(%(workflow)s, {ALONE})::text",
     "is_workflow_complete": f"SELECT torc.is_workflow_complete(%(workflow)s, {ALONE})::text",
     "get_job": f"SELECT torc.get_job(%(job)s, {ALONE})::text",
 }
