@@ -155,6 +155,8 @@ RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
+SET enable_sort = off
+SET enable_nestloop = off
 AS $$
 BEGIN
     RETURN (
