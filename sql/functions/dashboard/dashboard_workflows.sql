@@ -155,12 +155,11 @@ RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
-SET enable_sort = off
 SET enable_nestloop = off
 AS $$
 BEGIN
     RETURN (
-        SELECT coalesce(jsonb_object_agg(status, jobs), '{}') FROM torc.count_jobs(p_workflow_id) WHERE jobs > 0
+        SELECT coalesce(jsonb_object_agg(status, jobs), '{}') FROM torc.jobs_by_status(p_workflow_id) WHERE jobs > 0
     );
 END
 $$;

@@ -23,7 +23,6 @@ LANGUAGE plpgsql STABLE
 SET timezone = 'UTC'
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
-SET enable_sort = off
 SET enable_nestloop = off
 AS $$
 DECLARE
@@ -38,7 +37,7 @@ BEGIN
         bool_or(jobs > 0 AND torc.is_open(status)) AS has_open,
         bool_or(jobs > 0 AND status = 'ready') AS has_ready
     INTO v_jobs
-    FROM torc.count_jobs(p_workflow_id);
+    FROM torc.jobs_by_status(p_workflow_id);
     SELECT * INTO v_results FROM torc.summary_of_results(p_workflow_id, p_is_plain);
     SELECT * INTO v_nodes FROM torc.summary_of_nodes(p_workflow_id, p_is_plain);
     IF v_jobs.has_ready THEN
