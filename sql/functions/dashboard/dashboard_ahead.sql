@@ -9,7 +9,7 @@
 -- else of the same requirement, see dashboard_times(), or else the time that it asked for; a running one takes what is
 -- left of that. Only the newest 1,000 open jobs are read one by one: those at the end of the workflow. Of older ones
 -- the requirement tells the time, see dashboard_older(), and no chain is followed. p_counts: see dashboard_counts().
--- 1,000 open jobs: 0.02 s of CPU, any more: 0.03 s. The caller has checked access.
+-- 70,000 open jobs: 0.012 s of CPU, 1,000: 0.01 s. The caller has checked access.
 CREATE OR REPLACE FUNCTION torc.dashboard_ahead(p_workflow_id bigint, p_counts jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
