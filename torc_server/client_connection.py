@@ -107,7 +107,7 @@ class ClientConnection:
         self.is_registered = False  # with the poll object
         self.events = 0  # of poll objects; what is waited for
         self.closes = False  # after the answer that is being sent
-        self.lane = None  # of the request, see lanes
+        self.lane = self.shape = None  # of the request, see lanes
         self.received = 0.0  # time.monotonic() when the request was whole
         self.wait_until = 0.0  # time.monotonic() until which the request may wait for a lock
         self.stream = None

@@ -82,12 +82,12 @@ class Direct:
         app.extensions["lanes"].add_direct(self._routes)
 
     def __call__(self, environ, start_response):
-        parts = environ["PATH_INFO"].split("/")
-        route = self._routes.get((environ["REQUEST_METHOD"], shape(parts)))
+        path = environ["PATH_INFO"]
+        route = self._routes.get((environ["REQUEST_METHOD"], environ.get("torc.shape") or shape(path)))
         if route is None or is_browser(environ) or "HTTP_UPGRADE" in environ:
             return self._flask(environ, start_response)
         try:
-            arguments = route.arguments(parts)
+            arguments = route.arguments(path.split("/"))
         except InvalidPath:
             return self._flask(environ, start_response)
         environ["torc.rule"], environ["torc.arguments"] = route.rule, arguments

@@ -19,7 +19,9 @@ MOST = 512  # that are remembered by a process
 MAX_BYTES = 1 << 10  # of one that is remembered
 MAX_LINE = 4096  # bytes of a request line; gunicorn checks the limit of a longer one
 VERSION_BYTES = len(b"HTTP/1.1")
-_USUAL_LINE = re.compile(rb"(GET|POST|PUT|DELETE) (/[A-Za-z0-9_-][A-Za-z0-9_/-]*) HTTP/1\.1")
+_USUAL_LINE = re.compile(
+    rb"(GET|POST|PUT|DELETE) ((/[A-Za-z0-9_-][A-Za-z0-9_/-]*)(?:\?([A-Za-z0-9_=&%,.+-]*))?) HTTP/1\.1"
+)
 OTHER_EACH_TIME = ("X-SPAN-ID", "TRACEPARENT")  # such fields are not worth a place
 
 
@@ -92,8 +94,9 @@ def _read_request_line(request, line):
         request.parse_request_line(line)
         return
     request.method = usual[1].decode()
-    request.uri = request.path = usual[2].decode()
-    request.query = request.fragment = ""
+    request.uri, request.path = usual[2].decode(), usual[3].decode()
+    request.query = (usual[4] or b"").decode()
+    request.fragment = ""
     request.version = (1, 1)
 
 

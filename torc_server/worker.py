@@ -676,7 +676,7 @@ class Worker(BaseWorker):
 
     def _begin_request(self, connection):
         request = connection.reader.request
-        connection.lane = self._lanes.lane(request.method, request.path)
+        connection.lane, connection.shape = self._lanes.lane_and_shape(request.method, request.path)
         connection.received = time.monotonic()
         connection.wait_until = connection.received + (LANE_LOCK_SECS if connection.lane in LANES else LOCK_SECS)
         return self._run_or_queue(connection)
@@ -763,6 +763,8 @@ class Worker(BaseWorker):
         environ["torc.received"] = connection.received
         environ["torc.wait_until"] = connection.wait_until
         environ["torc.waiter"] = connection.waiter
+        if environ["PATH_INFO"] == connection.reader.request.path:  # and not decoded, or without a prefix
+            environ["torc.shape"] = connection.shape
         batch = current_batch()
         environ["torc.before_waiting"] = batch.batches.before_blocking if batch else self._lead.give_way
         if not (self.alive and connection.reader.ends_cleanly):

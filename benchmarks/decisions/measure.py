@@ -146,10 +146,7 @@ def bulk(backend, jobs=100_000):
 
 
 READS = {
-    "get_workflow": f"""
-        WITH allowed AS (SELECT torc.authorize_workflow(%(workflow)s, {ALONE}) AS id)
-        SELECT torc.workflow_json(workflow, {ALONE})::text FROM allowed INNER JOIN torc.workflow AS workflow USING (id)
-    """,  # noqa: S608
+    "get_workflow": f"SELECT torc.get_workflow(%(workflow)s, {ALONE})::text",
     "is_workflow_complete": f"SELECT torc.is_workflow_complete(%(workflow)s, {ALONE})::text",
     "get_job": f"SELECT torc.get_job(%(job)s, {ALONE})::text",
 }
@@ -167,7 +164,50 @@ def reads(backend, jobs=100, calls=200):
         yield
 
 
-WORKS = {work.__name__: work for work in (flat, resources, batches, bulk, reads)}
+def summaries(backend, jobs=1000, calls=10):
+    """The status summary of workflows of so many jobs: all ready; half of them completed; all of them. µs a call."""
+    workflows = {}
+    for name, done in (("summary, all ready", 0), ("summary, half done", jobs // 2), ("summary, all done", jobs)):
+        workflow, ids = backend.filled_workflow(jobs)
+        backend.initialize(workflow, jobs)
+        result = RESULT | {"workflow_id": workflow, "compute_node_id": backend.value(NODE, workflow)}
+        for job in ids[:done]:
+            text = json.dumps(result | {"job_id": job, "status": "completed"})
+            backend.value(f"SELECT torc.complete_job(%s, 'completed', 0, %s::jsonb, {ALONE})::text", job, text)
+        workflows[name] = workflow
+    for _ in range(20):
+        for name, workflow in workflows.items():
+            with backend.measured(name, calls):
+                for _ in range(calls):
+                    backend.value(f"SELECT torc.workflow_summary(%s, {ALONE})::text", workflow)
+        yield
+
+
+def outlines(backend, jobs=50_000, calls=2):
+    """What the dashboard's list says of a workflow of so many jobs, a third of them done. µs a call."""
+    workflow, ids = backend.filled_workflow(jobs)
+    backend.initialize(workflow, jobs)
+    backend.connection.execute(
+        """
+        INSERT INTO torc.result (
+            job_id, workflow_id, run_id, attempt_id, return_code, exec_time_minutes, completion_time, status,
+            compute_node_id, is_current
+        )
+        SELECT id, %(workflow)s, 0, 1, 0, 1, '2026-01-01T00:00:00Z', 'completed', %(node)s, true
+        FROM unnest(%(done)s::bigint[]) AS id
+        """,
+        {"workflow": workflow, "node": backend.value(NODE, workflow), "done": ids[: jobs // 3]},
+    )
+    for status, some in (("completed", ids[: jobs // 3]), ("running", ids[jobs // 3 : jobs // 3 + 50])):
+        backend.connection.execute("UPDATE torc.job SET status = %s WHERE id = ANY (%s::bigint[])", [status, some])
+    for _ in range(5):
+        with backend.measured("list, one workflow", calls):
+            for _ in range(calls):
+                backend.value("SELECT torc.dashboard_outline(%s)::text", workflow)
+        yield
+
+
+WORKS = {work.__name__: work for work in (flat, resources, batches, bulk, reads, summaries, outlines)}
 
 
 def main():

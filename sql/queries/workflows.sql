@@ -2,13 +2,7 @@
 SELECT torc.create_workflow(:body::jsonb, (:caller, :enforced, :dialect)::torc.caller)::text;
 
 -- name: get_workflow(workflow_id, caller, enforced, dialect)
-WITH allowed AS (
-    SELECT torc.authorize_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller) AS workflow_id
-)
-
-SELECT torc.workflow_json(workflow, (:caller, :enforced, :dialect)::torc.caller)::text
-FROM allowed
-INNER JOIN torc.workflow AS workflow ON workflow.id = allowed.workflow_id;
+SELECT torc.get_workflow(:workflow_id, (:caller, :enforced, :dialect)::torc.caller)::text;
 
 -- name: list_workflows(name, user, description, is_archived, access_group, older_than, is_prunable, offset, limit, caller, enforced, dialect)
 -- Workflows that the caller may see, one page. Under access control: one's own, and those of one's groups; a system

@@ -414,11 +414,47 @@ def test_the_end_of_many_jobs_is_estimated_by_their_requirements_and_the_newest_
     many(workflow, 1200, resource_requirements_id=quick)
     workflow.job(workflow.job(resource_requirements_id=slow, name="merge"), resource_requirements_id=slow, name="end")
     workflow.initialize()
-    found = workflow.sql("SELECT torc.dashboard_ahead(%s)", workflow.id)[0]
+    found = ahead(workflow)
     assert (found["work_s"], found["chain"], found["newest"]) == (1200 * 600 + 7200, ["merge", "end"], 1000)
     assert "Longest chain still to do, of the newest 1,000 jobs, by the time asked for: merge → end, 2 h." in get(
         client, f"/ui{workflow.path}/graph"
     )
+
+
+def ahead(workflow):
+    return workflow.sql("SELECT torc.dashboard_ahead(%s, torc.dashboard_counts(%s))", *[workflow.id] * 2)[0]
+
+
+def many_of_three(workflow, count):
+    """Create so many jobs; every third asks for an hour, the others for ten minutes."""
+    slow, quick = workflow.requirements(runtime="PT1H"), workflow.requirements(runtime="PT10M")
+    jobs = [
+        {"workflow_id": workflow.id, "name": f"{slow} {i}", "command": "c", "resource_requirements_id": requirement}
+        for i, requirement in zip(range(count), itertools.cycle((slow, quick, quick)), strict=False)
+    ]
+    workflow.client.post("/bulk_jobs", json={"jobs": jobs})
+
+
+def test_of_many_thousand_jobs_the_end_is_estimated_from_a_part_that_is_always_the_same(workflow, database):
+    many_of_three(workflow, 9000)
+    workflow.initialize()
+    found = ahead(workflow)
+    assert found == ahead(workflow)
+    assert found["work_s"] == pytest.approx(3000 * 3600 + 6000 * 600, rel=0.1)
+    counts = workflow.sql("SELECT torc.dashboard_counts(%s)::text", workflow.id)[0]
+    reads = "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'torc.job'::regclass"
+    with database.transaction():
+        before = database.execute(reads).fetchone()[0]
+        database.execute("SELECT torc.dashboard_ahead(%s, %s::jsonb)", [workflow.id, counts])
+        assert database.execute(reads).fetchone()[0] - before < 4000
+
+
+def test_jobs_with_ids_far_apart_are_all_counted(workflow):
+    many_of_three(workflow, 3000)
+    workflow.sql("SELECT setval(pg_get_serial_sequence('torc.job', 'id'), max(id) + 100000000) FROM torc.job")
+    many_of_three(workflow, 4200)
+    workflow.initialize()
+    assert ahead(workflow)["work_s"] == 2400 * 3600 + 4800 * 600
 
 
 def test_no_chain_is_named_before_files_tell_what_jobs_wait_for(client, workflow):

@@ -69,12 +69,12 @@ def test_a_database_as_the_release_made_it_is_fine_and_nothing_is_left_behind(ch
 def test_functions_that_are_missing_changed_or_foreign_are_named_and_restored(check, connection):
     connection.execute("DROP FUNCTION torc.is_watched(bigint)")
     connection.execute(
-        "CREATE OR REPLACE FUNCTION torc.time_of(p_text text) RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'"
+        "CREATE OR REPLACE FUNCTION torc.read_time(p_text text) RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'"
     )
     connection.execute("CREATE FUNCTION torc.mine() RETURNS int LANGUAGE sql RETURN 1")
     found = check("schema", fix=True)
     assert sorted(messages(found)) == [
-        "1 functions or triggers changed: torc.time_of(p_text text)",
+        "1 functions or triggers changed: torc.read_time(p_text text)",
         "1 functions or triggers missing: torc.is_watched(p_workflow_id bigint)",
         "1 functions or triggers not of this release: torc.mine()",
     ]

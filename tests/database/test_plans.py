@@ -82,3 +82,30 @@ def test_a_connection_that_has_served_tiny_workflows_serves_a_large_one_as_well(
     for _ in range(6):  # after five, PostgreSQL may keep a plan for all values
         use_once(connection, SMALL)
     assert use_once(connection, LARGE) < 0.5
+
+
+def ready_workflow(connection, number):
+    workflow = value(connection, """SELECT (torc.create_workflow('{"name": "w", "user": "u"}') ->> 'id')::bigint""")
+    jobs = [{"workflow_id": workflow, "name": f"j{i}", "command": "c"} for i in range(number)]
+    connection.execute("SELECT count(*) FROM torc.create_jobs(%s, %s)", [workflow, json.dumps(jobs)])
+    connection.execute("SELECT torc.initialize_jobs(%s)", [workflow])
+    return workflow
+
+
+@pytest.mark.parametrize("known", ["nothing", "an empty table", "tiny workflows"])
+def test_jobs_are_counted_by_status_in_one_scan_whatever_the_planner_believes(connection, known):
+    if known == "an empty table":
+        connection.execute("VACUUM ANALYZE torc.job")
+    tiny = [ready_workflow(connection, 4) for _ in range(3)]
+    if known == "tiny workflows":
+        connection.execute("VACUUM ANALYZE torc.job")
+    for function in ("workflow_summary", "dashboard_counts"):
+        for _ in range(7):
+            connection.execute(f"SELECT torc.{function}(%s)", [tiny[0]])
+    large = ready_workflow(connection, LARGE)
+    reads = "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'torc.job'::regclass"
+    for function in ("workflow_summary", "dashboard_counts"):
+        with connection.transaction():
+            before = value(connection, reads)
+            connection.execute(f"SELECT torc.{function}(%s)", [large])
+            assert value(connection, reads) - before <= LARGE, function

@@ -87,8 +87,8 @@ def test_one_event_or_result_or_active_node_of_late_keeps_a_workflow(make, targe
 
 
 def test_a_completion_time_that_is_no_time_does_not_keep_a_workflow(make, target, folder, database):
-    workflow = make()
-    database.execute("UPDATE torc.result SET completion_time = 'noon' WHERE workflow_id = %s", [workflow.id])
+    for time in ("noon", "now", "2999-99-99T00:00:00Z"):
+        database.execute("UPDATE torc.result SET completion_time = %s WHERE workflow_id = %s", [time, make().id])
     run_prune(target, folder, "--yes")
     assert left(target) == []
 

@@ -23,6 +23,8 @@ FIELDS = [
 LINES = [
     b"GET /a HTTP/1.1", b"DELETE /a-b/-1//c_/ HTTP/1.1", b"GET //a/b HTTP/1.1", b"GET /a HTTP/1.0", b"GET / HTTP/1.1",
     b"PUT /b%20c?x=1&y HTTP/1.1", b"POST http://a/d#e HTTP/1.0", b"OPTIONS * HTTP/1.1",
+    b"POST /a/7/c?limit=10 HTTP/1.1", b"GET /a? HTTP/1.1", b"GET /a?b=%20+c&d=-1.5,2&&= HTTP/1.1",
+    b"GET /a?b=c?d HTTP/1.1", b"GET /a?b=c#d HTTP/1.1", b"GET /a?b=[c]:d HTTP/1.1",
 ]  # fmt: skip
 
 

@@ -190,7 +190,7 @@ def test_every_call_that_may_take_long_has_a_lane(app):
         if "long_value" in source or "spooled_list(" in source or "wire.page(" in source or "access_page(" in source:
             method = next(iter(rule.methods - {"HEAD"}))
             path = re.sub("<[^>]*>", "1", rule.rule)
-            assert app.extensions["lanes"].lane(method, path) is not None, rule
+            assert app.extensions["lanes"].lane_and_shape(method, path)[0] is not None, rule
 
 
 def test_the_deadlines_are_settings_with_the_documented_defaults():

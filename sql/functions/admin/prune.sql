@@ -1,18 +1,6 @@
 -- Retention: what `torc-server prune` deletes. Nothing here waits for a lock that a claim may hold, or makes one wait
 -- for more than a batch.
 
--- The time that a text of a client says, by PostgreSQL's rules alone; NULL if it is no time. See also parse_time().
-CREATE OR REPLACE FUNCTION torc.time_of(p_text text)
-RETURNS timestamptz
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN p_text::timestamptz;
-EXCEPTION WHEN data_exception THEN
-    RETURN NULL;
-END
-$$;
-
 -- Whether nothing has happened in a workflow since p_before: it was created, and its last event and its last result
 -- are, before that. The filter older_than of lists, and half of the rule of `torc-server prune`.
 CREATE OR REPLACE FUNCTION torc.is_older_than(p_workflow_id bigint, p_before timestamptz)
@@ -32,7 +20,7 @@ BEGIN
             FROM (
                 SELECT completion_time FROM torc.result WHERE workflow_id = p_workflow_id ORDER BY id DESC OFFSET 0
             ) AS newest_first
-            WHERE torc.time_of(completion_time) >= p_before
+            WHERE torc.parse_time(completion_time) >= p_before
         );
 END
 $$;
@@ -173,7 +161,7 @@ LANGUAGE sql STABLE
 AS $$
     SELECT NOT r.is_current
         AND r.run_id < (SELECT run_id FROM torc.workflow_status WHERE workflow_id = r.workflow_id)
-        AND torc.time_of(r.completion_time) < p_before
+        AND torc.parse_time(r.completion_time) < p_before
 $$;
 
 -- Deletes at most p_limit such results of a workflow with ids above p_after_id, and the Slurm statistics of the same

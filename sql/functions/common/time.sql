@@ -23,24 +23,44 @@ $$;
 -- Seconds from now to a time, not below 0.
 CREATE OR REPLACE FUNCTION torc.seconds_until(p_time timestamptz)
 RETURNS bigint
-LANGUAGE sql STABLE STRICT
+LANGUAGE plpgsql STABLE STRICT
 AS $$
-    SELECT greatest(trunc(extract(epoch FROM p_time - torc.now())), 0)::bigint
+BEGIN
+    RETURN greatest(trunc(extract(epoch FROM p_time - torc.now())), 0);
+END
 $$;
 
--- The time that a text of a client says, taken as UTC where it names no zone; NULL if it cannot be read.
+-- The time that a text of a client says; NULL for one that does not begin with a date such as 2026-01-31, or whose year
+-- begins with 0 (some programs write 0001-01-01 for no time). Raises data_exception for one that begins so and is no
+-- time. The caller has SET timezone = 'UTC', which holds for texts without a zone. Inlined. This is the rule for all
+-- times that clients send as text; parse_time() and time_in() follow it.
+CREATE OR REPLACE FUNCTION torc.read_time(p_text text)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN p_text LIKE '____-__-__%' AND p_text COLLATE "C" >= '1' AND p_text COLLATE "C" < ':' THEN
+        p_text::timestamptz
+    END
+$$;
+
+-- The time that a text of a client says; NULL for all that is none, in UTC for every caller. See read_time(). It takes
+-- a subtransaction, 1 to 2 µs.
 CREATE OR REPLACE FUNCTION torc.parse_time(p_text text)
 RETURNS timestamptz
 LANGUAGE plpgsql STABLE STRICT
 SET timezone = 'UTC'
 AS $$
 BEGIN
-    IF p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}' THEN
-        RETURN NULL;
-    END IF;
-    RETURN p_text::timestamptz;
+    RETURN torc.read_time(p_text);
 EXCEPTION
     WHEN data_exception THEN
         RETURN NULL;
 END
 $$;
+
+-- One of many times: read_time() if p_is_plain, otherwise parse_time(). A function that reads thousands first tries the
+-- former, a third of the work, and takes the latter after a data_exception. Inlined.
+CREATE OR REPLACE FUNCTION torc.time_in(p_text text, p_is_plain boolean)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+AS $$ SELECT CASE WHEN p_is_plain THEN torc.read_time(p_text) ELSE torc.parse_time(p_text) END $$;

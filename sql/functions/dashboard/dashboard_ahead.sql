@@ -8,9 +8,9 @@
 -- all}. ends_s is the larger one of chain_s and work_s / running. A job takes as long as jobs of the same name took, or
 -- else of the same requirement, see dashboard_times(), or else the time that it asked for; a running one takes what is
 -- left of that. Only the newest 1,000 open jobs are read one by one: those at the end of the workflow. Of older ones
--- the requirement tells the time, and no chain is followed. 1,000 open jobs: 0.02 s of CPU, 70,000: 0.05 s. The caller
--- has checked access.
-CREATE OR REPLACE FUNCTION torc.dashboard_ahead(p_workflow_id bigint)
+-- the requirement tells the time, see dashboard_older(), and no chain is followed. p_counts: see dashboard_counts().
+-- 70,000 open jobs: 0.012 s of CPU, 1,000: 0.01 s. The caller has checked access.
+CREATE OR REPLACE FUNCTION torc.dashboard_ahead(p_workflow_id bigint, p_counts jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_custom_plan
@@ -21,7 +21,12 @@ AS $$
 DECLARE
     c_most CONSTANT integer := 1000;
     v_now timestamptz := torc.now();
-    v_running bigint := (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id AND status = 'running');
+    v_running bigint := coalesce((p_counts ->> 'running')::bigint, 0);
+    v_open bigint := (
+        SELECT coalesce(sum(jobs::bigint), 0)
+        FROM jsonb_each_text(p_counts) AS counted (word, jobs)
+        WHERE torc.is_open(word::torc.job_status)
+    );
     v_job record;
     v_chain record;
     v_work_s double precision;
@@ -77,19 +82,12 @@ BEGIN
         (
             SELECT sum(older.jobs * asked.seconds)
             FROM (
-                SELECT job.resource_requirements_id, count(*) AS jobs
-                FROM unnest(enum_range(NULL::torc.job_status)) AS open_status
-                CROSS JOIN LATERAL (
-                    SELECT resource_requirements_id
-                    FROM torc.job
-                    WHERE workflow_id = p_workflow_id AND status = open_status
-                        AND id < (SELECT min(id) FROM newest HAVING count(*) = c_most)
-                    OFFSET 0
-                ) AS job
-                WHERE torc.is_open(open_status)
-                GROUP BY job.resource_requirements_id
+                SELECT old.*
+                FROM (SELECT min(id) AS first_id FROM newest HAVING count(*) = c_most) AS oldest
+                CROSS JOIN LATERAL torc.dashboard_older(p_workflow_id, oldest.first_id, v_open - c_most) AS old
+                OFFSET 0
             ) AS older
-            INNER JOIN asked ON asked.id = older.resource_requirements_id
+            INNER JOIN asked ON asked.id = older.requirement_id
         ) AS older_s
     INTO v_job
     FROM timed;
@@ -109,6 +107,68 @@ BEGIN
         'is_asked', v_job.is_asked,
         'newest', CASE WHEN v_job.older_s IS NOT NULL THEN c_most END
     ));
+END
+$$;
+
+-- How many of the p_jobs open jobs with ids below p_before want each requirement. Up to 5,000 jobs are read; of more,
+-- those at 1,000 places among their ids: one in each of as many equal parts, by a hash in it, so that no pattern of the
+-- workflow repeats with it and all pages agree. The standard error of a share is 1.6 % at most. If fewer than 200 of
+-- these ids are such jobs, because most are other workflows', all jobs are read (0.7 µs each).
+CREATE OR REPLACE FUNCTION torc.dashboard_older(p_workflow_id bigint, p_before bigint, p_jobs bigint)
+RETURNS TABLE (requirement_id bigint, jobs double precision)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+ROWS 100
+AS $$
+DECLARE
+    c_places CONSTANT integer := 1000;
+    v_first bigint;
+    v_sample bigint[];
+BEGIN
+    IF p_jobs > 5000 THEN
+        SELECT min(oldest.id) INTO v_first
+        FROM unnest(enum_range(NULL::torc.job_status)) AS open_status
+        CROSS JOIN LATERAL (
+            SELECT id
+            FROM torc.job
+            WHERE workflow_id = p_workflow_id AND status = open_status
+            ORDER BY workflow_id, status, id
+            LIMIT 1
+        ) AS oldest
+        WHERE torc.is_open(open_status);
+        v_sample := ARRAY(
+            SELECT found.requirement_id
+            FROM generate_series(0, c_places - 1) AS place
+            CROSS JOIN LATERAL (
+                SELECT resource_requirements_id AS requirement_id
+                FROM torc.job
+                WHERE id = v_first + trunc(
+                        (p_before - v_first)::double precision
+                        * (place + (hashint4(place) & 1023) / 1024.0::double precision) / c_places
+                    )::bigint
+                    AND workflow_id = p_workflow_id AND torc.is_open(status)
+                OFFSET 0
+            ) AS found
+        );
+    END IF;
+    IF cardinality(v_sample) >= 200 THEN
+        RETURN QUERY
+        SELECT id, count(*)::double precision * p_jobs / cardinality(v_sample) FROM unnest(v_sample) AS id GROUP BY id;
+    ELSE
+        RETURN QUERY
+        SELECT job.resource_requirements_id, count(*)::double precision
+        FROM unnest(enum_range(NULL::torc.job_status)) AS open_status
+        CROSS JOIN LATERAL (
+            SELECT resource_requirements_id
+            FROM torc.job
+            WHERE workflow_id = p_workflow_id AND status = open_status AND id < p_before
+            OFFSET 0
+        ) AS job
+        WHERE torc.is_open(open_status)
+        GROUP BY job.resource_requirements_id;
+    END IF;
 END
 $$;
 
@@ -150,12 +210,14 @@ END
 $$;
 
 -- How long jobs take, in seconds, by name (digits left out), and by requirement: the means of the newest 1,000 jobs of
--- a workflow that are completed. One of pattern and requirement_id is NULL.
+-- a workflow that are completed. One of pattern and requirement_id is NULL. Without bitmaps, which would read and sort
+-- all results of the workflow.
 CREATE OR REPLACE FUNCTION torc.dashboard_times(p_workflow_id bigint)
 RETURNS TABLE (pattern text, requirement_id bigint, seconds double precision)
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
+SET enable_bitmapscan = off
 ROWS 100
 AS $$
 BEGIN

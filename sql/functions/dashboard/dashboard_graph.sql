@@ -39,7 +39,7 @@ BEGIN
         'version', torc.dashboard_version(p_workflow_id),
         'total', cardinality(v_ids),
         'folded', v_is_folded,
-        'ahead', torc.dashboard_ahead(p_workflow_id),
+        'ahead', torc.dashboard_ahead(p_workflow_id, torc.dashboard_counts(p_workflow_id)),
         'nodes', v_node.nodes,
         'edges', torc.dashboard_graph_edges(p_workflow_id, v_ids, v_node.places)
     );

@@ -1,9 +1,8 @@
 -- When jobs of a workflow ran: for the dashboard's charts. Times are seconds since 1970, by the clocks of the clients
 -- that sent the results.
 
--- Executions of a workflow: those with a current result, and those that run. p_is_plain: all times of results are read
--- by a cast, which raises data_exception for what is no time (20 µs per 100 instead of 230); otherwise by parse_time().
--- Inlined. The caller has checked access, and reads times in UTC.
+-- Executions of a workflow: those with a current result, and those that run. p_is_plain: see time_in(). Inlined. The
+-- caller has checked access, and reads times in UTC.
 CREATE OR REPLACE FUNCTION torc.dashboard_executions(p_workflow_id bigint, p_is_plain boolean)
 RETURNS TABLE (
     job_id bigint, node_id bigint, status torc.job_status, started double precision, ended double precision
@@ -16,11 +15,7 @@ AS $$
             result.job_id,
             result.compute_node_id,
             result.status,
-            date_part('epoch', CASE
-                WHEN NOT p_is_plain THEN torc.parse_time(result.completion_time)
-                WHEN result.completion_time >= '1' AND result.completion_time < '3'
-                    THEN result.completion_time::timestamptz
-            END) AS ended,
+            date_part('epoch', torc.time_in(result.completion_time, p_is_plain)) AS ended,
             least(greatest(result.exec_time_minutes, 0), 1e6) * 60 AS took
         FROM torc.result AS result
         WHERE result.workflow_id = p_workflow_id AND result.is_current

@@ -28,7 +28,7 @@ BEGIN
             'failures', torc.dashboard_failures(p_workflow_id),
             'nodes', torc.dashboard_nodes_at_work(p_workflow_id),
             'waiting', torc.summary_of_waiting_jobs(
-                p_workflow_id, (SELECT count(*) FROM torc.job WHERE workflow_id = p_workflow_id AND status = 'ready')
+                p_workflow_id, (SELECT seconds_without_labels FROM torc.summary_of_nodes(p_workflow_id, false))
             ),
             'actions', torc.dashboard_workflow_actions(p_workflow_id),
             'events', torc.dashboard_events(p_workflow_id),

@@ -126,7 +126,7 @@ BEGIN
             'is_archived', status.is_archived,
             'state', torc.dashboard_state(workflow.id, status.is_canceled),
             'counts', v_counts,
-            'ahead', CASE WHEN v_counts ? 'running' THEN torc.dashboard_ahead(p_workflow_id) END,
+            'ahead', CASE WHEN v_counts ? 'running' THEN torc.dashboard_ahead(p_workflow_id, v_counts) END,
             'changed', greatest(
                 extract(epoch FROM workflow."timestamp"),
                 (pace.value ->> 'newest')::numeric,
@@ -155,22 +155,23 @@ RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
+SET enable_nestloop = off
 AS $$
 BEGIN
     RETURN (
-        SELECT coalesce(jsonb_object_agg(status, jobs), '{}')
-        FROM (
-            SELECT status, count(*) AS jobs FROM torc.job WHERE workflow_id = p_workflow_id GROUP BY status
-        ) AS counted
+        SELECT coalesce(jsonb_object_agg(status, jobs), '{}') FROM torc.jobs_by_status(p_workflow_id) WHERE jobs > 0
     );
 END
 $$;
 
 -- How fast jobs end: {"per_minute": …, "newest": when the last one ended, in seconds since 1970}, from the newest 200
--- results. per_minute is left out when the last one ended more than 15 minutes ago.
+-- results. per_minute is left out when the last one ended more than 15 minutes ago. Without bitmaps, which would read
+-- and sort all results of the workflow.
 CREATE OR REPLACE FUNCTION torc.dashboard_pace(p_workflow_id bigint)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+SET enable_bitmapscan = off
 AS $$
 DECLARE
     v_now numeric := extract(epoch FROM torc.now());
@@ -185,7 +186,11 @@ BEGIN
         FROM (
             SELECT extract(epoch FROM torc.parse_time(completion_time)) AS ended
             FROM (
-                SELECT completion_time FROM torc.result WHERE workflow_id = p_workflow_id ORDER BY id DESC LIMIT 200
+                SELECT completion_time
+                FROM torc.result
+                WHERE workflow_id = p_workflow_id
+                ORDER BY workflow_id DESC, id DESC
+                LIMIT 200
             ) AS newest
         ) AS known
     );
