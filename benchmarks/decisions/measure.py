@@ -65,15 +65,15 @@ class Backend:
     def _cpu(self):
         return int(Path(f"/proc/{self.connection.info.backend_pid}/schedstat").read_text().split()[0]) / 1e9
 
-    def filled_workflow(self, jobs, dependencies=(), name="create", **more):
-        """A workflow of so many jobs, each with dependencies on those so many places before it."""
+    def filled_workflow(self, jobs, dependencies=(), name="create", piece=PIECE, **more):
+        """A workflow of so many jobs, each with dependencies on those so many places before it, of earlier pieces."""
         workflow = self.value('SELECT torc.create_workflow(\'{"name": "w", "user": "u"}\') ->> \'id\'')
         ids = []
-        for start in range(0, jobs, PIECE):
+        for start in range(0, jobs, piece):
             batch = [
                 {"workflow_id": int(workflow), "name": f"job {i}", "command": f"echo {i}"} | more
                 | ({"depends_on_job_ids": needed} if (needed := self._needed(i, start, ids, dependencies)) else {})
-                for i in range(start, min(start + PIECE, jobs))
+                for i in range(start, min(start + piece, jobs))
             ]  # fmt: skip
             text = json.dumps(batch)
             with self.measured(name, len(batch)):
@@ -89,9 +89,9 @@ class Backend:
             self.value(f"SELECT torc.initialize_jobs(%s, false, false, false, {ALONE})::text", workflow)
 
 
-def drain(backend, jobs=600, *, claim="claim_next_jobs(%s, 10, {})", batch=False):
+def drain(backend, jobs=600, *, claim="claim_next_jobs(%s, 10, {})", batch=False, dependencies=(), piece=PIECE):
     """Claims of 10, each job started and completed, in a workflow of so many jobs. Yields where the other may go on."""
-    workflow, _ = backend.filled_workflow(jobs, (), "create (small)")
+    workflow, _ = backend.filled_workflow(jobs, dependencies, "create (small)", piece)
     backend.initialize(workflow, jobs, "initialize (small)")
     node = backend.value(NODE, workflow)
     while True:
@@ -131,6 +131,19 @@ def resources(backend):
 
 def batches(backend):
     return drain(backend, batch=True)
+
+
+def layers(backend):
+    """Layers of 50 jobs, each with three dependencies in the layer before."""
+    return drain(backend, dependencies=(50, 49, 48), piece=50)
+
+
+def layer_batches(backend):
+    return drain(backend, batch=True, dependencies=(50, 49, 48), piece=50)
+
+
+def chain(backend):
+    return drain(backend, 60, dependencies=(1,), piece=1)
 
 
 def bulk(backend, jobs=100_000):
@@ -207,7 +220,10 @@ def outlines(backend, jobs=50_000, calls=2):
         yield
 
 
-WORKS = {work.__name__: work for work in (flat, resources, batches, bulk, reads, summaries, outlines)}
+WORKS = {
+    work.__name__: work
+    for work in (flat, resources, batches, layers, layer_batches, chain, bulk, reads, summaries, outlines)
+}
 
 
 def main():

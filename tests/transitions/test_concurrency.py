@@ -74,12 +74,18 @@ def test_two_parents_completed_at_the_same_moment_release_their_child(on_server)
     assert workflow.violations() == []
 
 
+# complete_job() settles the dependents of a running job by one statement, those of any other job by several.
+BEFORE = pytest.mark.parametrize("before", ["running", "ready"])
+
+
+@BEFORE
 @pytest.mark.parametrize("first, becomes", [("completed", "ready"), ("failed", "canceled")])
-def test_a_release_counts_what_it_waited_for(workflow, database_url, first, becomes):
+def test_a_release_counts_what_it_waited_for(workflow, database_url, first, becomes, before):
     left, right = workflow.job(), workflow.job()
     child = workflow.job(left, right)
     grandchild = workflow.job(child)
     workflow.initialize()
+    workflow.manage(right, before)
     with ThreadPoolExecutor() as pool, psycopg.connect(database_url) as session:
         result = json.dumps(workflow.result(left, first))
         session.execute("SELECT torc.complete_job(%s, %s, 0, %s)", [left, first, result])
@@ -90,6 +96,41 @@ def test_a_release_counts_what_it_waited_for(workflow, database_url, first, beco
     completion.result()
     assert workflow.status(child) == becomes
     assert workflow.status(grandchild) == ("blocked" if becomes == "ready" else "canceled")
+
+
+@BEFORE
+def test_a_release_counts_for_a_dependent_that_was_made_ready_while_it_waited(workflow, database_url, before):
+    parent, never_done = workflow.job(), workflow.job()
+    first, moved, last = (workflow.job(parent, never_done) for _ in range(3))
+    workflow.initialize()
+    workflow.manage(parent, before)
+    with ThreadPoolExecutor() as pool, psycopg.connect(database_url) as session:
+        session.execute("SELECT torc.manage_status_change(%s, 'ready', 0)", [moved])
+        completion = pool.submit(workflow.complete, parent)
+        wait_until_blocked(workflow)
+        session.commit()
+    completion.result()
+    assert workflow.statuses(first, moved, last) == ["blocked", "ready", "blocked"]
+    open_dependencies = "SELECT open_dependencies FROM torc.job WHERE id = ANY (%s)"
+    assert workflow.sql(open_dependencies, [first, moved, last]) == [1, 1, 1]
+
+
+@BEFORE
+def test_a_completion_locks_its_dependents_in_the_order_of_their_ids(workflow, database_url, before):
+    parent = workflow.job()
+    children = [workflow.job(parent) for _ in range(20)]
+    workflow.initialize()
+    workflow.manage(parent, before)
+    for child in reversed(children):  # now their rows are in the opposite order
+        workflow.sql("UPDATE torc.job SET priority = 1 WHERE id = %s RETURNING id", child)
+    free = "SELECT id FROM torc.job WHERE id = ANY (%s) FOR UPDATE SKIP LOCKED"
+    with ThreadPoolExecutor() as pool, locked(database_url, [children[10]]) as session:
+        completion = pool.submit(workflow.complete, parent)
+        wait_until_blocked(workflow)
+        assert sorted(workflow.sql(free, children)) == children[11:]
+        session.rollback()
+    completion.result()
+    assert set(workflow.statuses(*children)) == {"ready"}
 
 
 def test_a_start_that_waits_for_the_claim_of_its_job_starts_it(workflow, database_url):

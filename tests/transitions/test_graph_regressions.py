@@ -1,5 +1,7 @@
 """What once went wrong with the graph, each as the smallest case of it."""
 
+import pytest
+
 
 def test_a_cycle_through_a_finished_job_is_refused_when_only_uninitialized_makes_that_job_wait_again(workflow):
     first, second = workflow.job(), workflow.job()
@@ -75,3 +77,38 @@ def test_a_job_is_not_written_when_what_it_waits_for_only_becomes_ready(workflow
     workflow.complete(failing, "failed")
     assert workflow.statuses(canceled, ready, canceled_too, waiting) == ["canceled", "ready", "canceled", "blocked"]
     assert workflow.sql(version, waiting) == before
+
+
+@pytest.mark.parametrize("before", ["running", "ready"])  # two ways through complete_job()
+def test_a_completion_counts_for_dependents_that_are_not_blocked_any_more(workflow, before):
+    parent, failing = workflow.job(), workflow.job()
+    freed = workflow.job(parent)
+    by_hand = workflow.job(parent, failing)
+    running = workflow.job(parent)
+    canceled = workflow.job(parent, failing)
+    canceled_too = workflow.job(canceled)
+    workflow.initialize()
+    workflow.manage(by_hand, "ready")
+    workflow.manage(running, "running")
+    for job, status in ((failing, "failed"), (parent, "completed")):
+        workflow.manage(job, before)
+        workflow.complete(job, status)
+    jobs = [freed, by_hand, running, canceled, canceled_too]
+    assert workflow.statuses(*jobs) == ["ready", "ready", "running", "canceled", "canceled"]
+    counters = "SELECT open_dependencies, failed_dependencies FROM torc.job WHERE id = ANY (%s) ORDER BY id"
+    assert workflow.sql(counters, jobs) == [(0, 0), (0, 1), (0, 0), (0, 1), (0, 1)]
+
+
+@pytest.mark.parametrize("before", ["running", "ready"])
+def test_a_job_that_is_run_again_counts_for_what_has_run_meanwhile(workflow, before):
+    parent = workflow.job()
+    done, waiting = workflow.job(parent), workflow.job(parent)
+    workflow.initialize()
+    workflow.complete(parent, "failed")
+    assert workflow.statuses(done, waiting) == ["canceled", "canceled"]
+    workflow.complete(done)
+    workflow.retry(parent)
+    assert workflow.statuses(parent, done, waiting) == ["ready", "completed", "blocked"]
+    workflow.manage(parent, before)
+    workflow.complete(parent)
+    assert workflow.statuses(parent, done, waiting) == ["completed", "completed", "ready"]

@@ -184,6 +184,64 @@ BEGIN
 END
 $$;
 
+-- move_dependents() for one job that was active and has become complete, as nearly every change is. Its dependents are
+-- blocked but for a few: one UPDATE locks, counts and moves those, because their old status is known without a query
+-- (benchmarks/decisions/blocked_dependents). It finds them in the order of the ids. The others, which
+-- somebody has moved by hand, follow one by one, by id.
+CREATE OR REPLACE FUNCTION torc.release_dependents(p_job_id bigint, p_status torc.job_status)
+RETURNS torc.status_change[]
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+DECLARE
+    v_dependent_ids bigint[] := ARRAY(SELECT job_id FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id);
+    v_failed integer := torc.is_failed(p_status)::integer;
+    v_blocked_ids bigint[];
+    v_moved torc.status_change[];
+    v_goes_on boolean;  -- what was canceled has dependents too
+    v_id bigint;
+    v_change torc.status_change;
+BEGIN
+    WITH settled AS (
+        UPDATE torc.job
+        SET
+            status = torc.settled_status(
+                'blocked', open_dependencies - 1, failed_dependencies + v_failed, cancel_on_blocking_job_failure, false
+            ),
+            ready_at = CASE WHEN open_dependencies = 1 THEN torc.now() ELSE ready_at END,
+            open_dependencies = open_dependencies - 1,
+            failed_dependencies = failed_dependencies + v_failed,
+            canceled_by_dependency = torc.settled_status(
+                'blocked', open_dependencies - 1, failed_dependencies + v_failed, cancel_on_blocking_job_failure, false
+            ) = 'canceled'
+        WHERE id = ANY (v_dependent_ids) AND status = 'blocked'
+        RETURNING id, status
+    )
+
+    SELECT
+        array_agg(id),
+        coalesce(array_agg((id, 'blocked', status)::torc.status_change) FILTER (WHERE status <> 'blocked'), '{}'),
+        bool_or(status = 'canceled')
+    INTO v_blocked_ids, v_moved, v_goes_on
+    FROM settled;
+    IF cardinality(v_blocked_ids) IS DISTINCT FROM cardinality(v_dependent_ids) THEN
+        FOR v_id IN SELECT unnest(v_dependent_ids) EXCEPT SELECT unnest(v_blocked_ids) ORDER BY 1 LOOP
+            v_change := torc.move_dependent(v_id, (p_job_id, 'running', p_status)::torc.status_change);
+            IF v_change.old_status <> v_change.new_status THEN
+                v_moved := array_append(v_moved, v_change);
+                v_goes_on := true;
+            END IF;
+        END LOOP;
+    END IF;
+    IF v_goes_on THEN
+        v_moved := v_moved || torc.move_dependents(v_moved);
+    END IF;
+    RETURN v_moved;
+END
+$$;
+
 -- move_dependents(); then actions that wait for the jobs that moved are triggered, and open event streams hear of them.
 CREATE OR REPLACE FUNCTION torc.settle_dependents(p_changes torc.status_change[])
 RETURNS void

@@ -29,7 +29,8 @@ DECLARE
     v_is_watched boolean;
     v_has_actions boolean;
     v_has_dependents boolean;
-    v_has_relations boolean;
+    v_has_dependencies boolean;
+    v_has_links boolean;
     v_answer json;
 BEGIN
     IF p_caller.enforced OR torc.try_lock_workflow_shared(v_workflow_id) IS NOT TRUE THEN
@@ -54,7 +55,8 @@ BEGIN
         AND NOT EXISTS (SELECT 1 FROM torc.result WHERE job_id = p_job_id AND (is_current OR run_id = p_run_id))
     RETURNING
         attempt_id,
-        has_dependencies OR has_links,
+        has_dependencies,
+        has_links,
         torc.job_json(job),
         (
             SELECT true
@@ -66,7 +68,7 @@ BEGIN
         ),
         EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_workflow_id),
         EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id)
-    INTO v_attempt_id, v_has_relations, v_answer, v_is_watched, v_has_actions, v_has_dependents;
+    INTO v_attempt_id, v_has_dependencies, v_has_links, v_answer, v_is_watched, v_has_actions, v_has_dependents;
     IF NOT FOUND THEN
         RETURN torc.judge_completion(p_job_id, p_status, p_run_id, p_result, p_caller);
     END IF;
@@ -89,8 +91,8 @@ BEGIN
         );
     END IF;
     -- A job that was pending counts as a running one.
-    IF v_has_dependents THEN
-        v_downstream := torc.move_dependents(ARRAY[(p_job_id, 'running', p_status)::torc.status_change]);
+    IF v_has_dependents AND torc.is_complete(p_status) THEN
+        v_downstream := torc.release_dependents(p_job_id, p_status);
     END IF;
     IF v_has_actions THEN
         PERFORM torc.trigger_job_actions(
@@ -101,8 +103,11 @@ BEGIN
     IF v_is_watched AND v_downstream <> '{}' THEN
         PERFORM torc.publish_changes(v_workflow_id, v_downstream);
     END IF;
-    IF v_has_relations THEN
+    IF v_has_links THEN
         RETURN torc.job_with_relations_json(p_job_id);
+    END IF;
+    IF v_has_dependencies THEN
+        RETURN torc.add_dependencies(v_answer, p_job_id);
     END IF;
     RETURN v_answer;
 END

@@ -18,7 +18,8 @@ DECLARE
     v_is_locked boolean;
     v_is_watched boolean;
     v_name text;
-    v_has_relations boolean;
+    v_has_dependencies boolean;
+    v_has_links boolean;
     v_answer json;
 BEGIN
     SELECT workflow_id, torc.try_lock_workflow_shared(workflow_id)
@@ -36,7 +37,8 @@ BEGIN
         AND v_workflow_id = (SELECT workflow_id FROM torc.compute_node WHERE id = p_compute_node_id)
     RETURNING
         name,
-        has_dependencies OR has_links,
+        has_dependencies,
+        has_links,
         torc.job_json(job),
         (
             SELECT true
@@ -45,15 +47,18 @@ BEGIN
             ORDER BY workflow_id, expires_at  -- of the index: a bitmap costs 5 µs more
             LIMIT 1
         )
-    INTO v_name, v_has_relations, v_answer, v_is_watched;
+    INTO v_name, v_has_dependencies, v_has_links, v_answer, v_is_watched;
     IF NOT FOUND THEN
         RETURN torc.start_job_otherwise(p_job_id, p_run_id, p_compute_node_id, p_caller);
     END IF;
     IF v_is_watched THEN
         PERFORM torc.publish_start(v_workflow_id, p_job_id, v_name, p_compute_node_id, p_run_id);
     END IF;
-    IF v_has_relations THEN
+    IF v_has_links THEN
         RETURN torc.job_with_relations_json(p_job_id);
+    END IF;
+    IF v_has_dependencies THEN
+        RETURN torc.add_dependencies(v_answer, p_job_id);
     END IF;
     RETURN v_answer;
 END
