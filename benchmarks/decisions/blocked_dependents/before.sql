@@ -1,4 +1,4 @@
--- Dependents of the job are locked, counted by one statement, and moved by another, as all others are.
+-- Dependents of the job are locked and counted by one statement, and moved by another, as all others are.
 CREATE OR REPLACE FUNCTION torc.complete_job(
     p_job_id bigint,
     p_status torc.job_status,
@@ -16,7 +16,8 @@ DECLARE
     v_is_watched boolean;
     v_has_actions boolean;
     v_has_dependents boolean;
-    v_has_relations boolean;
+    v_has_dependencies boolean;
+    v_has_links boolean;
     v_answer json;
 BEGIN
     IF p_caller.enforced OR torc.try_lock_workflow_shared(v_workflow_id) IS NOT TRUE THEN
@@ -41,7 +42,8 @@ BEGIN
         AND NOT EXISTS (SELECT 1 FROM torc.result WHERE job_id = p_job_id AND (is_current OR run_id = p_run_id))
     RETURNING
         attempt_id,
-        has_dependencies OR has_links,
+        has_dependencies,
+        has_links,
         torc.job_json(job),
         (
             SELECT true
@@ -53,7 +55,7 @@ BEGIN
         ),
         EXISTS (SELECT 1 FROM torc.workflow_action WHERE workflow_id = v_workflow_id),
         EXISTS (SELECT 1 FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id)
-    INTO v_attempt_id, v_has_relations, v_answer, v_is_watched, v_has_actions, v_has_dependents;
+    INTO v_attempt_id, v_has_dependencies, v_has_links, v_answer, v_is_watched, v_has_actions, v_has_dependents;
     IF NOT FOUND THEN
         RETURN torc.judge_completion(p_job_id, p_status, p_run_id, p_result, p_caller);
     END IF;
@@ -88,9 +90,37 @@ BEGIN
     IF v_is_watched AND v_downstream <> '{}' THEN
         PERFORM torc.publish_changes(v_workflow_id, v_downstream);
     END IF;
-    IF v_has_relations THEN
+    IF v_has_links THEN
         RETURN torc.job_with_relations_json(p_job_id);
+    END IF;
+    IF v_has_dependencies THEN
+        RETURN torc.add_dependencies(
+            v_answer, ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = p_job_id ORDER BY 1)
+        );
     END IF;
     RETURN v_answer;
 END
+$$;
+
+-- Not inlined, because its cast converts text.
+CREATE OR REPLACE FUNCTION torc.settled_status(
+    p_status torc.job_status,
+    p_open_dependencies bigint,
+    p_failed_dependencies bigint,
+    p_cancel_on_blocking_job_failure boolean,
+    p_canceled_by_dependency boolean
+)
+RETURNS torc.job_status
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN p_status = 'blocked' AND p_open_dependencies = 0
+            THEN CASE
+                WHEN p_cancel_on_blocking_job_failure AND p_failed_dependencies > 0 THEN 'canceled'
+                ELSE 'ready'
+            END::torc.job_status
+        WHEN p_canceled_by_dependency AND p_open_dependencies > 0 THEN 'blocked'
+        WHEN p_canceled_by_dependency AND p_failed_dependencies = 0 THEN 'ready'
+        ELSE p_status
+    END
 $$;

@@ -139,9 +139,10 @@ AS $$
     SELECT CASE
         WHEN p_status = 'blocked' AND p_open_dependencies = 0
             THEN CASE
-                WHEN p_cancel_on_blocking_job_failure AND p_failed_dependencies > 0 THEN 'canceled'
+                -- A cast of the whole CASE would convert text, and the function could not be inlined.
+                WHEN p_cancel_on_blocking_job_failure AND p_failed_dependencies > 0 THEN 'canceled'::torc.job_status
                 ELSE 'ready'
-            END::torc.job_status
+            END
         WHEN p_canceled_by_dependency AND p_open_dependencies > 0 THEN 'blocked'
         WHEN p_canceled_by_dependency AND p_failed_dependencies = 0 THEN 'ready'
         ELSE p_status
@@ -198,13 +199,14 @@ AS $$
 DECLARE
     v_dependent_ids bigint[] := ARRAY(SELECT job_id FROM torc.job_depends_on WHERE depends_on_job_id = p_job_id);
     v_failed integer := torc.is_failed(p_status)::integer;
-    v_blocked_ids bigint[];
-    v_moved torc.status_change[];
-    v_goes_on boolean;  -- what was canceled has dependents too
     v_id bigint;
+    v_status torc.job_status;
+    v_blocked_ids bigint[] := '{}';
+    v_moved torc.status_change[] := '{}';
+    v_goes_on boolean := false;  -- what was canceled has dependents too
     v_change torc.status_change;
 BEGIN
-    WITH settled AS (
+    FOR v_id, v_status IN
         UPDATE torc.job
         SET
             status = torc.settled_status(
@@ -218,15 +220,14 @@ BEGIN
             ) = 'canceled'
         WHERE id = ANY (v_dependent_ids) AND status = 'blocked'
         RETURNING id, status
-    )
-
-    SELECT
-        array_agg(id),
-        coalesce(array_agg((id, 'blocked', status)::torc.status_change) FILTER (WHERE status <> 'blocked'), '{}'),
-        bool_or(status = 'canceled')
-    INTO v_blocked_ids, v_moved, v_goes_on
-    FROM settled;
-    IF cardinality(v_blocked_ids) IS DISTINCT FROM cardinality(v_dependent_ids) THEN
+    LOOP
+        v_blocked_ids := array_append(v_blocked_ids, v_id);
+        IF v_status <> 'blocked' THEN
+            v_moved := array_append(v_moved, (v_id, 'blocked', v_status)::torc.status_change);
+            v_goes_on := v_goes_on OR v_status = 'canceled';
+        END IF;
+    END LOOP;
+    IF cardinality(v_blocked_ids) < cardinality(v_dependent_ids) THEN
         FOR v_id IN SELECT unnest(v_dependent_ids) EXCEPT SELECT unnest(v_blocked_ids) ORDER BY 1 LOOP
             v_change := torc.move_dependent(v_id, (p_job_id, 'running', p_status)::torc.status_change);
             IF v_change.old_status <> v_change.new_status THEN

@@ -101,19 +101,15 @@ AS $$
     )::json
 $$;
 
--- Adds the dependencies, ascending, to what job_json() has made of a job without its relations. Inlined. For statements
--- that find out late that there may be some: a look-up in the statement costs every job 4 µs, and another statement for
--- the whole answer 36 (benchmarks/decisions/added_dependencies).
-CREATE OR REPLACE FUNCTION torc.add_dependencies(p_job json, p_job_id bigint)
+-- Adds dependencies, if there are any, to what job_json() has made of a job without its relations. Inlined. For
+-- statements that find out late that there may be some: a look-up in the statement costs every job 4 µs, and another
+-- statement for the whole answer 36 (benchmarks/decisions/added_dependencies).
+CREATE OR REPLACE FUNCTION torc.add_dependencies(p_job json, p_depends_on_job_ids bigint[])
 RETURNS json
 LANGUAGE sql STABLE
 AS $$
     SELECT concat(
-        left(p_job::text, -1),
-        ',"depends_on_job_ids":' || to_json(nullif(
-            ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = p_job_id ORDER BY 1), '{}'
-        ))::text,
-        '}'
+        left(p_job::text, -1), ',"depends_on_job_ids":' || to_json(nullif(p_depends_on_job_ids, '{}'))::text, '}'
     )::json
 $$;
 

@@ -107,7 +107,9 @@ BEGIN
         RETURN torc.job_with_relations_json(p_job_id);
     END IF;
     IF v_has_dependencies THEN
-        RETURN torc.add_dependencies(v_answer, p_job_id);
+        RETURN torc.add_dependencies(
+            v_answer, ARRAY(SELECT depends_on_job_id FROM torc.job_depends_on WHERE job_id = p_job_id ORDER BY 1)
+        );
     END IF;
     RETURN v_answer;
 END
