@@ -2,7 +2,7 @@
 CREATE OR REPLACE FUNCTION torc.forget_deleted_jobs()
 RETURNS trigger
 LANGUAGE plpgsql
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_nestloop = off
 SET enable_mergejoin = off

@@ -229,7 +229,7 @@ $$;
 CREATE OR REPLACE FUNCTION torc.forget_jobs_of_actions(p_job_ids bigint[])
 RETURNS void
 LANGUAGE plpgsql
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_nestloop = off
 SET enable_mergejoin = off
