@@ -146,6 +146,16 @@ def chain(backend):
     return drain(backend, 60, dependencies=(1,), piece=1)
 
 
+def beside(backend, finished=200_000):
+    """As flat, beside finished jobs of other widths; what is dead is vacuumed after each round."""
+    if not backend.value("SELECT EXISTS (SELECT 1 FROM torc.workflow WHERE name = 'finished 1')"):
+        text = (HERE.parent / "growth.sql").read_text().format(jobs=finished, per_workflow=10_000)
+        backend.connection.execute(text, prepare=False)
+        backend.connection.execute("VACUUM ANALYZE")
+    yield from drain(backend)
+    backend.connection.execute("VACUUM torc.job")
+
+
 def bulk(backend, jobs=100_000):
     """100,000 jobs with 180,000 edges, and what walks them."""
     workflow, _ = backend.filled_workflow(jobs, (10_000, 20_000))
@@ -222,7 +232,7 @@ def outlines(backend, jobs=50_000, calls=2):
 
 WORKS = {
     work.__name__: work
-    for work in (flat, resources, batches, layers, layer_batches, chain, bulk, reads, summaries, outlines)
+    for work in (flat, resources, batches, layers, layer_batches, chain, beside, bulk, reads, summaries, outlines)
 }
 
 
