@@ -224,13 +224,16 @@ class Server:
 
     def workers(self):
         """The pids of the worker processes."""
-        children = _read(f"/proc/{self.process.pid}/task/{self.process.pid}/children").decode().split()
-        return [int(pid) for pid in children if b"torc-server" in _command_line(pid)]
+        list_of_kernel = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        before, children = None, _read(list_of_kernel)
+        while children != before:  # it may leave some out while others end
+            before, children = children, _read(list_of_kernel)
+        return [int(pid) for pid in children.decode().split() if b"torc-server" in _command_line(pid)]
 
     def wait_for_workers(self, count, without=()):
-        """Wait until there are that many, and none of them `without`. The kernel may leave some out of its list of
-        children while others end, so these are asked for one by one."""
-        wait_for(lambda: len(self.workers()) == count and not any(map(_command_line, without)), 30, "the workers")
+        """Wait until there are that many, and none of them `without`. These are asked for before the others are
+        counted: a killed process may still be there for a moment, and would be counted too."""
+        wait_for(lambda: not any(map(_command_line, without)) and len(self.workers()) == count, 60, "the workers")
 
     def tell_to_stop(self, how=signal.SIGTERM):
         """Send the signal, once, if it runs."""
