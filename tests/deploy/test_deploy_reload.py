@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 import trustme
 from support import HttpClient, wait_for
 
+from torc_server import migrations
 from torc_server.worker import STOP_SIGNALS
 
 pytestmark = pytest.mark.slow
@@ -147,7 +149,7 @@ def test_the_embedded_postgresql_and_the_process_stay_and_no_request_is_lost(sta
     ended, failures, sent = threading.Event(), [], []
 
     def send():
-        client = HttpClient(server.url)
+        client = HttpClient(server.url, idle=1)
         while not ended.is_set():
             try:
                 event = {"workflow_id": workflow, "data": {}, "timestamp": 0}
@@ -175,19 +177,16 @@ def test_the_embedded_postgresql_and_the_process_stay_and_no_request_is_lost(sta
 
 
 @pytest.mark.parametrize("how", STOP_SIGNALS)
-def test_a_server_that_is_told_to_stop_while_a_reload_is_checked_stops(start_server, database_url, how):
-    server = start_server(database_url=database_url)
-    server.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: is_checking(server), 30, "the check of the reload")
+def test_a_server_that_is_told_to_stop_while_a_reload_is_checked_stops(start_server, fresh_database_url, how):
+    server = start_server(database_url=fresh_database_url)
+    with psycopg.connect(fresh_database_url, autocommit=True) as migrating:
+        migrating.execute("SELECT pg_advisory_lock(%s, %s)", migrations.LOCK)  # the check waits for it
+        server.process.send_signal(signal.SIGHUP)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+        blocked = lambda: migrating.execute(waiting, [migrating.info.backend_pid]).fetchone()[0]  # noqa: E731
+        wait_for(blocked, 30, "the check of the reload")
+        server.tell_to_stop(how)
     assert server.stop(how) == 0
-
-
-def is_checking(server):
-    for child in psutil.Process(server.process.pid).children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            if "--check" in child.cmdline():
-                return True
-    return False
 
 
 def test_a_server_that_is_told_to_stop_at_any_moment_of_a_reload_stops(start_server, database_url):

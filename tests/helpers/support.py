@@ -122,11 +122,16 @@ class _Kept:
 
 
 class HttpClient(Client):
-    """Talks to a real server; each thread keeps a separate connection. A connection error is raised as OSError."""
+    """Talks to a real server; each thread keeps a separate connection. A connection error is raised as OSError.
 
-    def __init__(self, url, timeout=60):
+    idle: seconds for which a connection is kept without a request. The server closes it after 75 s; one that stops or
+    reloads does so after 2 s, as clients must expect.
+    """
+
+    def __init__(self, url, timeout=60, idle=15):
         self._address = urlsplit(url)
         self._timeout = timeout
+        self._idle = idle
         self._local = threading.local()
 
     def _send(self, method, target, body, headers):
@@ -141,7 +146,7 @@ class HttpClient(Client):
 
     def _connection(self):
         kept = getattr(self._local, "kept", None)
-        if kept is None or time.monotonic() - kept.used > 15:  # the server closes idle ones after 30 s
+        if kept is None or time.monotonic() - kept.used > self._idle:
             kept = self._local.kept = _Kept(self._new_connection())
         kept.used = time.monotonic()
         return kept.connection

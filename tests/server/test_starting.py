@@ -5,10 +5,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +16,9 @@ import forked
 import psutil
 import psycopg
 import pytest
+from holding import holding
 from psycopg.conninfo import make_conninfo
-from support import BINARIES, PREFIX, Server, clean_environment, listens, torc_server, wait_for
+from support import BINARIES, PREFIX, HttpClient, Server, clean_environment, listens, torc_server, wait_for
 
 from torc_server import data_folder, embedded, gunicorn_conf
 from torc_server.commands import startup
@@ -235,7 +236,7 @@ def test_ctrl_c_stops_postgresql_too_and_starting_again_finds_the_data(start_ser
     workflow = create_workflow(server.client)
     database = psutil.Process(postmaster(server))
     os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does: the master and its workers alike
-    assert server.stop(signal.SIGINT) == 0
+    assert server.process.wait(40) == 0
     assert ended(database)
     again = start_server(data_dir=folder / "with space")
     assert again.client.get(f"/workflows/{workflow}").json["name"] == "kept"
@@ -249,7 +250,7 @@ def test_killed_with_9_it_leaves_no_postgresql_and_starting_again_finds_the_data
     server.client.close()
     server.process.kill()
     server.process.wait()
-    wait_for(lambda: all(map(ended, [database, *workers])), what="the end of all processes")
+    wait_for(lambda: all(map(ended, [database, *workers])), 30, "the end of all processes")
     again = start_server(data_dir=folder / "data")
     assert again.client.get(f"/workflows/{workflow}").json["name"] == "kept"
 
@@ -292,20 +293,14 @@ def test_a_worker_told_to_stop_before_gunicorn_has_made_it_ready_hears_it(number
 
 def test_sigterm_lets_a_running_request_finish(start_server, fresh_database_url):
     server = start_server(database_url=fresh_database_url)
-    workflow = create_workflow(server.client)
-    server.client.close()  # an idle connection is kept open for two seconds more
-    answers = []
-    request = threading.Thread(target=lambda: answers.append(server.client.get(f"/workflows/{workflow}").json))
-    with psycopg.connect(fresh_database_url, autocommit=True) as connection, connection.transaction():
-        connection.execute("LOCK TABLE torc.workflow IN ACCESS EXCLUSIVE MODE")
-        request.start()
-        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'torc.workflow'::regclass"
-        wait_for(lambda: connection.execute(waits).fetchone()[0], what="the request to wait")
+    with holding(fresh_database_url, "workflow") as held, ThreadPoolExecutor(1) as threads:
+        request = threads.submit(create_workflow, server.client)
+        held.wait()
         server.process.terminate()
         wait_for(lambda: not listens(server.port), timeout=30, what="the port to be closed")
-        assert answers == []
-    request.join()
-    assert answers[0]["id"] == workflow
+        assert not request.done()
+        held.release()
+        assert request.result()
     assert server.process.wait(40) == 0
 
 
@@ -313,12 +308,13 @@ def test_sighup_replaces_the_workers_and_no_request_fails(start_server, fresh_da
     server = start_server(database_url=fresh_database_url, workers=2)
     server.wait_for_workers(2)
     before = set(server.workers())
+    client = HttpClient(server.url, idle=1)
     server.process.send_signal(signal.SIGHUP)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while before & set(server.workers()):
         assert time.monotonic() < end
-        server.client.get("/ping")
-    server.client.get("/ping")
+        client.get("/ping")
+    client.get("/ping")
     assert server.out() == f"TORC_SERVER_PORT={server.port}\n"
 
 
