@@ -443,6 +443,7 @@ def test_a_server_gives_up_silent_nodes_by_itself_and_says_so(start_server, fres
         none = workflow.requirements(runtime="PT0S")
         lost, kept = (workflow.job_in("pending", resource_requirements_id=none) for _ in range(2))
         workflow.start(lost, quiet), workflow.start(kept, alive)
+        server.client.post(f"/compute_nodes/{quiet}/heartbeat")
         end = time.monotonic() + 60
         while workflow.status(lost) == "running" and time.monotonic() < end:
             server.client.post(f"/compute_nodes/{alive}/heartbeat")
