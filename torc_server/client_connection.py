@@ -4,9 +4,11 @@ One thread at a time has a connection (see worker.Worker); only an event stream 
 """
 
 import contextlib
+import fcntl
 import select
 import socket
 import ssl
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -138,9 +140,19 @@ class ClientConnection:
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def is_late(self, now: float, stuck_secs: float) -> bool:
-        """Whether the client has overrun its deadline, or has read nothing of its stream for stuck_secs."""
+        """Whether the client has overrun its deadline, or has read nothing of its stream for stuck_secs. While bytes of
+        a request wait to be read it is this process that is late."""
+        if self.deadline < now:
+            return self.waits_for not in ("handshake", "head", "body", "idle") or not self._has_unread()
         stuck_since = self.stream.stuck_since if self.stream else None
-        return self.deadline < now or stuck_since is not None and stuck_since + stuck_secs < now
+        return stuck_since is not None and stuck_since + stuck_secs < now
+
+    def _has_unread(self):
+        """Whether bytes of the client are in the kernel."""
+        try:
+            return fcntl.ioctl(self.sock.fileno(), termios.FIONREAD, bytes(4)) != bytes(4)
+        except (OSError, ValueError):  # another thread has just closed it
+            return False
 
     def is_gone(self) -> bool:
         """Whether the client has hung up."""

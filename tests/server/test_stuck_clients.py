@@ -12,6 +12,7 @@ import pytest
 from support import PREFIX, HttpClient, Server, wait_for
 from workflow import Workflow
 
+from torc_server.client_connection import ClientConnection
 from torc_server.settings import Settings
 
 HALF_HEAD = f"GET {PREFIX}/ping HTTP/1.1\r\nHost: x\r\nX-Half".encode()
@@ -79,6 +80,11 @@ def has_ended(sock):
     return True
 
 
+def connections_with(worker, ports):
+    """The connections of a process with clients on these ports."""
+    return [each for each in worker.net_connections("tcp") if each.raddr and each.raddr.port in ports]
+
+
 def answers(server):
     """Whether the server answers long before the deadlines of a patient one."""
     return HttpClient(server.url, timeout=60).get("/ping").json == {"status": "ok"}
@@ -115,8 +121,7 @@ def test_clients_that_do_not_read_a_long_list_hold_no_thread_and_are_dropped_aft
         assert answers(server)
     ours = {sock.getsockname()[1] for sock in sockets}
     (worker,) = map(psutil.Process, impatient.workers())
-    kept = lambda: [each for each in worker.net_connections("tcp") if each.raddr and each.raddr.port in ours]  # noqa: E731
-    wait_for(lambda: not kept(), 30, "the end of the connections")
+    wait_for(lambda: not connections_with(worker, ours), 30, "the end of the connections")
     for sock in sockets:
         received = 0
         with contextlib.suppress(ConnectionResetError):
@@ -161,6 +166,23 @@ def test_a_connection_without_a_request_is_kept_longer_than_half_a_request_and_t
     sock.sendall(whole)
     assert has_ended(sock)
     assert time.monotonic() - started > 2
+
+
+def test_a_client_is_late_only_if_nothing_of_it_waits_to_be_read():
+    """A server that was not scheduled for a while, as in a virtual machine that is moved, finds deadlines that have
+    passed beside requests that came in time."""
+    ours, client = socket.socketpair()
+    with ours, client:
+        connection = ClientConnection(ours, None, None, None)
+        late = lambda: connection.is_late(connection.deadline + 1, 30)  # noqa: E731
+        assert late()
+        client.sendall(b"G")
+        assert not late()
+        ours.recv(1)
+        assert late()
+        client.shutdown(socket.SHUT_WR)
+        assert late()
+    assert late(), "another thread has just closed it"
 
 
 def test_requests_sent_at_once_are_answered_one_after_the_other(impatient, connect):
