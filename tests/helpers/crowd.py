@@ -7,6 +7,7 @@ import functools
 import json
 import multiprocessing
 import random
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from pathlib import Path
@@ -94,9 +95,20 @@ def edit_edges_in_step(database_url, workflow_id, edges):
 # Over HTTP
 
 
+class PatientClient(HttpClient):
+    """Sends again what was not done because others held a lock for long, as clients do on a busy machine."""
+
+    def _send(self, *request):
+        end = time.monotonic() + PATIENCE
+        while True:
+            answer = super()._send(*request)
+            if "waited too long for a lock" not in answer.text or time.monotonic() > end:
+                return answer
+
+
 def claim_until_empty(url, path, arguments):
     """POST to the path until it answers without jobs; return the ids of the claimed jobs, answer by answer."""
-    client = HttpClient(url, PATIENCE)
+    client = PatientClient(url, PATIENCE)
     answers = []
     while jobs := client.post(path, **arguments).json["jobs"]:
         answers.append([job["id"] for job in jobs])
@@ -105,7 +117,7 @@ def claim_until_empty(url, path, arguments):
 
 def call_at_random(url, workflow_id, nodes, files, seed, calls):
     """Send so many random calls; return [(call, status, text)] of the answers that were not 200."""
-    caller = RandomCaller(HttpClient(url, PATIENCE), workflow_id, nodes, files, random.Random(seed))
+    caller = RandomCaller(PatientClient(url, PATIENCE), workflow_id, nodes, files, random.Random(seed))
     return [answer for answer in (caller.call() for _ in range(calls)) if answer[1] != 200]
 
 
@@ -116,7 +128,7 @@ def run_attempts(url, workflow_id, node, sends_one, seed):
     sends_one: it reports every attempt as 1. Returns ({completion_time: (job, claimed attempt)} of its reports, the
     status codes of the answers).
     """
-    client, path, choices = HttpClient(url, PATIENCE), f"/workflows/{workflow_id}", random.Random(seed)
+    client, path, choices = PatientClient(url, PATIENCE), f"/workflows/{workflow_id}", random.Random(seed)
     reports, codes = {}, set()
     while not client.get(f"{path}/is_complete").json["is_complete"]:
         for job in client.post(f"{path}/claim_next_jobs", params={"limit": 2}).json["jobs"]:
