@@ -26,7 +26,8 @@ from support import POSTGRES_SETTINGS, MemoryClient, Server
 from werkzeug.routing import Rule
 from workflow import Workflow
 
-from torc_server import admin_sql, embedded, htpasswd, migrations
+import torc_server.database
+from torc_server import admin_sql, connections, embedded, htpasswd, migrations
 from torc_server.settings import Settings
 
 # Files whose tests are marked slow.
@@ -44,6 +45,10 @@ MEMORY_NEEDED = 4 << 30  # bytes, to have that folder in memory
 # Where this is set each process compiles all modules that it imports, pytest's assertions too: some seconds of CPU.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# How long calls of an application in memory wait for a lock that their test holds: on a busy machine two lines of a
+# test may take longer than the two seconds of a server.
+connections.SETTINGS["lock_timeout"] = "12s"
+torc_server.database.QUEUE_MS = 12_000
 _compile_builder = Rule._compile_builder
 _builders = {}  # by rule and arguments
 _called = set()  # the stored functions that tests have called

@@ -226,7 +226,8 @@ def test_a_deletion_waits_for_somebody_who_is_just_naming_the_row_and_is_refused
 
 
 def waiting(access):
-    return access.database.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall()
+    sessions = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return access.database.execute(sessions).fetchall()
 
 
 @uses

@@ -46,6 +46,12 @@ def together(database, count, work=one):
         return list(threads.map(lambda _: database.run(meet), range(count)))
 
 
+@pytest.fixture(autouse=True)
+def two_seconds(monkeypatch):
+    """For a workflow's lock, as a server waits; see conftest.py."""
+    monkeypatch.setattr("torc_server.database.QUEUE_MS", 2000)
+
+
 @pytest.fixture(scope="module")
 def own_data(session_folder):
     """The data folder of a PostgreSQL for the tests of this file, which stop it and kill it."""

@@ -292,7 +292,7 @@ def torc_server(folder, *arguments, code=0, environment=None, input=""):
     return result
 
 
-def wait_for(condition, timeout=10, what="the condition"):
+def wait_for(condition, timeout=30, what="the condition"):
     """Call until it returns something true, and return that."""
     end = time.monotonic() + timeout
     while not (result := condition()):

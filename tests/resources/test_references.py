@@ -132,6 +132,9 @@ def test_unknown_nodes_are_refused_by_name_and_nothing_changes(workflow):
     assert workflow.statuses(pending, running) == ["pending", "running"]
 
 
+WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
 def test_a_node_is_not_deleted_before_a_start_on_it_has_ended(workflow, database_url):
     """Else the job would run on a node that is gone: a foreign key held the deletion up."""
     node, job = workflow.node(), workflow.job_in("pending")
@@ -144,7 +147,7 @@ def test_a_node_is_not_deleted_before_a_start_on_it_has_ended(workflow, database
         starter.execute("SELECT torc.start_job(%s, 0, %s)", [job, node])
         deletion = threading.Thread(target=delete)
         deletion.start()
-        wait_for(lambda: workflow.database.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall())
+        wait_for(lambda: workflow.sql(WAITING), 30, "a session that waits")
         starter.commit()
         deletion.join(10)
     assert workflow.sql(
@@ -167,7 +170,7 @@ def test_a_start_waits_for_the_deletion_of_its_node_and_is_refused(workflow, dat
         deleter.execute("DELETE FROM torc.compute_node WHERE id = %s", [node])
         starter = threading.Thread(target=start)
         starter.start()
-        wait_for(lambda: workflow.database.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall())
+        wait_for(lambda: workflow.sql(WAITING), 30, "a session that waits")
         deleter.commit()
         starter.join(10)
     assert outcome == ["TC422"]
