@@ -238,7 +238,12 @@ class Server:
     def wait_for_workers(self, count, without=()):
         """Wait until there are that many, and none of them `without`. These are asked for before the others are
         counted: a killed process may still be there for a moment, and would be counted too."""
-        wait_for(lambda: not any(map(_command_line, without)) and len(self.workers()) == count, 60, "the workers")
+        end = time.monotonic() + 60
+        while any(map(_command_line, without)) or len(self.workers()) != count:
+            if time.monotonic() > end:
+                log = self.log.read_text()[-5000:]
+                raise AssertionError(f"not {count} workers without {list(without)} but {self.workers()}:\n{log}")
+            time.sleep(0.02)
 
     def tell_to_stop(self, how=signal.SIGTERM):
         """Send the signal, once, if it runs."""
