@@ -309,10 +309,14 @@ def test_no_third_batch_is_begun_while_two_wait(two_batches, clients, answers):
     assert sorted(happened[3:]) == ["2 ends", "3 begins", "3 ends"]
 
 
-def test_a_thread_that_waits_for_long_gives_way_and_begins_no_other_batch(two_batches, clients, answers):
+def test_a_thread_that_waits_for_long_gives_way_and_begins_no_other_batch(two_batches, clients, answers, happened):
+    def answer_afterwards():
+        wait_for(lambda: "gives way" in happened)
+        clients.make_readable()
+        answers[0].make_readable()
+
     def waits(batches):
-        threading.Timer(0.1, clients.make_readable).start()
-        threading.Timer(0.3, answers[0].make_readable).start()
+        threading.Thread(target=answer_afterwards).start()
         batches.wait(answers[0].descriptor)
 
     assert two_batches(waits) == ["1 begins", "gives way", "1 ends"]
@@ -357,7 +361,7 @@ def arriving_together(server, client, calls):
     worker = psutil.Process(server.workers()[0])
     with ThreadPoolExecutor(len(calls)) as threads:
         barrier = threading.Barrier(len(calls))
-        list(threads.map(lambda _: [client.get("/ping"), barrier.wait(10)], calls))  # each thread has a connection now
+        list(threads.map(lambda _: [client.get("/ping"), barrier.wait(60)], calls))  # each thread has a connection now
         worker.suspend()
         wait_for(lambda: all(_states(worker)), what="the worker to stop")
         sent = [threads.submit(call) for call in calls]
@@ -368,8 +372,12 @@ def arriving_together(server, client, calls):
 
 def _states(worker):
     """Of each thread whether it is stopped: they are not when the signal has been sent, but a moment later."""
-    tasks = [Path(f"/proc/{worker.pid}/task/{thread.id}/stat") for thread in worker.threads()]
-    return [task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks]
+    states = []
+    for thread in worker.threads():
+        with suppress(OSError):  # it has just ended
+            stat = Path(f"/proc/{worker.pid}/task/{thread.id}/stat").read_text()
+            states.append(stat.rpartition(")")[2].split()[0] == "T")
+    return states
 
 
 def _waiting_for_answers(server):
