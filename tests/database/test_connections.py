@@ -290,17 +290,18 @@ def firsts(connection, text, many):
 def test_many_values_come_in_order_and_the_next_parameters_are_made_while_the_server_works(database_url):
     seen = []
 
-    def parameters(watcher, pid):
-        state = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+    def parameters(holder, pid):
+        blocked = "SELECT cardinality(pg_blocking_pids(%s))"
         for number in range(3):
-            if number:
-                wait_for(lambda: watcher.execute(state, [pid]).fetchone()[0] == "active")
-            seen.append(number)
+            holder.execute("SELECT pg_advisory_lock(4711, 0)")
             yield {"number": number}
+            wait_for(lambda: holder.execute(blocked, [pid]).fetchone()[0])  # the statement with these parameters
+            seen.append(number)
+            holder.execute("SELECT pg_advisory_unlock(4711, 0)")
 
-    with connections.connect(database_url) as connection, psycopg.connect(database_url, autocommit=True) as watcher:
-        text = "SELECT %(number)s::int FROM pg_sleep(0.5)"
-        assert firsts(connection, text, parameters(watcher, pid(connection))) == [0, 1, 2]
+    with connections.connect(database_url) as connection, psycopg.connect(database_url, autocommit=True) as holder:
+        text = "SELECT %(number)s::int FROM (SELECT pg_advisory_xact_lock_shared(4711, 0)) AS waited"
+        assert firsts(connection, text, parameters(holder, pid(connection))) == [0, 1, 2]
     assert seen == [0, 1, 2]
 
 
