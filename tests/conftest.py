@@ -174,7 +174,7 @@ def pytest_unconfigure(config):
         embedded.stop(_shared["postgres"])
     elif "template" in _shared:
         _drop_databases()
-    left = _processes_of(_shared["folder"])
+    _, left = psutil.wait_procs(_processes_of(_shared["folder"]), 10)  # workers of a killed server end a moment later
     for process in left:
         process.kill()
     shutil.rmtree(_shared.pop("folder"))
