@@ -214,7 +214,18 @@ def new_database(template=None):
         ):
             _called.update(stored_functions.counted(connection))  # unless the test has dropped it
     finally:
-        _execute(f"DROP DATABASE {name} WITH (FORCE)")
+        _drop(name)
+
+
+def _drop(name):
+    """Drop a database. PostgreSQL gives its sessions five seconds to end, which is too short on a busy machine."""
+    for last in (False, False, False, True):
+        try:
+            _execute(f"DROP DATABASE {name} WITH (FORCE)")
+            return
+        except psycopg.errors.ObjectInUse:
+            if last:
+                raise
 
 
 @pytest.fixture(scope="session")
