@@ -248,4 +248,4 @@ def test_two_hosts_work_on_one_database_and_go_on_without_one_of_them_and_after_
 
 def wait_for_more(fleet, count=200):
     wanted = fleet.stored() + count
-    wait_for(lambda: fleet.stored() >= wanted or fleet.failed(), 90, "results")
+    wait_for(lambda: fleet.stored() >= wanted or fleet.failed(), 240, "results")

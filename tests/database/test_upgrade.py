@@ -106,7 +106,7 @@ def test_runners_work_on_while_the_database_is_migrated_under_the_old_servers_an
 
 def wait_for_more(fleet, count=250):
     wanted = fleet.stored() + count
-    wait_for(lambda: fleet.stored() >= wanted or fleet.failed(), 90, "results")
+    wait_for(lambda: fleet.stored() >= wanted or fleet.failed(), 240, "results")
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ class Fleet:
         with self._lock:
             while len(self._runners) < self._size:
                 self._start_a_runner()
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not self._call("GET", f"/workflows/{workflow}/is_complete")["is_complete"]:
             assert time.monotonic() < end, f"workflow {workflow} is not complete; claimed: {self._claimed(workflow)}"
             assert all(process.poll() is None for process in self._runners.values()), "a runner failed"

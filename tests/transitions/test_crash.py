@@ -186,9 +186,9 @@ class Drain:
 
     def run(self):
         """Rounds of threads that claim until nothing is left to claim; between two rounds nobody holds a job."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not self._call("GET", f"/workflows/{self.workflow}/is_complete")["is_complete"]:
-            assert time.monotonic() < end, f"{len(self.completed)} completed after 120 s"
+            assert time.monotonic() < end, f"{len(self.completed)} completed after 300 s"
             with ThreadPoolExecutor(THREADS) as threads:
                 for done in [threads.submit(self._work) for _ in range(THREADS)]:
                     done.result()
@@ -201,7 +201,7 @@ class Drain:
             connection.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
 
     def wait_until_done(self, share):
-        wait_for(lambda: len(self.completed) >= share * LAYERS * WIDTH, 60, f"{share:.0%} of the jobs completed")
+        wait_for(lambda: len(self.completed) >= share * LAYERS * WIDTH, 120, f"{share:.0%} of the jobs completed")
 
     def _work(self):
         while True:
