@@ -351,6 +351,15 @@ def session_folder():
     return folder
 
 
+@pytest.fixture(scope="module")
+def module_folder(session_folder):
+    """Such a folder for the tests of one module. xdist may give a process tests of the same module again, after those
+    of other modules: then it is another one."""
+    folder = session_folder / uuid.uuid4().hex[:8]
+    folder.mkdir()
+    return folder
+
+
 @pytest.fixture
 def folder(session_folder):
     """A folder for one test that PostgreSQL's account can reach (root's tmp_path is closed to it)."""

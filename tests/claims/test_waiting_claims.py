@@ -113,9 +113,9 @@ def new_site(start_server, fresh_database_url):
 
 
 @pytest.fixture(scope="module")
-def shared_server(session_folder, module_database_url):
+def shared_server(module_folder, module_database_url):
     options = {"workers": 1, "threads": 2, "metrics": "all"}
-    server = Server(session_folder / "waiting", database_url=module_database_url, **options)
+    server = Server(module_folder / "waiting", database_url=module_database_url, **options)
     yield server.wait_until_it_listens()
     server.stop()
 

@@ -1,5 +1,6 @@
 """Headless browsers for tests of pages."""
 
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,18 +11,19 @@ from browser import BROWSERS, EACH_BROWSER, Browser, chromium
 @pytest.fixture(scope="module", params=EACH_BROWSER)
 def address(request, session_folder):
     """The address of a browser, for Browser(): one after the other of those that tests are run in."""
-    folder = session_folder / f"{Path(request.node.name).stem}-{request.param}"
-    folder.mkdir()
-    with BROWSERS[request.param](folder) as address:
+    with BROWSERS[request.param](new_folder(session_folder)) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def chromium_address(request, session_folder):
-    folder = session_folder / f"{Path(request.node.name).stem}-alone"
-    folder.mkdir()
-    with chromium(folder) as address:
+def chromium_address(session_folder):
+    with chromium(new_folder(session_folder)) as address:
         yield address
+
+
+def new_folder(session_folder):
+    """A folder for a browser: one that another has left tells the wrong port."""
+    return Path(tempfile.mkdtemp(dir=session_folder))
 
 
 @pytest.fixture

@@ -53,10 +53,10 @@ def two_seconds(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def own_data(session_folder):
+def own_data(module_folder):
     """The data folder of a PostgreSQL for the tests of this file, which stop it and kill it."""
-    yield session_folder / "connections"
-    embedded.stop(session_folder / "connections")
+    yield module_folder / "connections"
+    embedded.stop(module_folder / "connections")
 
 
 @pytest.fixture

@@ -163,8 +163,8 @@ def jobs(*names, **dependencies):
 
 
 @pytest.fixture(scope="module")
-def site(session_folder, module_database_url):
-    site = Site(session_folder / "curl", module_database_url)
+def site(module_folder, module_database_url):
+    site = Site(module_folder / "curl", module_database_url)
     yield site
     site.server.stop()
 

@@ -40,9 +40,9 @@ def certificate(authority, folder):
 
 
 @pytest.fixture(scope="module")
-def served(module_database_url, session_folder):
+def served(module_database_url, module_folder):
     """A server on a unix socket, and its Settings."""
-    folder = session_folder / "behind-nginx"
+    folder = module_folder / "behind-nginx"
     options = {"socket": folder / "torc.sock", "max_request_body_mb": 1, "keepalive_secs": 20}
     server = Server(folder, database_url=module_database_url, **options).wait_until_it_listens()
     yield server, Settings(**options)
@@ -50,8 +50,8 @@ def served(module_database_url, session_folder):
 
 
 @pytest.fixture(scope="module")
-def nginx(served, session_folder):
-    with Nginx(session_folder / "nginx", served[1]) as nginx:
+def nginx(served, module_folder):
+    with Nginx(module_folder / "nginx", served[1]) as nginx:
         yield nginx
 
 

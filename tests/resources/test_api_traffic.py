@@ -21,12 +21,12 @@ ALICE = ("alice", "long enough")
 
 
 @pytest.fixture(scope="module")
-def two_servers(session_folder, module_database_url):
+def two_servers(module_folder, module_database_url):
     """Two servers of two processes each on one database."""
-    auth_file = session_folder / "traffic-htpasswd"
+    auth_file = module_folder / "traffic-htpasswd"
     auth_file.write_text(f"alice:{htpasswd.hash_password(ALICE[1], cost=4)}\n")
     servers = [
-        Server(session_folder / f"traffic{number}", database_url=module_database_url, auth_file=auth_file, threads=2)
+        Server(module_folder / f"traffic{number}", database_url=module_database_url, auth_file=auth_file, threads=2)
         for number in range(2)
     ]
     try:

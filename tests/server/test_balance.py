@@ -63,7 +63,8 @@ def test_a_process_with_more_connections_waits_until_another_has_accepted(slots,
     accepted[1].close()
 
 
-def test_it_waits_for_a_moment_only_and_then_for_a_while_not_at_all(slots, pauses, listener):
+def test_it_waits_for_a_moment_only_and_then_for_a_while_not_at_all(slots, pauses, listener, monkeypatch):
+    monkeypatch.setattr(balance, "HASTE_SECS", 60)
     with_connections(slots[0], 0)
     own = with_connections(slots[1], 3)
     own.let_others_accept(listener)

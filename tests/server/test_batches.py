@@ -29,9 +29,9 @@ POSITION = "SELECT (pg_current_wal_insert_lsn() - '0/0' + %(number)s::int)::text
 
 
 @pytest.fixture(scope="module")
-def own_postgres(session_folder):
+def own_postgres(module_folder):
     """The connection string of a PostgreSQL in which only these tests write."""
-    folder = session_folder / "batches"
+    folder = module_folder / "batches"
     conninfo = embedded.start(folder, {"fsync": "on", "autovacuum": "off", "wal_writer_delay": "10s"}, tie=True)
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("CREATE TABLE written (number integer CHECK (number <> 13))")

@@ -36,9 +36,9 @@ def value(client, name, family=None, **labels):
 
 
 @pytest.fixture(scope="module")
-def server(session_folder, module_database_url):
+def server(module_folder, module_database_url):
     """A server for the tests of this file that leave it running; they count from what they find."""
-    server = Server(session_folder / "metrics", database_url=module_database_url, workers=2)
+    server = Server(module_folder / "metrics", database_url=module_database_url, workers=2)
     try:
         yield server.wait_until_it_listens()
     finally:

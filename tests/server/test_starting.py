@@ -49,9 +49,9 @@ def ended(process):
 
 
 @pytest.fixture(scope="module")
-def own_server(session_folder):
+def own_server(module_folder):
     """A server with an embedded PostgreSQL, for the tests of this file that leave it running."""
-    server = Server(session_folder / "starting")
+    server = Server(module_folder / "starting")
     try:
         yield server.wait_until_it_listens()
     finally:

@@ -32,18 +32,18 @@ DEADLINES = {
 
 
 @pytest.fixture(scope="module")
-def impatient(session_folder, module_database_url):
+def impatient(module_folder, module_database_url):
     """A server of one process with one thread and short deadlines."""
-    server = Server(session_folder / "impatient", database_url=module_database_url, workers=1, threads=1, **DEADLINES)
+    server = Server(module_folder / "impatient", database_url=module_database_url, workers=1, threads=1, **DEADLINES)
     yield server.wait_until_it_listens()
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def patient(session_folder, module_database_url):
+def patient(module_folder, module_database_url):
     """The same with deadlines that no test reaches: what it answers beside stuck clients has not waited for these."""
     deadlines = dict.fromkeys(DEADLINES, 300)
-    server = Server(session_folder / "patient", database_url=module_database_url, workers=1, threads=1, **deadlines)
+    server = Server(module_folder / "patient", database_url=module_database_url, workers=1, threads=1, **deadlines)
     yield server.wait_until_it_listens()
     server.stop()
 
