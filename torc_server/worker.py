@@ -241,6 +241,7 @@ class Worker(BaseWorker):
         self._connections = set()
         self._heads = Heads(self.cfg)
         self._lock = threading.Lock()
+        self._accepting = threading.Lock()  # held until an accepted connection is known, and to close the ports
         self._lead = Lead()
         self._backlog = deque()  # connections with a whole request for which there was no thread
         self._later = (
@@ -303,9 +304,10 @@ class Worker(BaseWorker):
         """Close the port at once: a client that connects now is refused, and tries again, instead of waiting in vain.
         Requests under way are finished, and idle connections may send one more."""
         balance.leave(self.slot)
-        for descriptor, listener in self._listeners.items():
-            self._waiting.unwatch(descriptor)
-            listener.close()
+        with self._accepting:
+            for descriptor, listener in self._listeners.items():
+                self._waiting.unwatch(descriptor)
+                listener.close()
         self._claims.end_all()
         self.wsgi.extensions["streams"].end_all()
         self.wsgi.extensions["api_traffic"].end_all()
@@ -545,6 +547,18 @@ class Worker(BaseWorker):
 
     def _accept(self, listener):
         self._balance.let_others_accept(listener)
+        with self._accepting:  # a worker that stops would not wait for a connection that it does not know yet
+            connection = self._take_connection(listener)
+            are_too_many = len(self._connections) > self._most_connections
+        if connection is None:
+            return
+        if are_too_many and not self._drop_idle():
+            self._refuse_connection(connection)
+        else:
+            self._advance(connection)
+
+    def _take_connection(self, listener):
+        """Accept a connection, which is one of ours from now on; None if there is none."""
         try:
             sock, address = listener.accept()
         except OSError as error:
@@ -552,7 +566,7 @@ class Worker(BaseWorker):
                 log.warning("cannot take a connection: %s", error.strerror)
                 self._drop_idle()
                 time.sleep(0.01)
-            return
+            return None
         finally:
             with contextlib.suppress(OSError, ValueError):  # closed: the worker stops
                 self._waiting.watch_again(listener.fileno())
@@ -560,15 +574,11 @@ class Worker(BaseWorker):
             connection = self._new_connection(sock, address, listener.getsockname())
         except OSError:  # the client is gone
             sock.close()
-            return
-        with self._lock:
-            self._connections.add(connection)
+            return None
+        self._connections.add(connection)
+        if self.alive:
             self._balance.set(len(self._connections))
-            are_too_many = len(self._connections) > self._most_connections
-        if are_too_many and not self._drop_idle():
-            self._refuse_connection(connection)
-        else:
-            self._advance(connection)
+        return connection
 
     def _new_connection(self, sock, address, server_address):
         sock.setblocking(False)

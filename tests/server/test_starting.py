@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 import uuid
@@ -302,6 +303,50 @@ def test_sigterm_lets_a_running_request_finish(start_server, fresh_database_url)
         held.release()
         assert request.result()
     assert server.process.wait(40) == 0
+
+
+ACCEPTS_SLOWLY = f"""#!{sys.executable}
+import time
+from pathlib import Path
+
+from torc_server import cli, worker
+
+accept = worker.Worker._accept
+
+
+class Slow:
+    def __init__(self, worker, listener):
+        self._worker, self._listener = worker, listener
+
+    def accept(self):
+        found = self._listener.accept()
+        Path("accepted").touch()
+        while self._worker.alive:
+            time.sleep(0.01)
+        time.sleep(1)
+        return found
+
+    def __getattr__(self, name):
+        return getattr(self._listener, name)
+
+
+worker.Worker._accept = lambda worker, listener: accept(worker, Slow(worker, listener))
+cli.main()
+"""
+
+
+def test_a_client_whose_connection_is_accepted_while_the_worker_begins_to_stop_is_answered(
+    start_server, fresh_database_url, folder
+):
+    program = folder / "torc-server"
+    program.write_text(ACCEPTS_SLOWLY)
+    program.chmod(0o755)
+    server = start_server(database_url=fresh_database_url, workers=1, program=program)
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(server.client.get, "/ping")
+        wait_for(lambda: server.log.with_name("accepted").exists(), 30, "the connection to be accepted")
+        server.process.terminate()
+        assert answer.result().json == {"status": "ok"}
 
 
 def test_sighup_replaces_the_workers_and_no_request_fails(start_server, fresh_database_url):
