@@ -244,9 +244,7 @@ class Worker(BaseWorker):
         self._accepting = threading.Lock()  # held until an accepted connection is known, and to close the ports
         self._lead = Lead()
         self._backlog = deque()  # connections with a whole request for which there was no thread
-        self._later = (
-            deque()
-        )  # (function, its argument): what the leader has found and left to whichever thread is free
+        self._later = deque()  # (function, argument): what a leader has found and left to whichever thread is free
         self._serving = 0  # threads that run a small request
         self._running = {}  # batch, or id of a thread: (connections, since when) of the requests that it runs
         self._parked = []  # heap of (when, number, connection): requests that are to be run again
@@ -546,7 +544,8 @@ class Worker(BaseWorker):
     # Connections
 
     def _accept(self, listener):
-        self._balance.let_others_accept(listener)
+        with contextlib.suppress(ValueError):  # closed: the worker stops
+            self._balance.let_others_accept(listener)
         with self._accepting:  # a worker that stops would not wait for a connection that it does not know yet
             connection = self._take_connection(listener)
             are_too_many = len(self._connections) > self._most_connections
