@@ -1,6 +1,6 @@
 """Small calls that arrive together are served together: one thread serves them, sends their statements to PostgreSQL in
-one go, and what they changed becomes durable by one write of its log instead of one for each call. While PostgreSQL
-works for them, the thread serves those that have arrived meanwhile: it has two batches under way.
+one go, and what they changed becomes durable by one write of its log instead of one for each call. When PostgreSQL
+takes long, the thread serves those that have arrived meanwhile: it has two batches under way.
 
 Each call is a greenlet. It runs the application as any other thread would, until that asks for the value of a statement
 (Batch.first); it goes on when all calls of the batch have asked and PostgreSQL has answered. So views and WSGI classes
@@ -24,7 +24,8 @@ log = logging.getLogger("torc_server")
 
 MOST_IDLE = 16  # greenlets that a thread keeps
 MOST_UNDER_WAY = 2  # batches of a thread
-PATIENCE_MS = 5  # that a thread waits for PostgreSQL or clients before it lets another one lead (see worker)
+EARLY_MS = 1  # that a thread waits for PostgreSQL before it begins another batch: it would be a small one
+PATIENCE_MS = 5  # that it waits then, for PostgreSQL or clients, before it lets another one lead (see worker)
 
 
 class Alone(Exception):
@@ -73,7 +74,7 @@ def _begin(batch, function, argument):
 
 
 class Batches:
-    """The batches that a thread has under way: while PostgreSQL works for one, it begins the next.
+    """The batches that a thread has under way: when PostgreSQL takes long for one, it begins the next.
 
     clients: a descriptor that is readable when clients have sent something. may_begin: whether the thread may begin a
     batch. give_way: called before the thread waits for long; may_begin() is false afterwards.
@@ -114,20 +115,20 @@ class Batches:
 
     def _ready(self, may_begin):
         """The descriptors that have become readable, that of the clients only if a batch may be begun."""
-        if may_begin:
-            self._poll.register(self._clients, select.POLLIN)
-        try:
-            ready = self._poll.poll(PATIENCE_MS)
-            if not ready:
-                self._give_way()
-                if may_begin:
-                    self._poll.unregister(self._clients)
-                    may_begin = False
-                ready = self._poll.poll()
-        finally:
-            if may_begin:
-                self._poll.unregister(self._clients)
+        ready = self._poll.poll(EARLY_MS)
+        if not ready:
+            ready = self._ready_late() if may_begin else self._poll.poll(PATIENCE_MS)
+        if not ready:
+            self._give_way()
+            ready = self._poll.poll()
         return [descriptor for descriptor, _ in ready]
+
+    def _ready_late(self):
+        self._poll.register(self._clients, select.POLLIN)
+        try:
+            return self._poll.poll(PATIENCE_MS)
+        finally:
+            self._poll.unregister(self._clients)
 
     def wait(self, descriptor: int) -> None:
         """Serve other batches until a connection to PostgreSQL has something to read."""

@@ -110,6 +110,7 @@ class ClientConnection:
         self.events = 0  # of poll objects; what is waited for
         self.closes = False  # after the answer that is being sent
         self.lane = self.shape = None  # of the request, see lanes
+        self.may_join = False  # a batch: the request is a small call of the direct way
         self.received = 0.0  # time.monotonic() when the request was whole
         self.wait_until = 0.0  # time.monotonic() until which the request may wait for a lock
         self.stream = None

@@ -381,20 +381,20 @@ class Worker(BaseWorker):
     def _work(self):
         """What each thread of the small requests does: what a leader has left; then lead when its turn comes, which is
         to serve what comes, until it gives way."""
+        batches = Batches(self._database, self._waiting.fileno(), self._leads, self._lead.give_way)
         while not self._has_ended:
             try:
-                if not self._do_what_was_left():
-                    self._lead_until_it_gives_way()
+                if not self._do_what_was_left(batches):
+                    self._lead_until_it_gives_way(batches)
             except Exception:  # of ours; the thread must go on
                 log.exception("a thread of a worker failed")
 
-    def _lead_until_it_gives_way(self):
+    def _lead_until_it_gives_way(self, batches):
         self._lead.take()
-        batches = Batches(self._database, self._waiting.fileno(), self._leads, self._lead.give_way)
         try:
             while self._leads():
-                if not self._do_what_was_left():
-                    batches.serve(self._serve_events)
+                if not self._do_what_was_left(batches):
+                    batches.serve(self._serve_batch)
         finally:
             self._lead.give_way()
 
@@ -402,47 +402,65 @@ class Worker(BaseWorker):
         """Whether the calling thread leads, and should go on."""
         return self._lead.is_held() and not self._has_ended
 
-    def _do_what_was_left(self):
-        """Take a step that a leader has left, or run a request for which there was no thread; return whether there was
+    def _do_what_was_left(self, batches):
+        """Take a step that a leader has left, or run requests for which there was no thread; return whether there was
         any."""
         try:
             step, argument = self._later.popleft()
         except IndexError:
-            return self._run_from_backlog()
+            return self._run_from_backlog(batches)
         self._lead.give_way()
         step(argument)
         return True
 
-    def _run_from_backlog(self):
-        """Run a request for which there was no thread, if there is one now; return whether there was such a request."""
-        connection = self._take_from_backlog()
-        if connection is not None:
+    def _run_from_backlog(self, batches):
+        """Run what waits for a thread, if there may be one more now: calls that may join a batch together, another
+        request alone; return whether there was any."""
+        with self._lock:
+            if not self._backlog or self._serving >= self._settings.threads:
+                return False
+            connection = None if self._backlog[0].may_join else self._backlog.popleft()
+            self._serving += connection is not None
+        if connection is None:
+            batches.serve(self._serve_batch)
+        else:
             self._advance(connection, self._run)
-        return connection is not None
+        return True
 
-    def _serve_events(self, batch):
-        """Serve what has come: small calls of the direct way as a batch. What may take long, such as handshakes and
-        long answers, and requests that are no such calls are left to the threads: whichever is free does not lead."""
+    def _serve_batch(self, batch):
+        """Serve a batch: small calls of the direct way for which there was no thread, and, if this thread leads, those
+        that have come. What may take long, such as handshakes and long answers, and other requests are left to the
+        threads: whichever is free does not lead."""
         others_are_under_way = batch.batches.are_under_way()
         try:
-            events = self._waiting.poll(0 if others_are_under_way else None)
-            while events:
-                for descriptor, connection in events:
-                    if connection is None:
-                        if descriptor in self._listeners and self.alive:
-                            self._later.append((self._accept, self._listeners[descriptor]))
-                    elif connection.waits_for in REQUESTS:
-                        batch.begin(self._advance, connection)
-                    else:
-                        self._later.append((self._advance, connection))
-                # What has come meanwhile joins them.
-                events = self._waiting.poll(0) if self._may_grow(batch) else ()
-            if (self._backlog or self._later) and (batch.connections or others_are_under_way):
+            self._join_from_backlog(batch)
+            if self._leads():
+                self._take_events(batch, may_wait=not (batch.connections or others_are_under_way))
+            if self._has_left_something() and (batch.connections or others_are_under_way):
                 self._lead.give_way()
             batch.finish()
         finally:
             if batch.connections:
                 self._leave_batch(batch)
+
+    def _take_events(self, batch, may_wait):
+        """Begin the calls that have come, and leave what else has."""
+        events = self._waiting.poll(None if may_wait else 0)
+        while events:
+            for descriptor, connection in events:
+                if connection is None:
+                    if descriptor in self._listeners and self.alive:
+                        self._later.append((self._accept, self._listeners[descriptor]))
+                elif connection.waits_for in REQUESTS:
+                    batch.begin(self._advance, connection)
+                else:
+                    self._later.append((self._advance, connection))
+            # What has come meanwhile joins them.
+            events = self._waiting.poll(0) if self._may_grow(batch) else ()
+
+    def _has_left_something(self):
+        """Whether another thread could do something of what leaders have left."""
+        return bool(self._later or self._backlog and self._serving < self._settings.threads)
 
     def _may_grow(self, batch):
         """Whether other connections could join a batch."""
@@ -460,6 +478,21 @@ class Worker(BaseWorker):
         batch.connections.append(connection)
         return True
 
+    def _join_from_backlog(self, batch):
+        """Begin the calls for which there was no thread, if there is one now."""
+        connections = []
+        with self._lock:
+            if self._serving >= self._settings.threads:
+                return
+            while self._backlog and self._backlog[0].may_join and len(connections) < MOST_EVENTS:
+                connections.append(self._backlog.popleft())
+            self._serving += bool(connections)
+        if connections:
+            self._running[batch] = batch.connections, time.monotonic()
+            batch.connections += connections
+        for connection in connections:
+            batch.begin(functools.partial(self._advance, step=self._answer_or_park), connection)
+
     def _leave_batch(self, batch):
         del self._running[batch]
         with self._lock:
@@ -473,14 +506,6 @@ class Worker(BaseWorker):
             except Exception:
                 log.exception("a thread of a worker failed")
 
-    def _take_from_backlog(self):
-        """Return a connection whose request the calling thread may run now, or None."""
-        with self._lock:
-            if not self._backlog or self._serving >= self._settings.threads:
-                return None
-            self._serving += 1
-            return self._backlog.popleft()
-
     def _run_or_queue(self, connection):
         """Run a whole request in this thread, if it is a small one and a thread is left; return whether it is
         answered."""
@@ -491,7 +516,7 @@ class Worker(BaseWorker):
             return self._answer_or_park(connection)
         batch = current_batch()
         if batch is not None:
-            if connection.lane == DIRECT and connection.reader.is_short and self._enter_batch(batch, connection):
+            if connection.may_join and self._enter_batch(batch, connection):
                 return self._answer_or_park(connection)
             self._backlog.append(connection)
             return False
@@ -511,7 +536,8 @@ class Worker(BaseWorker):
                 self._serving -= 1
 
     def _park(self, connection, seconds):
-        """Run the request again after that many seconds."""
+        """Run the request again after that many seconds, alone: it may wait in its thread then."""
+        connection.may_join = False
         heapq.heappush(self._parked, (time.monotonic() + seconds, next(self._numbers), connection))
         os.write(self.PIPE[1], b".")
 
@@ -686,6 +712,7 @@ class Worker(BaseWorker):
     def _begin_request(self, connection):
         request = connection.reader.request
         connection.lane, connection.shape = self._lanes.lane_and_shape(request.method, request.path)
+        connection.may_join = connection.lane == DIRECT and connection.reader.is_short
         connection.received = time.monotonic()
         connection.wait_until = connection.received + (LANE_LOCK_SECS if connection.lane in LANES else LOCK_SECS)
         return self._run_or_queue(connection)

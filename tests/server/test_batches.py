@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -297,16 +298,20 @@ def test_no_third_batch_is_begun_while_two_wait(two_batches, clients, answers):
     def waits(batches):
         clients.make_readable()
         batches.wait(answers[0].descriptor)
-        answers[1].make_readable()
 
     def waits_too(batches):
         clients.make_readable()
         answers[0].make_readable()
         batches.wait(answers[1].descriptor)
 
-    happened = two_batches(waits, waits_too)
-    assert happened[:3] == ["1 begins", "2 begins", "1 ends"]
-    assert sorted(happened[3:]) == ["2 ends", "3 begins", "3 ends"]
+    assert two_batches(waits, waits_too, lambda batches: answers[1].make_readable()) == [
+        "1 begins",
+        "2 begins",
+        "1 ends",
+        "3 begins",
+        "3 ends",
+        "2 ends",
+    ]
 
 
 def test_a_thread_that_waits_for_long_gives_way_and_begins_no_other_batch(two_batches, clients, answers, happened):
@@ -358,6 +363,13 @@ def test_two_batches_that_will_block_do_so_one_after_the_other(two_batches, clie
 @contextmanager
 def arriving_together(server, client, calls):
     """Send calls of that client while the worker is stopped, so that it finds them all at once; give their answers."""
+    with sent_together(server, client, calls) as sent:
+        yield [each.result(30) for each in sent]
+
+
+@contextmanager
+def sent_together(server, client, calls):
+    """The same, but give the futures of the answers."""
     worker = psutil.Process(server.workers()[0])
     with ThreadPoolExecutor(len(calls)) as threads:
         barrier = threading.Barrier(len(calls))
@@ -367,7 +379,7 @@ def arriving_together(server, client, calls):
         sent = [threads.submit(call) for call in calls]
         wait_for(lambda: _waiting_for_answers(server) == len(calls), what="the requests to be sent")
         worker.resume()
-        yield [each.result(30) for each in sent]
+        yield sent
 
 
 def _states(worker):
@@ -470,6 +482,42 @@ def test_a_request_that_waits_behind_one_that_needed_no_database_keeps_no_other_
         held.wait()
         client.get("/ping")
         assert held.waiting()
+
+
+def test_calls_for_which_there_was_no_thread_are_a_batch_when_there_is_one(start_server, fresh_database_url):
+    server = start_server(database_url=fresh_database_url, workers=1, threads=1)
+    with psycopg.connect(fresh_database_url, autocommit=True) as database:
+        workflow = Workflow(server.client, database)
+        locked, *jobs = [workflow.job(status="running") for _ in range(9)]
+        database.execute(
+            """
+            CREATE TABLE public.committed (job_id bigint, how text);
+            CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                INSERT INTO public.committed VALUES (NEW.job_id, current_setting('synchronous_commit'));
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER note AFTER INSERT ON torc.result FOR EACH ROW EXECUTE FUNCTION public.note()
+            """
+        )
+        client = HttpClient(server.url)
+
+        def complete(job):
+            return client.post(f"/jobs/{job}/complete_job/completed/0", json=workflow.result(job)).status_code
+
+        with holding(fresh_database_url, "job", locked) as held, ThreadPoolExecutor() as threads:
+            waiting = threads.submit(complete, locked)
+            held.wait()
+            with sent_together(server, client, [functools.partial(complete, job) for job in jobs]) as sent:
+                wait_for(lambda: _waiting_for_answers(server) == 0, what="the requests to be received")
+                time.sleep(0.5)  # and queued
+                held.release()
+                assert [each.result(30) for each in [waiting, *sent]] == [200] * 9
+        alone, together = [
+            workflow.sql("SELECT job_id FROM public.committed WHERE how = %s ORDER BY job_id", how)
+            for how in ("on", "off")
+        ]
+    assert (alone, together) == ([locked], jobs)
 
 
 def test_a_call_that_has_to_wait_for_a_locked_workflow_is_served_after_those_beside_it(served):
