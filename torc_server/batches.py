@@ -6,7 +6,8 @@ Each call is a greenlet. It runs the application as any other thread would, unti
 (Batch.first); it goes on when all calls of the batch have asked and PostgreSQL has answered. So views and WSGI classes
 know nothing of batches. Each statement stays a separate transaction: it succeeds or fails whatever the others do.
 
-What would take long is done alone, as without a batch: waiting for a lock, trying again after a deadlock.
+A call that would take long leaves its batch (errors.Later) and is run again alone: it has to wait for a locked
+workflow, to try again after a deadlock, or to verify a password.
 """
 
 import logging
@@ -18,6 +19,7 @@ from typing import Any
 import greenlet
 
 from torc_server import current
+from torc_server.errors import Later
 
 log = logging.getLogger("torc_server")
 
@@ -26,10 +28,6 @@ MOST_IDLE = 16  # greenlets that a thread keeps
 MOST_UNDER_WAY = 2  # batches of a thread
 EARLY_MS = 1  # that a thread waits for PostgreSQL before it begins another batch: it would be a small one
 PATIENCE_MS = 5  # that it waits then, for PostgreSQL or clients, before it lets another one lead (see worker)
-
-
-class Alone(Exception):
-    """The call must send its statement itself. Nothing of it was done."""
 
 
 class _Task(greenlet.greenlet):
@@ -77,37 +75,33 @@ class Batches:
     """The batches that a thread has under way: when PostgreSQL takes long for one, it begins the next.
 
     clients: a descriptor that is readable when clients have sent something. may_begin: whether the thread may begin a
-    batch. give_way: called before the thread waits for long; may_begin() is false afterwards.
+    batch. give_way: lets another thread lead, before this one waits; may_begin() is false afterwards.
     """
 
     def __init__(self, database: Any, clients: int, may_begin: Callable[[], bool], give_way: Callable[[], None]):
         self._database = database
         self._clients = clients
         self._may_begin = may_begin
-        self._give_way = give_way
+        self.give_way = give_way
         self._hub = greenlet.getcurrent()
         self._waiting = {}  # descriptor of a connection to PostgreSQL: the greenlet that waits for it
-        self._blocking = []  # greenlets that will block the thread
         self._poll = select.poll()
 
     def are_under_way(self) -> bool:
         """Whether batches wait."""
-        return bool(self._waiting or self._blocking)
+        return bool(self._waiting)
 
     def serve(self, fill: Callable[["Batch"], None]) -> None:
         """Call fill(batch), which serves a batch, and again when clients have sent something, until all batches have
         ended."""
         self._begin_batch(fill)
-        while self._waiting or self._blocking:
-            if not self._waiting:
-                self._blocking.pop().switch()
-                continue
-            may_begin = len(self._waiting) + len(self._blocking) < MOST_UNDER_WAY and self._may_begin()
+        while self._waiting:
+            may_begin = len(self._waiting) < MOST_UNDER_WAY and self._may_begin()
             for descriptor in self._ready(may_begin):
-                if descriptor == self._clients:
-                    self._begin_batch(fill)
-                else:
+                if descriptor != self._clients:
                     self._waiting.pop(descriptor).switch()
+                elif self._may_begin():  # still, after what has been done for another descriptor
+                    self._begin_batch(fill)
 
     def _begin_batch(self, fill):
         batch = Batch(self._database, self)
@@ -119,7 +113,7 @@ class Batches:
         if not ready:
             ready = self._ready_late() if may_begin else self._poll.poll(PATIENCE_MS)
         if not ready:
-            self._give_way()
+            self.give_way()
             ready = self._poll.poll()
         return [descriptor for descriptor, _ in ready]
 
@@ -130,19 +124,12 @@ class Batches:
         finally:
             self._poll.unregister(self._clients)
 
-    def wait(self, descriptor: int) -> None:
-        """Serve other batches until a connection to PostgreSQL has something to read."""
+    def wait(self, descriptor: int, events: int = select.POLLIN) -> None:
+        """Serve other batches until a connection to PostgreSQL has something to read, or what the events say."""
         self._waiting[descriptor] = greenlet.getcurrent()
-        self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(descriptor, events)
         self._hub.switch()
         self._poll.unregister(descriptor)
-
-    def before_blocking(self) -> None:
-        """Let another thread lead, and the other batches of this thread end, before the caller blocks the thread."""
-        self._give_way()
-        if self.are_under_way():
-            self._blocking.append(greenlet.getcurrent())
-            self._hub.switch()
 
 
 class Batch:
@@ -164,7 +151,7 @@ class Batch:
         _begin(self, serve, connection)
 
     def first(self, text: str, params: dict[str, Any]) -> Any:
-        """The first value of a statement, for the call that asks. Raises Alone, ApiError."""
+        """The first value of a statement, for the call that asks. Raises Later, ApiError."""
         may_write = current.environ()["REQUEST_METHOD"] != "GET"
         self._asked.append((greenlet.getcurrent(), (text, params, may_write)))
         return self._hub.switch()
@@ -174,22 +161,27 @@ class Batch:
         while self._asked:
             calls, statements = zip(*self._asked, strict=True)
             self._asked = []
-            alone = []
-            for call, outcome in zip(calls, self._database.run_together(statements, self.batches), strict=True):
-                if isinstance(outcome, Alone):
-                    alone.append(call)
-                elif isinstance(outcome, Exception):
+            for call, outcome in zip(calls, self._outcomes(statements), strict=True):
+                if isinstance(outcome, Exception):
                     call.throw(outcome)
                 else:
                     call.switch(outcome)
-            for call in alone:  # when all others have their answers
-                self.batches.before_blocking()
-                call.throw(Alone())
+
+    def _outcomes(self, statements):
+        try:
+            return self._database.run_together(statements, self.batches)
+        except Exception as error:  # noqa: BLE001 - each call raises it
+            return [error] * len(statements)
 
 
 def current_batch() -> Batch | None:
     """The batch of the call that runs now; None in a thread that serves a request alone."""
     return getattr(greenlet.getcurrent(), "batch", None)
+
+
+def leave_batch() -> None:
+    """The call of a batch that runs now would wait. Raises Later: it is run again alone."""
+    raise Later(0)
 
 
 def current_server() -> Hashable:

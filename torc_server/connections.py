@@ -27,7 +27,7 @@ from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 from torc_server import __version__
 from torc_server.migrations import sql_folder
-from torc_server.polling import readable, usable
+from torc_server.polling import readable, wait_for
 from torc_server.problems import CommandError
 from torc_server.revision import git_hash
 
@@ -130,31 +130,33 @@ class Connection(psycopg.Connection):
         """Send several statements in one go, each as its own transaction, in that order; call add() with the first
         value of each, or with its psycopg.Error. What they have changed is durable when this returns.
 
-        batches: its wait(descriptor) returns when PostgreSQL has answered, its before_blocking() is called before the
-        thread waits in another way.
+        batches: its wait(descriptor, events) returns when PostgreSQL has answered, or has read; its give_way() is
+        called before the thread waits in another way.
 
         Raises psycopg.OperationalError when the connection is lost; then nothing that was added counts.
         """
         if self.pooled:
-            batches.before_blocking()
+            batches.give_way()
             for text, params, _ in statements:
                 add(self._outcome(self.first, text, params))
             return
-        if not self.statement_names.issuperset(_numbered(text)[0] for text, _, _ in statements):
-            batches.before_blocking()  # some have to be prepared
-        prepared = [self._outcome(self._to_send, text, params) for text, params, _ in statements]
-        if len(prepared) == 1 and isinstance(prepared[0], tuple):
-            self._send(*prepared[0])
-            add(self._outcome(self._receive, batches.wait))
-            return
         # One commit that waits until it is durable is enough, unless only one statement has anything to commit.
         share_commit = sum(may_write for _, _, may_write in statements) > 1
+        texts = [text for text, _, _ in statements]
+        texts += [SESSION.commit_later.sql, SESSION.make_durable.sql] if share_commit else []
+        if not self.statement_names.issuperset(_numbered(text)[0] for text in texts):
+            batches.give_way()  # some have to be prepared
+        prepared = [self._outcome(self._to_send, text, params) for text, params, _ in statements]
+        if len(prepared) == 1 and isinstance(prepared[0], tuple):
+            self._send(*prepared[0], batches.wait)
+            add(self._outcome(self._receive, batches.wait))
+            return
         to_send = [each for each in prepared if isinstance(each, tuple)]
         if share_commit:
             to_send.insert(0, self._to_send(SESSION.commit_later.sql, {}))
             to_send.append(self._to_send(SESSION.make_durable.sql, {}))
         try:
-            self._send_all(to_send)
+            self._send_all(to_send, batches.wait)
             if share_commit:
                 self._next_value(batches.wait)
             for each in prepared:
@@ -170,17 +172,17 @@ class Connection(psycopg.Connection):
         """What the function returns, or its error; raised is only that the connection is lost."""
         try:
             return function(*args)
-        except psycopg.Error as error:
-            if error.sqlstate is None and self.pgconn.status != ConnStatus.OK:
+        except Exception as error:
+            if self.pgconn.status != ConnStatus.OK and getattr(error, "sqlstate", None) is None:
                 raise
             return error
 
-    def _send_all(self, prepared):
+    def _send_all(self, prepared, wait):
         self.pgconn.enter_pipeline_mode()
         for name, values in prepared:
             self.pgconn.send_query_prepared(name, values)
             self.pgconn.pipeline_sync()  # ends the transaction, whether it failed or not
-        self._flush()
+        self._flush(wait)
 
     def _next_value(self, wait):
         return self._first_value(self._check(self._next_result(wait), ExecStatus.TUPLES_OK))
@@ -221,14 +223,14 @@ class Connection(psycopg.Connection):
             self.statement_names.add(name)
         return name, self.transformer.dump_sequence([params[name] for name in names], [PyFormat.TEXT] * len(names))
 
-    def _send(self, name, values):
+    def _send(self, name, values, wait=wait_for):
         """Send a prepared statement and do not wait for its answer."""
         self.pgconn.send_query_prepared(name, values)
-        self._flush()
+        self._flush(wait)
 
-    def _flush(self):
+    def _flush(self, wait):
         while self.pgconn.flush():  # it is longer than what the kernel takes at once
-            usable(self.pgconn.socket)
+            wait(self.pgconn.socket, select.POLLIN | select.POLLOUT)
             self.pgconn.consume_input()
 
     def _receive(self, wait=None):

@@ -32,7 +32,10 @@ def extension(name: str) -> Any:
 
 
 def before_waiting() -> None:
-    """The request may wait from here on: tell the server, which lets another thread take up what comes meanwhile."""
+    """The request may wait from here on: tell the server, which lets another thread take up what comes meanwhile.
+
+    Raises Later in a call of a batch, which is run again alone.
+    """
     found = _environ.get()
     if found and (tell := found.get("torc.before_waiting")):
         tell()

@@ -13,7 +13,7 @@ from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from torc_server import connections, current
-from torc_server.batches import Alone, current_server
+from torc_server.batches import current_server
 from torc_server.connections import HOT_SECONDS, SESSION
 from torc_server.database_errors import LOST, api_error, is_lost, is_useless
 from torc_server.errors import ApiError, Later
@@ -123,8 +123,8 @@ class Database:
 
     def run_together(self, statements: Sequence[connections.Statement], batches: Any) -> list[Any]:
         """Send the statements of several calls in one go, see Connection.together(). Return the outcome of each: its
-        value, or what the call is to raise: ApiError, another exception for a fault of ours, or Alone, if run() would
-        try again or wait."""
+        value, or what the call is to raise: ApiError, another exception for a fault of ours, or Later, if run() would
+        try again or wait; nothing was done then."""
         outcomes = []
 
         def work(connection):
@@ -135,13 +135,13 @@ class Database:
                     connection.worn = True
 
         try:
-            self._run_once(work, HOT_SECONDS, batches.before_blocking)
+            self._run_once(work, HOT_SECONDS, batches.give_way)
         except (psycopg.Error, ApiError) as error:
             outcomes = [error] * len(statements)
         return [_to_raise(each) if isinstance(each, psycopg.Error) else each for each in outcomes]
 
-    def _run_once(self, work, seconds, before_blocking=lambda: None):
-        connection = self._take(before_blocking)
+    def _run_once(self, work, seconds, give_way=lambda: None):
+        connection = self._take(give_way)
         server = current_server()
         outer = self._running.get(server)
         call = self._running[server] = _Call(connection, time.monotonic(), seconds)
@@ -160,8 +160,9 @@ class Database:
                 del self._running[server]
             else:
                 self._running[server] = outer
-            if call.canceled is not None and not _is_settled(call):
-                usable = False
+            if call.canceled is not None:
+                give_way()
+                usable = _is_settled(call) and usable
             if usable:
                 self._free.append(connection)
             else:
@@ -212,15 +213,15 @@ class Database:
                     self._lose(error)
             time.sleep(PROBE_EVERY)
 
-    def _take(self, before_blocking=lambda: None):
+    def _take(self, give_way=lambda: None):
         while True:
             if away := self._away:
-                before_blocking()
+                give_way()
                 self._wait_for(away)
             try:
                 connection = self._free.pop()
             except IndexError:
-                before_blocking()
+                give_way()
                 if connection := self._connect():
                     return connection
                 continue
@@ -411,10 +412,10 @@ def _to_raise(error):
     """What a call of a batch is to raise because of an error of its statement."""
     is_locked = isinstance(error, pg.LockNotAvailable) and _is_of_workflow(error)
     if is_locked or isinstance(error, CONFLICTS) or is_useless(error):
-        return Alone()
+        return Later(0)
     try:
         return api_error(error)
-    except psycopg.Error as fault:
+    except Exception as fault:  # noqa: BLE001 - the call raises it
         return fault
 
 

@@ -14,8 +14,8 @@ def readable(files: Any, seconds: float | None) -> list:
     return [found[number] for number, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
-def usable(descriptor: int) -> None:
-    """Wait until something can be written to a descriptor, or read from it."""
+def wait_for(descriptor: int, events: int) -> None:
+    """Wait for one of the events of a descriptor, as poll() has them."""
     poll = select.poll()
-    poll.register(descriptor, select.POLLIN | select.POLLOUT)
+    poll.register(descriptor, events)
     poll.poll()

@@ -9,7 +9,7 @@ admin_sql).
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,7 @@ import aiosql
 
 from torc_server import current
 from torc_server.auth import caller
-from torc_server.batches import Alone, current_batch
+from torc_server.batches import current_batch
 from torc_server.database import LONG_SECONDS, LONG_TIMEOUT
 from torc_server.errors import ApiError
 from torc_server.migrations import sql_folder
@@ -45,8 +45,7 @@ def _first(text, params):
     """The first value of a statement, which is sent together with those of the other calls of a batch, or alone."""
     batch = current_batch()
     if batch is not None:
-        with suppress(Alone):
-            return batch.first(text, params)
+        return batch.first(text, params)
 
     def work(connection):
         found = connection.first(text, params)

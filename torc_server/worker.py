@@ -41,7 +41,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 
 from torc_server import balance
 from torc_server.balance import Balance
-from torc_server.batches import Batches, current_batch
+from torc_server.batches import Batches, current_batch, leave_batch
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
 from torc_server.errors import OWN_FAULT, ApiError, Later, LaterWithJobs
@@ -447,6 +447,7 @@ class Worker(BaseWorker):
         """Begin the calls that have come, and leave what else has."""
         events = self._waiting.poll(None if may_wait else 0)
         while events:
+            size = len(batch.connections)
             for descriptor, connection in events:
                 if connection is None:
                     if descriptor in self._listeners and self.alive:
@@ -455,16 +456,16 @@ class Worker(BaseWorker):
                     batch.begin(self._advance, connection)
                 else:
                     self._later.append((self._advance, connection))
-            # What has come meanwhile joins them.
-            events = self._waiting.poll(0) if self._may_grow(batch) else ()
+            # What has come meanwhile joins them, as long as the batch grows by it.
+            events = self._waiting.poll(0) if size < len(batch.connections) < self._most_calls() else ()
 
     def _has_left_something(self):
         """Whether another thread could do something of what leaders have left."""
         return bool(self._later or self._backlog and self._serving < self._settings.threads)
 
-    def _may_grow(self, batch):
-        """Whether other connections could join a batch."""
-        return 0 < len(batch.connections) < min(len(self._connections), MOST_EVENTS)
+    def _most_calls(self):
+        """How many calls a batch waits for before its statements are sent."""
+        return min(len(self._connections), MOST_EVENTS)
 
     def _enter_batch(self, batch, connection):
         """Let a small request be served in a batch, which counts as one request; return whether there is a thread for
@@ -497,6 +498,8 @@ class Worker(BaseWorker):
         del self._running[batch]
         with self._lock:
             self._serving -= 1
+        if self._backlog and batch.batches.are_under_way():  # otherwise this thread takes from it next
+            os.eventfd_write(self._bell, 1)
 
     def _work_in_lane(self, requests):
         """What each thread of a lane does."""
@@ -801,8 +804,7 @@ class Worker(BaseWorker):
         environ["torc.waiter"] = connection.waiter
         if environ["PATH_INFO"] == connection.reader.request.path:  # and not decoded, or without a prefix
             environ["torc.shape"] = connection.shape
-        batch = current_batch()
-        environ["torc.before_waiting"] = batch.batches.before_blocking if batch else self._lead.give_way
+        environ["torc.before_waiting"] = leave_batch if current_batch() else self._lead.give_way
         if not (self.alive and connection.reader.ends_cleanly):
             response.force_close()
         answer = self._application(environ, response.start_response)

@@ -20,10 +20,11 @@ SELECT
 -- name: make_durable()
 -- Returns when all that was committed is as durable as a commit is by the settings. A commit that holds a message makes
 -- PostgreSQL write its log. It is not needed when another session has had the log written meanwhile, unless a standby
--- must have it too.
+-- must have it too. On a standby there is nothing to be written.
 SELECT
     set_config('synchronous_commit', current_setting('torc.synchronous_commit'), false),
     CASE
+        WHEN pg_is_in_recovery() THEN NULL
         WHEN pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()
             OR current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'torc', '')
     END;

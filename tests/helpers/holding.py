@@ -6,33 +6,36 @@ import contextlib
 import psycopg
 from support import wait_for
 
-KEY = 4711, 4711  # of an advisory lock
+KEY = 4711  # of advisory locks, the first of two
 
 
 @contextlib.contextmanager
-def holding(conninfo, table, row=None):
+def holding(conninfo, table, row=None, number=0):
     """Statements that insert or update in the table (the row with that id) wait until the block ends, or for their
-    timeout, 15 s. Gives a Holding. The database must be the test's alone: the trigger stays."""
+    timeout, 15 s. Gives a Holding. The database must be the test's alone: the trigger stays.
+    Each Holding that a test has there at the same time, or in one table, needs another number."""
     with psycopg.connect(conninfo, autocommit=True) as session:
-        session.execute("SELECT pg_advisory_lock(%s, %s)", KEY)
+        session.execute("SELECT pg_advisory_lock(%s, %s)", [KEY, number])
         session.execute(
             f"""
-            CREATE OR REPLACE FUNCTION public.wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
+            CREATE OR REPLACE FUNCTION public.wait_for_test_{number}() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
                 PERFORM set_config('lock_timeout', '0', true);
-                PERFORM pg_advisory_xact_lock_shared{KEY};
+                PERFORM pg_advisory_xact_lock_shared({KEY}, {number});
                 RETURN NEW;
             END $$;
-            CREATE TRIGGER wait_for_test BEFORE INSERT OR UPDATE ON torc.{table}
-            FOR EACH ROW {"" if row is None else f"WHEN (NEW.id = {row})"} EXECUTE FUNCTION public.wait_for_test()
+            CREATE TRIGGER wait_for_test_{number} BEFORE INSERT OR UPDATE ON torc.{table}
+            FOR EACH ROW {"" if row is None else f"WHEN (NEW.id = {row})"}
+            EXECUTE FUNCTION public.wait_for_test_{number}()
             """
         )
-        yield Holding(session)
+        yield Holding(session, number)
 
 
 class Holding:
-    def __init__(self, session):
+    def __init__(self, session, number):
         self._session = session
+        self._number = number
 
     def waiting(self):
         """How many statements wait."""
@@ -42,7 +45,7 @@ class Holding:
             WHERE NOT granted AND locktype = 'advisory' AND (classid, objid) = (%s::oid, %s::oid)
               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             """,
-            KEY,
+            [KEY, self._number],
         )
         return found.fetchone()[0]
 

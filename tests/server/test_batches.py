@@ -3,11 +3,12 @@
 import functools
 import json
 import os
+import select
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -15,14 +16,14 @@ import psycopg
 import pytest
 from holding import holding
 from psycopg import errors as pg
-from support import PREFIX, HttpClient, wait_for
+from support import PREFIX, HttpClient, basic, wait_for
 from workflow import Workflow
 
-from torc_server import connections, current, embedded
-from torc_server.batches import Alone, Batch, Batches
+from torc_server import connections, current, embedded, htpasswd
+from torc_server.batches import Batch, Batches, current_server
 from torc_server.database import Database
-from torc_server.errors import ApiError
-from torc_server.polling import readable
+from torc_server.errors import ApiError, Later
+from torc_server.worker import MOST_EVENTS
 
 WRITE = "INSERT INTO written (number) VALUES (%(number)s::int) RETURNING number"
 READ = "SELECT %(number)s::int"
@@ -49,11 +50,15 @@ def connection(own_postgres):
 class Waits:
     """Instead of Batches, for one batch: how it waits."""
 
-    def __init__(self, before_blocking=lambda: None):
-        self.before_blocking = before_blocking
+    def __init__(self, give_way=lambda: None):
+        self.give_way = give_way
+        self.waited_for = []
 
-    def wait(self, descriptor):
-        assert readable([descriptor], 30)
+    def wait(self, descriptor, events=select.POLLIN):
+        self.waited_for.append(events)
+        poll = select.poll()
+        poll.register(descriptor, events)
+        assert poll.poll(30_000)
 
 
 def together(connection, *statements):
@@ -114,17 +119,50 @@ def test_each_statement_fails_or_succeeds_whatever_the_others_do(connection, own
 
 
 def test_a_parameter_that_cannot_be_sent_fails_alone(connection):
-    outcomes = together(connection, (READ, {"number": "a\0b"}, False), (READ, {"number": 1}, False))
-    assert isinstance(outcomes[0], psycopg.DataError)
-    assert outcomes[1] == 1
+    wrong = ({"number": "a\0b"}, {"number": "\ud800"}, {"other": 1}, {"number": object()})
+    *outcomes, right = together(connection, *[(READ, params, False) for params in (*wrong, {"number": 1})])
+    assert [type(each) for each in outcomes] == [pg.DataError, UnicodeEncodeError, KeyError, psycopg.ProgrammingError]
+    assert right == 1
 
 
 def test_texts_that_are_longer_than_what_the_kernel_takes_at_once_are_sent(connection):
     long = "x" * 3_000_000
     text = "SELECT %(text)s::text"
-    assert together(connection, *[(text, {"text": long + str(each)}, False) for each in range(3)]) == [
-        long + str(each) for each in range(3)
-    ]
+    for number in (3, 1):
+        outcomes, waits = [], Waits()
+        statements = [(text, {"text": long + str(each)}, False) for each in range(number)]
+        connection.together(statements, outcomes.append, waits)
+        assert outcomes == [long + str(each) for each in range(number)]
+        assert select.POLLIN | select.POLLOUT in waits.waited_for  # so the thread is not kept
+
+
+def test_another_thread_may_lead_before_statements_are_prepared(connection):
+    writes = [(WRITE, {"number": each}, True) for each in (301, 302)]
+    for statements in (writes[:1], writes[:1], writes, writes):
+        known, found = set(connection.statement_names), []
+        connection.together(
+            statements, [].append, Waits(lambda found=found: found.append(set(connection.statement_names)))
+        )
+        assert found == ([] if known == connection.statement_names else [known])
+
+
+def test_another_thread_may_lead_before_the_end_of_a_cancellation_is_awaited(own_postgres):
+    database = Database(own_postgres)
+    statement = "SELECT pg_sleep(%(seconds)s::int)::text"
+    happened = []
+
+    class Canceled(Waits):
+        def wait(self, descriptor, events=select.POLLIN):
+            happened.append(database.cancel(current_server()))
+            super().wait(descriptor, events)
+
+    database.run_together([(statement, {"seconds": 0}, False)], Waits())
+    waits = Canceled(lambda: happened.append("gives way"))
+    [outcome] = database.run_together([(statement, {"seconds": 30}, False)], waits)
+    assert outcome.status == 503
+    assert happened[-1] == "gives way"
+    assert set(happened[:-1]) == {True}
+    database.close()
 
 
 def test_a_lost_connection_leaves_no_outcome(own_postgres):
@@ -145,11 +183,12 @@ def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
         )
     fail = "SELECT fail(%(state)s, %(detail)s)"
     states = [("40P01", ""), ("40001", ""), ("55P03", "shared"), ("55P03", "exclusive"), ("55P03", ""), ("TC409", "{}")]
+    states.append(("23503", ""))  # of no constraint: api_error() itself fails
     database = Database(own_postgres)
     statements = [(fail, {"state": state, "detail": detail}, True) for state, detail in states]
-    *alone, waited, refused = database.run_together(statements, Waits())
-    assert [type(each) for each in alone] == [Alone] * 4
-    assert (waited.status, refused.status) == (503, 409)
+    *alone, waited, refused, failed = database.run_together(statements, Waits())
+    assert [type(each) for each in alone] == [Later] * 4
+    assert (waited.status, refused.status, type(failed)) == (503, 409, AttributeError)
     database.close()
 
 
@@ -183,7 +222,7 @@ def ask(happened):
             try:
                 for text in texts:
                     happened.append((name, batch.first(text, {})))
-            except (Alone, ApiError) as error:
+            except (Later, ApiError, AttributeError) as error:
                 happened.append((name, type(error)))
             finally:
                 current.end(token)
@@ -205,13 +244,12 @@ def test_the_statements_of_all_calls_are_sent_together_until_all_have_ended(ask,
     assert happened == [("a", 1), ("c", 2), ("d", 3), ("a", 4)]
 
 
-def test_a_call_that_goes_on_alone_does_so_after_the_others_and_after_another_thread_may_lead(ask, happened):
-    database = Recorder(Alone(), ApiError(409, "x"), 3)
-    batch = Batch(database, Waits(lambda: happened.append("gives way")))
-    for text in "abc":
-        ask(batch, text)
+def test_what_ends_the_sending_ends_each_call(ask, happened):
+    batch = Batch(None, Waits())  # no database: AttributeError
+    ask(batch, "a")
+    ask(batch, "b")
     batch.finish()
-    assert happened == [("b", ApiError), ("c", 3), "gives way", ("a", Alone)]
+    assert happened == [("a", AttributeError), ("b", AttributeError)]
 
 
 def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, caplog):
@@ -327,34 +365,14 @@ def test_a_thread_that_waits_for_long_gives_way_and_begins_no_other_batch(two_ba
     assert two_batches(waits) == ["1 begins", "gives way", "1 ends"]
 
 
-def test_a_batch_blocks_the_thread_only_when_the_others_have_ended(two_batches, clients, answers, happened):
-    def waits(batches):
+def test_a_batch_that_gives_way_leaves_what_clients_have_sent_to_the_next_leader(two_batches, clients, answers):
+    def waits_then_gives_way(batches):
         clients.make_readable()
-        batches.wait(answers[0].descriptor)
-
-    def blocks(batches):
         answers[0].make_readable()
-        batches.before_blocking()
-        happened.append("blocks")
-
-    assert two_batches(waits, blocks) == ["1 begins", "2 begins", "gives way", "1 ends", "blocks", "2 ends"]
-
-
-def test_two_batches_that_will_block_do_so_one_after_the_other(two_batches, clients, answers, happened):
-    def waits_then_blocks(batches):
-        clients.make_readable()
         batches.wait(answers[0].descriptor)
-        batches.before_blocking()
-        happened.append("1 blocks")
+        batches.give_way()
 
-    def blocks(batches):
-        answers[0].make_readable()
-        batches.before_blocking()
-        happened.append("2 blocks")
-
-    blocked = [each for each in two_batches(waits_then_blocks, blocks) if each.endswith("blocks")]
-    assert sorted(blocked) == ["1 blocks", "2 blocks"]
-    assert happened[-1].endswith("ends")
+    assert two_batches(waits_then_gives_way) == ["1 begins", "gives way", "1 ends"]
 
 
 # Calls of clients
@@ -409,6 +427,109 @@ def served(start_server, fresh_database_url):
     server = start_server(database_url=fresh_database_url, workers=1, threads=4)
     with psycopg.connect(fresh_database_url, autocommit=True) as database:
         yield server, Workflow(server.client, database)
+
+
+def _connect(server):
+    """A connection that the server has accepted."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    connection.sendall(f"GET {PREFIX}/ping HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert b"200 OK" in connection.recv(10_000)
+    return connection
+
+
+def _request(method, path, body=None, headers=""):
+    data = json.dumps(body) if body else ""
+    return (
+        f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Type: application/json\r\n"
+        f"Content-Length: {len(data)}\r\n\r\n{data}"
+    ).encode()
+
+
+@contextmanager
+def stopped(server):
+    """While the only worker is stopped."""
+    worker = psutil.Process(server.workers()[0])
+    worker.suspend()
+    try:
+        wait_for(lambda: all(_states(worker)), what="the worker to stop")
+        yield
+    finally:
+        worker.resume()
+
+
+def _send_together(server, clients, requests):
+    """Send a request of each client, in that order, while the only worker is stopped."""
+    worker = psutil.Process(server.workers()[0])
+    worker.suspend()
+    try:
+        wait_for(lambda: all(_states(worker)), what="the worker to stop")
+        for client, request in zip(clients, requests, strict=True):
+            client.sendall(request)
+        wait_for(lambda: _waiting_for_answers(server) == len(clients), what="the requests to be sent")
+    finally:
+        worker.resume()
+
+
+def _is_answered(client):
+    return b"200 OK" in client.recv(10_000)
+
+
+def test_a_request_for_which_there_was_no_thread_is_served_when_one_of_two_batches_of_a_thread_ends(
+    start_server, fresh_database_url
+):
+    server = start_server(database_url=fresh_database_url, workers=1, threads=2)
+    with psycopg.connect(fresh_database_url, autocommit=True) as database, ExitStack() as stack:
+        workflow = Workflow(server.client, database)
+        read = _request("GET", f"/jobs/{workflow.job()}")
+        *clients, last = [stack.enter_context(_connect(server)) for _ in range(MOST_EVENTS + 3)]
+        for number in range(2):  # the second time there are connections, and all is prepared
+            jobs = [workflow.job(status="running") for _ in range(2)]
+            one, two = (_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs)
+            with (
+                holding(fresh_database_url, "job", jobs[0], 2 * number) as held,
+                holding(fresh_database_url, "job", jobs[1], 2 * number + 1) as held_too,
+            ):
+                _send_together(server, clients, [*[read] * (MOST_EVENTS - 1), one, read, two])
+                held.wait()
+                held_too.wait()
+                last.sendall(read)
+                wait_for(lambda: _waiting_for_answers(server) == 0, what="the request to be received")
+                held.release()
+                assert _is_answered(last)
+            assert all(map(_is_answered, clients))
+
+
+def test_a_batch_that_needs_a_new_connection_does_not_wait_for_another_batch_of_its_thread(served):
+    server, workflow = served
+    jobs = [workflow.job(status="running") for _ in range(2)]
+    read = _request("GET", f"/jobs/{jobs[0]}")
+    completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+    with ExitStack() as stack:
+        *clients, last = [stack.enter_context(_connect(server)) for _ in range(MOST_EVENTS + 1)]
+        for request in (read, completes[0]):  # prepared on the connection that is used next
+            last.sendall(request)
+            assert _is_answered(last)
+        with holding(server.database_url, "job", jobs[1]):
+            _send_together(server, [*clients, last], [*[read] * (MOST_EVENTS - 1), completes[1], read])
+            assert _is_answered(last)
+        assert all(map(_is_answered, clients))
+
+
+def test_a_password_that_is_verified_keeps_nobody_waiting_who_arrives_with_it(start_server, fresh_database_url, folder):
+    auth_file = folder / "htpasswd"
+    auth_file.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
+    server = start_server(database_url=fresh_database_url, workers=1, threads=4, auth_file=auth_file)
+    with psycopg.connect(fresh_database_url, autocommit=True) as database, ExitStack() as stack:
+        path = f"/jobs/{Workflow(server.client, database).job()}"
+        clients = [stack.enter_context(_connect(server)) for _ in range(3)]
+        read = _request("GET", path)
+        login = _request("GET", path, headers=f"Authorization: {basic('alice', 'long enough')}\r\n")
+        with holding(fresh_database_url, "login_attempt") as held:
+            _send_together(server, clients, [read, login, read])
+            assert _is_answered(clients[0])
+            assert _is_answered(clients[2])
+            held.wait()
+        assert _is_answered(clients[1])
 
 
 def test_calls_that_arrive_together_have_each_their_own_answer(served):
@@ -546,3 +667,26 @@ def test_a_call_that_has_to_wait_for_a_locked_workflow_is_served_after_those_bes
 
     # The first one waits for two seconds, which a busy machine may need for the others.
     assert any(complete_together() == [200] * 5 for _ in range(3))
+
+
+def test_bodies_that_arrive_all_the_time_keep_no_batch_waiting(served):
+    server, workflow = served
+    read, answered = _request("GET", f"/jobs/{workflow.job()}"), threading.Event()
+    head = f"POST {PREFIX}/bulk_jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 200000000\r\n\r\n"
+
+    def upload():
+        """Whether the call was answered before the end of the body."""
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(head.encode())
+            for _ in range(3000):
+                if answered.is_set():
+                    return True
+                client.sendall(b" " * 60_000)
+        return False
+
+    with _connect(server) as client, ThreadPoolExecutor() as threads:
+        uploads = [threads.submit(upload) for _ in range(4)]
+        client.sendall(read)
+        assert b"200 OK" in client.recv(10_000)
+        answered.set()
+        assert all(each.result() for each in uploads)
