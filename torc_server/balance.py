@@ -12,7 +12,7 @@ from torc_server.polling import readable
 
 MOST = 128  # processes; further ones accept at once
 STEP_SECS = 0.001  # between two readings of what the others have
-STEPS = 10  # that a process waits at most
+STEPS = 20  # that a process waits at most
 HASTE_SECS = 0.1  # for which nobody is waited for, after that was in vain: the others are busy
 
 _counts = memoryview(mmap.mmap(-1, 4 * MOST)).cast("i")  # by slot, for all forks: connections and one more; 0: none

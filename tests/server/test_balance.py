@@ -129,4 +129,4 @@ def test_while_a_process_hangs_the_other_accepts_and_afterwards_those_that_conne
         return abs(two - one) <= 1
 
     wait_for(are_even, 20, "as many connections of each")
-    assert sum(connections_of(server)) < 100  # where chance decides, they need not become even at all
+    assert sum(connections_of(server)) < 140  # where chance decides, they need not become even at all
