@@ -13,7 +13,7 @@ from torc_server.polling import readable
 MOST = 128  # processes; further ones accept at once
 STEP_SECS = 0.001  # between two readings of what the others have
 STEPS = 20  # that a process waits at most
-HASTE_SECS = 0.1  # for which nobody is waited for, after that was in vain: the others are busy
+HASTE_SECS = 0.1  # after a wait in vain, during which the process accepts at once: the others are busy
 
 _counts = memoryview(mmap.mmap(-1, 4 * MOST)).cast("i")  # by slot, for all forks: connections and one more; 0: none
 
@@ -40,17 +40,24 @@ class Balance:
         if self._slot < MOST:
             _counts[self._slot] = connections + 1
 
+    def leave(self) -> None:
+        """This process accepts no connections any more; whatever it tells later is ignored."""
+        slot, self._slot = self._slot, MOST
+        leave(slot)
+
     def let_others_accept(self, listener: Any) -> None:
         """While another process has fewer connections, wait for a moment until one has accepted that which waits at the
         listening socket."""
-        if self._slot >= MOST or time.monotonic() < self._waits_from:
+        slot = self._slot  # another thread may leave meanwhile
+        if slot >= MOST or time.monotonic() < self._waits_from:
             return
         for _ in range(STEPS):
-            if not (self._others_have_fewer() and readable([listener], 0)):
+            if not (_others_have_fewer(slot) and readable([listener], 0)):
                 return
             time.sleep(STEP_SECS)
         self._waits_from = time.monotonic() + HASTE_SECS
 
-    def _others_have_fewer(self):
-        own = _counts[self._slot]
-        return any(0 < count < own for count in _counts)
+
+def _others_have_fewer(slot):
+    own = _counts[slot]
+    return any(0 < count < own for count in _counts)

@@ -83,8 +83,6 @@ class Connection(psycopg.Connection):
         self.pooled = False
         self.statement_names = set()  # names of the statements that are prepared on this connection
         self.transformer = Transformer(self)
-        self._answers = select.poll()
-        self._answers.register(self.pgconn.socket, select.POLLIN)
         # A second descriptor, so that another thread can cut the connection and never hits one that has its number now
         self.plug = socket.socket(fileno=os.dup(self.pgconn.socket))
 
@@ -128,7 +126,7 @@ class Connection(psycopg.Connection):
 
     def together(self, statements: Sequence[Statement], add: Callable[[Any], None], batches: Any) -> None:
         """Send several statements in one go, each as its own transaction, in that order; call add() with the first
-        value of each, or with its psycopg.Error. What they have changed is durable when this returns.
+        value of each, or with its error. What they have changed is durable when this returns.
 
         batches: its wait(descriptor, events) returns when PostgreSQL has answered, or has read; its give_way() is
         called before the thread waits in another way.
@@ -169,7 +167,7 @@ class Connection(psycopg.Connection):
             raise psycopg.OperationalError(f"statements that were sent together were not completed: {error}") from error
 
     def _outcome(self, function, *args):
-        """What the function returns, or its error; raised is only that the connection is lost."""
+        """What the function returns, or its error. Raises the error only if the connection is lost."""
         try:
             return function(*args)
         except Exception as error:
@@ -206,9 +204,6 @@ class Connection(psycopg.Connection):
             self.pgconn.consume_input()
         return self.pgconn.get_result()
 
-    def _await_answer(self, _descriptor):
-        self._answers.poll()
-
     def wear(self, *values: Any) -> None:
         """Have the connection closed after use if one of the values is long."""
         for value in values:
@@ -233,10 +228,9 @@ class Connection(psycopg.Connection):
             wait(self.pgconn.socket, select.POLLIN | select.POLLOUT)
             self.pgconn.consume_input()
 
-    def _receive(self, wait=None):
+    def _receive(self, wait=wait_for):
         """The first value of a statement that was sent."""
         found = None
-        wait = wait or self._await_answer
         while True:
             result = self._get_result(wait)
             if not result:

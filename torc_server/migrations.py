@@ -292,7 +292,7 @@ def _roll_back(connection, version):
 
 def _replace_functions(connection):
     # Dropped first, because CREATE OR REPLACE refuses another result type or other argument names, and so that
-    # what no file defines any more goes. In one transaction: nobody ever sees a database without functions.
+    # functions that no file defines any more go. The caller's transaction hides the moment without functions.
     _drop_functions(connection)
     connection.execute("SET LOCAL check_function_bodies = off")  # files are in order of path, not of use
     for path in _functions():

@@ -14,8 +14,8 @@ def readable(files: Any, seconds: float | None) -> list:
     return [found[number] for number, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
-def wait_for(descriptor: int, events: int) -> None:
-    """Wait for one of the events of a descriptor, as poll() has them."""
+def wait_for(descriptor: int, events: int = select.POLLIN) -> None:
+    """Wait for one of the events of a descriptor, as poll() has them; by default for something to read."""
     poll = select.poll()
     poll.register(descriptor, events)
     poll.poll()

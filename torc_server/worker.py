@@ -40,7 +40,6 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.base import Worker as BaseWorker
 
 from torc_server import balance
-from torc_server.balance import Balance
 from torc_server.batches import Batches, current_batch, leave_batch
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
@@ -252,7 +251,7 @@ class Worker(BaseWorker):
         self._swept = 0.0
         self._closed = 0  # connections, since memory was last given back
         self._has_ended = False
-        self._balance = Balance(self.slot)
+        self._balance = balance.Balance(self.slot)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
         super().init_process()
 
@@ -301,7 +300,7 @@ class Worker(BaseWorker):
     def _stop(self):
         """Close the port at once: a client that connects now is refused, and tries again, instead of waiting in vain.
         Requests under way are finished, and idle connections may send one more."""
-        balance.leave(self.slot)
+        self._balance.leave()
         with self._accepting:
             for descriptor, listener in self._listeners.items():
                 self._waiting.unwatch(descriptor)
@@ -604,8 +603,7 @@ class Worker(BaseWorker):
             sock.close()
             return None
         self._connections.add(connection)
-        if self.alive:
-            self._balance.set(len(self._connections))
+        self._balance.set(len(self._connections))
         return connection
 
     def _new_connection(self, sock, address, server_address):
@@ -754,8 +752,7 @@ class Worker(BaseWorker):
     def _close(self, connection):
         self._closed += 1
         self._connections.discard(connection)
-        if self.alive:
-            self._balance.set(len(self._connections))
+        self._balance.set(len(self._connections))
         connection.close()
         self._end_wait(connection)
 

@@ -80,6 +80,15 @@ def test_a_process_that_has_left_is_not_waited_for(slots, pauses, listener):
     assert pauses == []
 
 
+def test_a_process_that_leaves_is_not_waited_for_whatever_it_tells_later(slots, pauses, listener):
+    other = with_connections(slots[0], 0)
+    other.leave()
+    other.set(1)
+    other.let_others_accept(listener)
+    with_connections(slots[1], 3).let_others_accept(listener)
+    assert pauses == []
+
+
 def test_a_process_beyond_the_places_accepts_at_once(slots, pauses, listener):
     with_connections(slots[0], 0)
     with_connections(balance.MOST, 3).let_others_accept(listener)

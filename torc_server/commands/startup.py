@@ -69,10 +69,7 @@ def _serve(settings, wanted, before, folder, on_ready):
         session = connections.complete(settings.listen_database_url or conninfo)
         _again_if_lost(check_database, conninfo, session)
         with _presence(session):
-            _again_if_lost(bring_up_to_date, settings, session, True)
-            _again_if_lost(_synchronize_admins, settings, conninfo)
-            _again_if_lost(_set_up_admin_sql, settings, session)
-            _again_if_lost(_check_connections, settings, conninfo)
+            _again_if_lost(_prepare_database, settings, conninfo, session)
             state = master.current_state(settings, before["passed"] if before else passed)
             state["runtime"] = str(folder)
             if before:
@@ -136,6 +133,13 @@ def _presence(conninfo):
     finally:
         if os.getpid() == main_process:  # a forked worker has the same socket and would end the master's session
             connection.close()
+
+
+def _prepare_database(settings, conninfo, session):
+    bring_up_to_date(settings, session, alone=True)
+    _synchronize_admins(settings, conninfo)
+    _set_up_admin_sql(settings, session)
+    _check_connections(settings, conninfo)
 
 
 def _synchronize_admins(settings, conninfo):

@@ -187,8 +187,8 @@ $$;
 
 -- move_dependents() for one job that was active and has become complete, as nearly every change is. Its dependents are
 -- blocked but for a few: one UPDATE locks, counts and moves those, because their old status is known without a query
--- (benchmarks/decisions/blocked_dependents). It finds them in the order of the ids. The others, which
--- somebody has moved by hand, follow one by one, by id.
+-- (benchmarks/decisions/blocked_dependents). It finds them in the order of their ids. The others, which
+-- manage_status_change() has moved, follow one by one, by id.
 CREATE OR REPLACE FUNCTION torc.release_dependents(p_job_id bigint, p_status torc.job_status)
 RETURNS torc.status_change[]
 LANGUAGE plpgsql

@@ -102,8 +102,8 @@ AS $$
 $$;
 
 -- Adds dependencies, if there are any, to what job_json() has made of a job without its relations. Inlined. For
--- statements that find out late that there may be some: a look-up in the statement costs every job 4 µs, and another
--- statement for the whole answer 36 (benchmarks/decisions/added_dependencies).
+-- functions whose UPDATE makes the answer and tells only then whether the job may have dependencies: a subquery in that
+-- UPDATE costs every job 4 µs, and a second query for the whole answer 36 (benchmarks/decisions/added_dependencies).
 CREATE OR REPLACE FUNCTION torc.add_dependencies(p_job json, p_depends_on_job_ids bigint[])
 RETURNS json
 LANGUAGE sql STABLE
