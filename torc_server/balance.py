@@ -37,8 +37,9 @@ class Balance:
 
     def set(self, connections: int) -> None:
         """Tell the others how many connections this process has."""
-        if self._slot < MOST:
-            _counts[self._slot] = connections + 1
+        slot = self._slot  # another thread may leave meanwhile
+        if slot < MOST:
+            _counts[slot] = connections + 1
 
     def leave(self) -> None:
         """This process accepts no connections any more; whatever it tells later is ignored."""
@@ -48,7 +49,7 @@ class Balance:
     def let_others_accept(self, listener: Any) -> None:
         """While another process has fewer connections, wait for a moment until one has accepted that which waits at the
         listening socket."""
-        slot = self._slot  # another thread may leave meanwhile
+        slot = self._slot
         if slot >= MOST or time.monotonic() < self._waits_from:
             return
         for _ in range(STEPS):
