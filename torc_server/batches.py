@@ -38,9 +38,10 @@ class _Task(greenlet.greenlet):
 
     batch: "Batch | None" = None
 
-    def run(self, function: Callable[[Any], None], argument: Any) -> None:
+    def run(self) -> None:
         """Do what each switch() of the parent brings: function(argument)."""
         while True:
+            function, argument = self.parent.switch()
             try:
                 function(argument)
             except Exception:
@@ -50,14 +51,33 @@ class _Task(greenlet.greenlet):
                 return
             _idle.tasks.append(self)
             del function, argument  # so that they are not kept
-            function, argument = self.parent.switch()
 
 
 class _Idle(threading.local):
-    """The greenlets of a thread that do nothing now."""
+    """The greenlets of a thread that do nothing now, and one that makes further ones.
+
+    Python counts the frames below a greenlet from where that was begun. Begun by each other, greenlets that are used
+    again would be at ever greater depths, up to a RecursionError.
+    """
 
     def __init__(self):
         self.tasks = []
+        self._maker = greenlet.greenlet(_make_tasks)
+
+    def take(self) -> _Task:
+        """A greenlet that waits for its function."""
+        if self.tasks:
+            return self.tasks.pop()
+        self._maker.parent = greenlet.getcurrent()
+        return self._maker.switch()
+
+
+def _make_tasks():
+    maker = greenlet.getcurrent()
+    while True:
+        task = _Task()
+        task.switch()
+        maker.parent.switch(task)
 
 
 _idle = _Idle()
@@ -65,7 +85,7 @@ _idle = _Idle()
 
 def _begin(batch, function, argument):
     """Run function(argument) in a greenlet until it ends or switches back."""
-    task = _idle.tasks.pop() if _idle.tasks else _Task()
+    task = _idle.take()
     task.batch = batch
     task.parent = greenlet.getcurrent()
     task.switch(function, argument)

@@ -20,7 +20,7 @@ from support import PREFIX, HttpClient, basic, wait_for
 from workflow import Workflow
 
 from torc_server import connections, current, embedded, htpasswd
-from torc_server.batches import Batch, Batches, current_server
+from torc_server.batches import MOST_IDLE, Batch, Batches, current_server
 from torc_server.database import Database
 from torc_server.errors import ApiError, Later
 from torc_server.worker import MOST_EVENTS
@@ -260,6 +260,32 @@ def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, c
     batch.finish()
     assert happened == [("b", 1)]
     assert "a call of a batch failed" in caplog.text
+
+
+def test_calls_have_the_same_room_for_frames_however_many_were_served_before(ask, happened):
+    """Greenlets are used again; the frames of the one that begins another must not add up."""
+    calls = MOST_IDLE + 8  # more than are kept: some are made anew each time
+    room = []
+
+    def fill(batch):
+        batch.begin(lambda _: room.append(_free_frames()), None)
+        for number in range(calls):
+            ask(batch, str(number))
+        batch.finish()
+
+    batches = Batches(Recorder(*range(200 * calls)), 0, lambda: False, lambda: None)
+    for _ in range(200):
+        batches.serve(fill)
+    assert len(happened) == 200 * calls
+    assert len(set(room)) == 1
+
+
+def _free_frames():
+    """How many more functions may call each other here."""
+    try:
+        return 1 + _free_frames()
+    except RecursionError:
+        return 0
 
 
 # Several batches of one thread
