@@ -1,19 +1,23 @@
-"""Small calls that arrive together are served together: one thread serves them, sends their statements to PostgreSQL in
-one go, and what they changed becomes durable by one write of its log instead of one for each call. When PostgreSQL
-takes long, the thread serves those that have arrived meanwhile: it has two batches under way.
+"""Small calls that arrive together are served together: one thread serves them over one connection to PostgreSQL, and
+what they changed becomes durable by one write of its log instead of one for each call. When PostgreSQL takes long, the
+thread serves those that have arrived meanwhile: it has two batches under way.
 
 Each call is a greenlet. It runs the application as any other thread would, until that asks for the value of a statement
-(Batch.first); it goes on when all calls of the batch have asked and PostgreSQL has answered. So views and WSGI classes
-know nothing of batches. Each statement stays a separate transaction: it succeeds or fails whatever the others do.
+(Batch.first). The statement is sent at once: PostgreSQL works on it while the thread begins the next call. When all
+have begun, each goes on with its outcome as soon as that is there, and its answer waits until all is durable. So views
+and WSGI classes know nothing of batches. Each statement stays a separate transaction: it succeeds or fails whatever the
+others do.
 
 A call that would take long leaves its batch (errors.Later) and is run again alone: it has to wait for a locked
 workflow, to try again after a deadlock, or to verify a password.
 """
 
+import functools
 import logging
 import select
 import threading
-from collections.abc import Callable, Hashable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import greenlet
@@ -155,19 +159,34 @@ class Batches:
 class Batch:
     """The calls that are served together, by one greenlet that begins and finishes them.
 
-    batches: all that the thread has under way. connections: those of the calls, for the caller's use.
+    batches: all that the thread has under way. connections: those of the calls, for the caller's use. is_alone: no
+    other call is expected to join the one that is begun.
     """
 
     def __init__(self, database: Any, batches: Any):
         self._database = database
         self.batches = batches
         self.connections = []
+        self.is_alone = False
         self._hub: Any = None
-        self._asked = []  # (call, (text, parameters, whether the statement may write))
+        self._asked = deque()  # (call, (text, parameters, whether the statement may write)), to be sent
+        self._sent = deque()  # calls that wait for their outcomes
+        self._held = []  # calls that have ended
+        self._is_durable = True  # what was read and written
+
+    def serve(self, arrivals: Iterator[None]) -> None:
+        """Serve calls until all have ended. Each next(arrivals) begins some by begin()."""
+        self._hub = greenlet.getcurrent()
+        while True:
+            for _ in arrivals:
+                if self._asked:
+                    break
+            if not self._asked:
+                return
+            self._exchange(arrivals)
 
     def begin(self, serve: Callable[[Any], None], connection: Any) -> None:
         """Run serve(connection) until it asks for a value or ends."""
-        self._hub = greenlet.getcurrent()
         _begin(self, serve, connection)
 
     def first(self, text: str, params: dict[str, Any]) -> Any:
@@ -176,22 +195,57 @@ class Batch:
         self._asked.append((greenlet.getcurrent(), (text, params, may_write)))
         return self._hub.switch()
 
-    def finish(self) -> None:
-        """Go on with all calls until they have ended."""
-        while self._asked:
-            calls, statements = zip(*self._asked, strict=True)
-            self._asked = []
-            for call, outcome in zip(calls, self._outcomes(statements), strict=True):
-                if isinstance(outcome, Exception):
-                    call.throw(outcome)
-                else:
-                    call.switch(outcome)
+    def until_durable(self) -> None:
+        """Return when the call that has ended may be answered: what the batch has written so far cannot be lost any
+        more. Raises ApiError if it may be."""
+        if not self._is_durable:
+            self._held.append(greenlet.getcurrent())
+            self._hub.switch()
 
-    def _outcomes(self, statements):
+    def _exchange(self, arrivals):
+        """Send what calls have asked for, begin further ones meanwhile, and let each go on with its outcome."""
+        self._is_durable = False
         try:
-            return self._database.run_together(statements, self.batches)
+            self._database.run_together(functools.partial(self._talk, arrivals), self.batches)
         except Exception as error:  # noqa: BLE001 - each call raises it
-            return [error] * len(statements)
+            self._fail(error)
+        self._is_durable = True
+        self._resume_held()
+
+    def _talk(self, arrivals, send, receive):
+        self._send_asked(send)
+        for _ in arrivals:
+            self._send_asked(send)
+        while self._sent:
+            outcome = receive()
+            call = self._sent.popleft()
+            if isinstance(outcome, Exception):
+                call.throw(outcome)
+            else:
+                call.switch(outcome)
+            self._send_asked(send)
+
+    def _send_asked(self, send):
+        while self._asked:
+            call, statement = self._asked.popleft()
+            self._sent.append(call)
+            send(*statement, self.is_alone)
+
+    def _fail(self, error):
+        """Have each call raise an error whose statement was sent; or whose was not, if there was no connection."""
+        calls = [*self._sent, *self._held]
+        if not calls:
+            calls = [call for call, _ in self._asked]
+            self._asked.clear()
+        self._sent.clear()
+        self._held.clear()
+        for call in calls:
+            call.throw(error)
+
+    def _resume_held(self):
+        calls, self._held = self._held, []
+        for call in calls:
+            call.switch()
 
 
 def current_batch() -> Batch | None:

@@ -14,7 +14,7 @@ import re
 import select
 import socket
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from torc_server import __version__
 from torc_server.migrations import sql_folder
@@ -60,9 +60,6 @@ _NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # ms
 }
-
-
-Statement = tuple[str, dict[str, Any], bool]  # text, parameters, whether it may write
 
 
 class PoolerError(CommandError):
@@ -124,86 +121,6 @@ class Connection(psycopg.Connection):
                 with contextlib.suppress(psycopg.Error):  # what else went wrong tells more
                     self._receive()
 
-    def together(self, statements: Sequence[Statement], add: Callable[[Any], None], batches: Any) -> None:
-        """Send several statements in one go, each as its own transaction, in that order; call add() with the first
-        value of each, or with its error. What they have changed is durable when this returns.
-
-        batches: its wait(descriptor, events) returns when PostgreSQL has answered, or has read; its give_way() is
-        called before the thread waits in another way.
-
-        Raises psycopg.OperationalError when the connection is lost; then nothing that was added counts.
-        """
-        if self.pooled:
-            batches.give_way()
-            for text, params, _ in statements:
-                add(self._outcome(self.first, text, params))
-            return
-        # One commit that waits until it is durable is enough, unless only one statement has anything to commit.
-        share_commit = sum(may_write for _, _, may_write in statements) > 1
-        texts = [text for text, _, _ in statements]
-        texts += [SESSION.commit_later.sql, SESSION.make_durable.sql] if share_commit else []
-        if not self.statement_names.issuperset(_numbered(text)[0] for text in texts):
-            batches.give_way()  # some have to be prepared
-        prepared = [self._outcome(self._to_send, text, params) for text, params, _ in statements]
-        if len(prepared) == 1 and isinstance(prepared[0], tuple):
-            self._send(*prepared[0], batches.wait)
-            add(self._outcome(self._receive, batches.wait))
-            return
-        to_send = [each for each in prepared if isinstance(each, tuple)]
-        if share_commit:
-            to_send.insert(0, self._to_send(SESSION.commit_later.sql, {}))
-            to_send.append(self._to_send(SESSION.make_durable.sql, {}))
-        try:
-            self._send_all(to_send, batches.wait)
-            if share_commit:
-                self._next_value(batches.wait)
-            for each in prepared:
-                add(self._outcome(self._next_value, batches.wait) if isinstance(each, tuple) else each)
-            if share_commit:
-                self._next_value(batches.wait)
-            self.pgconn.exit_pipeline_mode()
-        except psycopg.Error as error:
-            self.worn = True
-            raise psycopg.OperationalError(f"statements that were sent together were not completed: {error}") from error
-
-    def _outcome(self, function, *args):
-        """What the function returns, or its error. Raises the error only if the connection is lost."""
-        try:
-            return function(*args)
-        except Exception as error:
-            if self.pgconn.status != ConnStatus.OK and getattr(error, "sqlstate", None) is None:
-                raise
-            return error
-
-    def _send_all(self, prepared, wait):
-        self.pgconn.enter_pipeline_mode()
-        for name, values in prepared:
-            self.pgconn.send_query_prepared(name, values)
-            self.pgconn.pipeline_sync()  # ends the transaction, whether it failed or not
-        self._flush(wait)
-
-    def _next_value(self, wait):
-        return self._first_value(self._check(self._next_result(wait), ExecStatus.TUPLES_OK))
-
-    def _next_result(self, wait):
-        """The result of the next statement that was sent in one go."""
-        found = None
-        while True:
-            result = self._get_result(wait)
-            if result is None:
-                if self.pgconn.status != ConnStatus.OK:
-                    raise psycopg.OperationalError("the connection was closed")
-            elif result.status == ExecStatus.PIPELINE_SYNC:
-                return found
-            else:
-                found = result
-
-    def _get_result(self, wait):
-        while self.pgconn.is_busy():  # while it is, get_result() would wait, and keep the GIL
-            wait(self.pgconn.socket)
-            self.pgconn.consume_input()
-        return self.pgconn.get_result()
-
     def wear(self, *values: Any) -> None:
         """Have the connection closed after use if one of the values is long."""
         for value in values:
@@ -212,30 +129,50 @@ class Connection(psycopg.Connection):
 
     def _to_send(self, text, params):
         """The name under which a statement is prepared now, and its parameters."""
-        name, sent, names = _numbered(text)
+        name, sent, values = self.statement(text, params)
         if name not in self.statement_names:
             self._check(self.pgconn.prepare(name, sent), ExecStatus.COMMAND_OK)
             self.statement_names.add(name)
-        return name, self.transformer.dump_sequence([params[name] for name in names], [PyFormat.TEXT] * len(names))
+        return name, values
 
-    def _send(self, name, values, wait=wait_for):
+    def statement(self, text: str, params: dict[str, Any]) -> tuple[bytes, bytes, list]:
+        """The name of a statement, its text and its parameters as they are sent. Raises psycopg.Error."""
+        name, sent, names = _numbered(text)
+        values = self.transformer.dump_sequence([params[each] for each in names], [PyFormat.TEXT] * len(names))
+        return name, sent, values
+
+    def _send(self, name, values):
         """Send a prepared statement and do not wait for its answer."""
         self.pgconn.send_query_prepared(name, values)
-        self._flush(wait)
+        self.flush(wait_for)
 
-    def _flush(self, wait):
+    def flush(self, wait: Callable[[int, int], Any]) -> None:
+        """Send what libpq holds. wait(descriptor, events): returns when PostgreSQL reads, or has sent something."""
         while self.pgconn.flush():  # it is longer than what the kernel takes at once
             wait(self.pgconn.socket, select.POLLIN | select.POLLOUT)
             self.pgconn.consume_input()
 
-    def _receive(self, wait=wait_for):
+    def _receive(self):
         """The first value of a statement that was sent."""
         found = None
         while True:
-            result = self._get_result(wait)
+            result = self.next_result(wait_for)
             if not result:
-                return self._first_value(self._check(found, ExecStatus.TUPLES_OK))
+                return self.value_of(found)
             found = result
+
+    def next_result(self, wait: Callable[[int], Any]) -> Any:
+        """The next result, or None at the end of those of a statement."""
+        while self.pgconn.is_busy():  # while it is, get_result() would wait, and keep the GIL
+            self.pgconn.consume_input()
+            if not self.pgconn.is_busy():
+                break
+            wait(self.pgconn.socket)
+        return self.pgconn.get_result()
+
+    def value_of(self, result: Any) -> Any:
+        """The first value of a result. Raises psycopg.Error."""
+        return self._first_value(self._check(result, ExecStatus.TUPLES_OK))
 
     def _first_value(self, result):
         self.transformer.set_pgresult(result)

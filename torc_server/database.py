@@ -5,7 +5,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import psycopg
@@ -17,6 +17,7 @@ from torc_server.batches import current_server
 from torc_server.connections import HOT_SECONDS, SESSION
 from torc_server.database_errors import LOST, api_error, is_lost, is_useless
 from torc_server.errors import ApiError, Later
+from torc_server.pipeline import Pipeline
 
 log = logging.getLogger("torc_server")
 
@@ -121,24 +122,46 @@ class Database:
         message = "The database connection met too many conflicts with other changes; try again"
         raise ApiError(503, message, {"Retry-After": "1"})
 
-    def run_together(self, statements: Sequence[connections.Statement], batches: Any) -> list[Any]:
-        """Send the statements of several calls in one go, see Connection.together(). Return the outcome of each: its
-        value, or what the call is to raise: ApiError, another exception for a fault of ours, or Later, if run() would
-        try again or wait; nothing was done then."""
-        outcomes = []
+    def run_together(self, talk: Callable[[Callable, Callable], None], batches: Any) -> None:
+        """Call talk(send, receive), which sends statements of several calls and receives their outcomes by Pipeline's
+        methods; return when what they have written is durable.
+
+        receive: an outcome is a value, or what the call is to raise: ApiError, another exception for a fault of ours,
+        or Later, if run() would try again or wait; nothing was done then.
+
+        Raises ApiError; then what was sent may or may not have been done.
+        """
+        errors = []
 
         def work(connection):
-            connection.together(statements, outcomes.append, batches)
-            for (_, params, _), outcome in zip(statements, outcomes, strict=True):
-                connection.wear(outcome, *params.values())
-                if isinstance(outcome, psycopg.Error) and not self._can_be_used_after(outcome, connection):
+            pipeline = Pipeline(connection, batches.wait, batches.give_way)
+
+            def send(text, params, *what):
+                connection.wear(*params.values())
+                pipeline.send(text, params, *what)
+
+            def receive():
+                outcome = pipeline.receive()
+                connection.wear(outcome)
+                if not isinstance(outcome, psycopg.Error):
+                    return outcome
+                errors.append(outcome)
+                return _to_raise(outcome)
+
+            try:
+                talk(send, receive)
+                pipeline.end()
+            except psycopg.Error as error:
+                connection.worn = True
+                raise psycopg.OperationalError(f"statements sent together were not completed: {error}") from error
+            for error in errors:
+                if not self._can_be_used_after(error, connection):
                     connection.worn = True
 
         try:
             self._run_once(work, HOT_SECONDS, batches.give_way)
-        except (psycopg.Error, ApiError) as error:
-            outcomes = [error] * len(statements)
-        return [_to_raise(each) if isinstance(each, psycopg.Error) else each for each in outcomes]
+        except psycopg.Error as error:
+            raise api_error(error) from error
 
     def _run_once(self, work, seconds, give_way=lambda: None):
         connection = self._take(give_way)

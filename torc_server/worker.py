@@ -251,7 +251,7 @@ class Worker(BaseWorker):
         self._swept = 0.0
         self._closed = 0  # connections, since memory was last given back
         self._has_ended = False
-        self._balance = balance.Balance(self.slot)
+        self._balance = balance.Balance(self.slot, self.cfg.workers)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
         super().init_process()
 
@@ -430,21 +430,25 @@ class Worker(BaseWorker):
         """Serve a batch: small calls of the direct way for which there was no thread, and, if this thread leads, those
         that have come. What may take long, such as handshakes and long answers, and other requests are left to the
         threads: whichever is free does not lead."""
-        others_are_under_way = batch.batches.are_under_way()
         try:
-            self._join_from_backlog(batch)
-            if self._leads():
-                self._take_events(batch, may_wait=not (batch.connections or others_are_under_way))
-            if self._has_left_something() and (batch.connections or others_are_under_way):
-                self._lead.give_way()
-            batch.finish()
+            batch.serve(self._begin_calls(batch))
         finally:
             if batch.connections:
                 self._leave_batch(batch)
 
+    def _begin_calls(self, batch):
+        """Begin the calls of a batch, and yield now and then; give way if another thread could do what was left."""
+        others_are_under_way = batch.batches.are_under_way()
+        yield from self._join_from_backlog(batch)
+        if self._leads():
+            yield from self._take_events(batch, may_wait=not (batch.connections or others_are_under_way))
+        if self._has_left_something() and (batch.connections or others_are_under_way):
+            self._lead.give_way()
+
     def _take_events(self, batch, may_wait):
         """Begin the calls that have come, and leave what else has."""
         events = self._waiting.poll(None if may_wait else 0)
+        batch.is_alone = not batch.connections and len(events) == 1
         while events:
             size = len(batch.connections)
             for descriptor, connection in events:
@@ -453,6 +457,7 @@ class Worker(BaseWorker):
                         self._later.append((self._accept, self._listeners[descriptor]))
                 elif connection.waits_for in REQUESTS:
                     batch.begin(self._advance, connection)
+                    yield
                 else:
                     self._later.append((self._advance, connection))
             # What has come meanwhile joins them, as long as the batch grows by it.
@@ -479,7 +484,7 @@ class Worker(BaseWorker):
         return True
 
     def _join_from_backlog(self, batch):
-        """Begin the calls for which there was no thread, if there is one now."""
+        """Begin the calls for which there was no thread, if there is one now; yield after each."""
         connections = []
         with self._lock:
             if self._serving >= self._settings.threads:
@@ -491,7 +496,8 @@ class Worker(BaseWorker):
             self._running[batch] = batch.connections, time.monotonic()
             batch.connections += connections
         for connection in connections:
-            batch.begin(functools.partial(self._advance, step=self._answer_or_park), connection)
+            batch.begin(functools.partial(self._advance, step=self._answer_in_batch), connection)
+            yield
 
     def _leave_batch(self, batch):
         del self._running[batch]
@@ -519,7 +525,7 @@ class Worker(BaseWorker):
         batch = current_batch()
         if batch is not None:
             if connection.may_join and self._enter_batch(batch, connection):
-                return self._answer_or_park(connection)
+                return self._answer_in_batch(connection)
             self._backlog.append(connection)
             return False
         with self._lock:
@@ -784,6 +790,17 @@ class Worker(BaseWorker):
             return False
         except Exception as error:  # noqa: BLE001 - it is logged there
             return self._refuse(connection, error)
+
+    def _answer_in_batch(self, connection):
+        """The same in a batch: the answer is ready when what the batch has written is durable."""
+        if not self._answer_or_park(connection):
+            return False
+        try:
+            current_batch().until_durable()
+        except ApiError as error:
+            connection.outbox.close()
+            return self._answer_error(connection, error)
+        return True
 
     def _end_wait(self, connection):
         """The request is answered, or its client is gone: if it was a claim that has waited, others are next."""

@@ -172,7 +172,14 @@ def test_of_statements_that_are_sent_together_to_a_standby_reads_succeed_and_cha
     read, change = "SELECT %(number)s::int", "SELECT pg_current_xact_id()::text || %(number)s::int"
     waits = partial(polling.wait_for, events=select.POLLIN)
     statements = [(change, {"number": 1}, True), (read, {"number": 2}, False), (change, {"number": 3}, True)]
-    outcomes = database.run_together(statements, SimpleNamespace(wait=waits, give_way=lambda: None))
+    outcomes = []
+
+    def talk(send, receive):
+        for statement in statements:
+            send(*statement, False)
+        outcomes.extend(receive() for _ in statements)
+
+    database.run_together(talk, SimpleNamespace(wait=waits, give_way=lambda: None))
     assert [type(each) for each in outcomes] == [Later, int, Later]
     database.close()
 

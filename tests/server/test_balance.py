@@ -1,4 +1,5 @@
-"""New connections go to the process that has the fewest, and none waits for one that is busy."""
+"""New connections go to the first process that does not have its fill, then to the one that has the fewest; none waits
+for one that is busy."""
 
 import socket
 from contextlib import ExitStack, closing, contextmanager
@@ -36,20 +37,52 @@ def pauses(monkeypatch):
     return found
 
 
+FULL = 32  # the fill of each of two processes
+
+
 def with_connections(slot, connections):
-    own = Balance(slot)
+    own = Balance(slot, workers=2)
     own.set(connections)
     return own
 
 
-@pytest.mark.parametrize("others", [3, 4])
-def test_a_process_with_as_few_connections_as_the_others_does_not_wait(slots, pauses, listener, others):
-    with_connections(slots[0], others)
-    with_connections(slots[1], 3).let_others_accept(listener)
+@pytest.mark.parametrize(
+    "first, second, whose_turn",
+    [
+        (0, 0, 0), (5, 0, 0), (FULL - 1, 0, 0), (FULL - 1, FULL, 0),
+        (FULL, 0, 1), (FULL, FULL - 1, 1), (FULL + 9, 3, 1), (FULL + 1, FULL, 1),
+        (FULL, FULL + 1, 0),
+    ],
+)  # fmt: skip
+def test_the_first_process_has_its_fill_before_the_next_and_then_the_one_with_the_fewest_is_next(
+    slots, pauses, listener, first, second, whose_turn
+):
+    one, two = with_connections(slots[0], first), with_connections(slots[1], second)
+    (one, two)[whose_turn].let_others_accept(listener)
+    assert pauses == []
+    (two, one)[whose_turn].let_others_accept(listener)
+    assert len(pauses) == balance.STEPS
+
+
+@pytest.mark.parametrize("first, second", [(FULL, FULL), (FULL + 5, FULL + 5)])
+def test_whichever_is_faster_accepts_where_all_have_the_same_and_their_fill(slots, pauses, listener, first, second):
+    for each in with_connections(slots[0], first), with_connections(slots[1], second):
+        each.let_others_accept(listener)
     assert pauses == []
 
 
-def test_a_process_with_more_connections_waits_until_another_has_accepted(slots, monkeypatch, listener):
+@pytest.mark.parametrize("workers, fill", [(1, 64), (2, 32), (4, 16), (8, 8), (100, 8)])
+def test_the_more_processes_the_fewer_connections_are_the_fill_of_one(slots, pauses, listener, workers, fill):
+    one, two = (Balance(slot, workers) for slot in slots)
+    one.set(fill - 1)
+    two.let_others_accept(listener)
+    assert len(pauses) == balance.STEPS
+    one.set(fill)
+    Balance(slots[1], workers).let_others_accept(listener)
+    assert len(pauses) == balance.STEPS
+
+
+def test_a_process_whose_turn_it_is_not_waits_until_another_has_accepted(slots, monkeypatch, listener):
     with_connections(slots[0], 0)
     accepted = []
 

@@ -19,10 +19,11 @@ from psycopg import errors as pg
 from support import PREFIX, HttpClient, basic, wait_for
 from workflow import Workflow
 
-from torc_server import connections, current, embedded, htpasswd
+from torc_server import connections, current, embedded, htpasswd, polling
 from torc_server.batches import MOST_IDLE, Batch, Batches, current_server
 from torc_server.database import Database
 from torc_server.errors import ApiError, Later
+from torc_server.pipeline import Pipeline
 from torc_server.worker import MOST_EVENTS
 
 WRITE = "INSERT INTO written (number) VALUES (%(number)s::int) RETURNING number"
@@ -61,9 +62,30 @@ class Waits:
         assert poll.poll(30_000)
 
 
-def together(connection, *statements):
+def together(connection, *statements, waits=None):
+    """The outcomes of statements that one pipeline sends."""
+    waits = waits or Waits()
+    pipeline = Pipeline(connection, waits.wait, waits.give_way)
+    for statement in statements:
+        pipeline.send(*statement, len(statements) == 1)
+    outcomes = [pipeline.receive() for _ in statements]
+    pipeline.end()
+    return outcomes
+
+
+def outcomes_of(database, *statements, waits=None):
+    """The outcomes of statements that a Database sends together; for each the same error if it raises one."""
     outcomes = []
-    connection.together(statements, outcomes.append, Waits())
+
+    def talk(send, receive):
+        for statement in statements:
+            send(*statement, len(statements) == 1)
+        outcomes.extend(receive() for _ in statements)
+
+    try:
+        database.run_together(talk, waits or Waits())
+    except ApiError as error:
+        return [error] * len(statements)
     return outcomes
 
 
@@ -129,21 +151,36 @@ def test_texts_that_are_longer_than_what_the_kernel_takes_at_once_are_sent(conne
     long = "x" * 3_000_000
     text = "SELECT %(text)s::text"
     for number in (3, 1):
-        outcomes, waits = [], Waits()
+        waits = Waits()
         statements = [(text, {"text": long + str(each)}, False) for each in range(number)]
-        connection.together(statements, outcomes.append, waits)
-        assert outcomes == [long + str(each) for each in range(number)]
+        assert together(connection, *statements, waits=waits) == [long + str(each) for each in range(number)]
         assert select.POLLIN | select.POLLOUT in waits.waited_for  # so the thread is not kept
 
 
-def test_another_thread_may_lead_before_statements_are_prepared(connection):
-    writes = [(WRITE, {"number": each}, True) for each in (301, 302)]
-    for statements in (writes[:1], writes[:1], writes, writes):
-        known, found = set(connection.statement_names), []
-        connection.together(
-            statements, [].append, Waits(lambda found=found: found.append(set(connection.statement_names)))
-        )
-        assert found == ([] if known == connection.statement_names else [known])
+def test_statements_are_prepared_on_the_way_once_and_only_if_they_can_be(connection):
+    doubled, wrong = "SELECT 2 * %(number)s::int", "SELECT no_such_column, %(number)s::int"
+    statements = [(text, {"number": each}, True) for each in (1, 2) for text in (doubled, wrong)]
+    for _ in range(2):
+        outcomes = together(connection, *statements)
+        assert outcomes[::2] == [2, 4]
+        assert [type(each) for each in outcomes[1::2]] == [pg.UndefinedColumn, pg.InvalidSqlStatementName]
+    prepared = connection.execute("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'torc_%'").fetchone()[0]
+    assert prepared == len(connection.statement_names) == 3  # with those that make it durable
+
+
+def test_postgres_works_on_a_statement_while_the_next_is_made_and_its_outcome_is_there_before_that_of_the_next(
+    connection,
+):
+    waits = Waits()
+    pipeline = Pipeline(connection, waits.wait, waits.give_way)
+    pipeline.send("SELECT %(number)s::int", {"number": 1}, False, False)
+    wait_for(lambda: polling.readable([connection.pgconn.socket], 0), what="the outcome of a statement")
+    pipeline.send("SELECT pg_sleep(1)::text || %(number)s::int", {"number": 2}, False, False)
+    started = time.monotonic()
+    assert pipeline.receive() == 1
+    assert time.monotonic() - started < 0.5
+    assert pipeline.receive() == "2"
+    pipeline.end()
 
 
 def test_another_thread_may_lead_before_the_end_of_a_cancellation_is_awaited(own_postgres):
@@ -156,9 +193,9 @@ def test_another_thread_may_lead_before_the_end_of_a_cancellation_is_awaited(own
             happened.append(database.cancel(current_server()))
             super().wait(descriptor, events)
 
-    database.run_together([(statement, {"seconds": 0}, False)], Waits())
+    outcomes_of(database, (statement, {"seconds": 0}, False))
     waits = Canceled(lambda: happened.append("gives way"))
-    [outcome] = database.run_together([(statement, {"seconds": 30}, False)], waits)
+    [outcome] = outcomes_of(database, (statement, {"seconds": 30}, False), waits=waits)
     assert outcome.status == 503
     assert happened[-1] == "gives way"
     assert set(happened[:-1]) == {True}
@@ -169,9 +206,9 @@ def test_a_lost_connection_leaves_no_outcome(own_postgres):
     database = Database(own_postgres)
     end = "SELECT pg_terminate_backend(pg_backend_pid(), %(number)s::int)"
     statements = [(WRITE, {"number": 201}, True), (end, {"number": 0}, True), (WRITE, {"number": 202}, True)]
-    outcomes = database.run_together(statements, Waits())
+    outcomes = outcomes_of(database, *statements)
     assert [(type(each), each.status) for each in outcomes] == [(ApiError, 503)] * 3
-    assert database.run_together([(READ, {"number": 7}, False)], Waits()) == [7]
+    assert outcomes_of(database, (READ, {"number": 7}, False)) == [7]
     database.close()
 
 
@@ -186,7 +223,7 @@ def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
     states.append(("23503", ""))  # of no constraint: api_error() itself fails
     database = Database(own_postgres)
     statements = [(fail, {"state": state, "detail": detail}, True) for state, detail in states]
-    *alone, waited, refused, failed = database.run_together(statements, Waits())
+    *alone, waited, refused, failed = outcomes_of(database, *statements)
     assert [type(each) for each in alone] == [Later] * 4
     assert (waited.status, refused.status, type(failed)) == (503, 409, AttributeError)
     database.close()
@@ -196,15 +233,22 @@ def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
 
 
 class Recorder:
-    """Instead of a Database: notes how many statements are sent together, and has the given outcomes for them."""
+    """Instead of a Database: notes what is sent, and has the given outcomes for the statements. An ApiError is that of
+    all."""
 
-    def __init__(self, *outcomes):
+    def __init__(self, happened, *outcomes):
+        self.happened = happened
         self.outcomes = list(outcomes)
-        self.sent = []
 
-    def run_together(self, statements, _batches):
-        self.sent.append([text for text, _, _ in statements])
-        return [self.outcomes.pop(0) for _ in statements]
+    def run_together(self, talk, _batches):
+        talk(lambda text, *_: self.happened.append(f"{text} is sent"), self._receive)
+        self.happened.append("durable")
+
+    def _receive(self):
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
 
 
 @pytest.fixture
@@ -214,7 +258,8 @@ def happened():
 
 @pytest.fixture
 def ask(happened):
-    """ask(batch, …) begins a call that asks for the value of each of these statements, one after the other."""
+    """ask(batch, …) begins a call that asks for the value of each of these statements, one after the other, and is then
+    answered."""
 
     def ask(batch, *texts):
         def serve(name):
@@ -222,6 +267,8 @@ def ask(happened):
             try:
                 for text in texts:
                     happened.append((name, batch.first(text, {})))
+                batch.until_durable()
+                happened.append(f"{name} is answered")
             except (Later, ApiError, AttributeError) as error:
                 happened.append((name, type(error)))
             finally:
@@ -232,33 +279,41 @@ def ask(happened):
     return ask
 
 
-def test_the_statements_of_all_calls_are_sent_together_until_all_have_ended(ask, happened):
-    database = Recorder(1, 2, 3, 4)
-    batch = Batch(database, Waits())
-    ask(batch, "a", "b")
-    ask(batch, "c")
-    assert happened == []
-    ask(batch, "d")
-    batch.finish()
-    assert database.sent == [["a", "c", "d"], ["b"]]
-    assert happened == [("a", 1), ("c", 2), ("d", 3), ("a", 4)]
+def test_each_statement_is_sent_when_its_call_asks_and_all_are_answered_when_all_is_durable(ask, happened):
+    batch = Batch(Recorder(happened, 1, 2, 3, 4), Waits())
+
+    def arrivals():
+        ask(batch, "a", "b")
+        yield
+        ask(batch, "c")
+        yield
+        ask(batch, "d")
+        assert happened == ["a is sent", "c is sent"]
+        yield
+
+    batch.serve(arrivals())
+    sent = ["a is sent", "c is sent", "d is sent"]
+    went_on = [("a", 1), "b is sent", ("c", 2), ("d", 3), ("a", 4)]
+    answered = ["c is answered", "d is answered", "a is answered"]
+    assert happened == [*sent, *went_on, "durable", *answered]
 
 
 def test_what_ends_the_sending_ends_each_call(ask, happened):
     batch = Batch(None, Waits())  # no database: AttributeError
-    ask(batch, "a")
-    ask(batch, "b")
-    batch.finish()
+    batch.serve(ask(batch, each) for each in ("a", "b"))
     assert happened == [("a", AttributeError), ("b", AttributeError)]
 
 
+def test_no_call_is_answered_when_the_connection_is_lost_before_all_is_durable(ask, happened):
+    batch = Batch(Recorder(happened, 1, ApiError(503, "lost")), Waits())
+    batch.serve(ask(batch, each) for each in ("a", "b"))
+    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", ApiError), ("a", ApiError)]
+
+
 def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, caplog):
-    database = Recorder(1, 2)
-    batch = Batch(database, Waits())
-    batch.begin(lambda _: 1 / 0, None)
-    ask(batch, "b")
-    batch.finish()
-    assert happened == [("b", 1)]
+    batch = Batch(Recorder(happened, 1), Waits())
+    batch.serve(begin() for begin in (lambda: batch.begin(lambda _: 1 / 0, None), lambda: ask(batch, "b")))
+    assert happened == ["b is sent", ("b", 1), "durable", "b is answered"]
     assert "a call of a batch failed" in caplog.text
 
 
@@ -267,16 +322,17 @@ def test_calls_have_the_same_room_for_frames_however_many_were_served_before(ask
     calls = MOST_IDLE + 8  # more than are kept: some are made anew each time
     room = []
 
-    def fill(batch):
+    def arrivals(batch):
         batch.begin(lambda _: room.append(_free_frames()), None)
         for number in range(calls):
             ask(batch, str(number))
-        batch.finish()
+            yield
 
-    batches = Batches(Recorder(*range(200 * calls)), 0, lambda: False, lambda: None)
+    database = Recorder(happened, *range(200 * calls))
+    batches = Batches(database, 0, lambda: False, lambda: None)
     for _ in range(200):
-        batches.serve(fill)
-    assert len(happened) == 200 * calls
+        batches.serve(lambda batch: batch.serve(arrivals(batch)))
+    assert sum("is answered" in each for each in happened) == 200 * calls
     assert len(set(room)) == 1
 
 

@@ -1,0 +1,102 @@
+"""Statements of several calls that share a connection: PostgreSQL works on one while the next is being made, and while
+the answer to the last is put into words."""
+
+import functools
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg.pq import ConnStatus, ExecStatus
+
+from torc_server.connections import SESSION, Connection
+
+
+class Pipeline:
+    """Sends statements, each as its own transaction, and receives their outcomes in the same order.
+
+    What they have written is durable when end() returns: one commit that waits for the disk is enough for all.
+
+    wait(descriptor, events=POLLIN): returns when PostgreSQL has sent something, or reads. give_way: called before the
+    thread waits in another way.
+
+    The methods raise psycopg.OperationalError when the connection is lost; then none of the outcomes counts.
+    """
+
+    def __init__(self, connection: Connection, wait: Callable, give_way: Callable[[], None]):
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._wait = wait
+        self._give_way = give_way
+        self._outcomes = deque()  # of statements of calls: functions to be called, the last one returns or raises it
+        self._preparing = set()  # names of statements
+        self._may_have_written = False
+        self.commits_later = False
+        if not connection.pooled:
+            self._pgconn.enter_pipeline_mode()
+
+    def send(self, text: str, params: dict[str, Any], may_write: bool, is_alone: bool) -> None:
+        """Send a statement. is_alone: none is expected to follow."""
+        if self._connection.pooled:
+            self._give_way()
+            outcome = self._outcome(self._connection.first, text, params)
+            self._outcomes.append([lambda: outcome])
+            return
+        statement = self._outcome(self._connection.statement, text, params)
+        if isinstance(statement, Exception):
+            self._outcomes.append([lambda: statement])
+            return
+        receives = []
+        if may_write and not self.commits_later and (self._may_have_written or not is_alone):
+            self.commits_later = True
+            receives.append(self._send(*self._connection.statement(SESSION.commit_later.sql, {})))
+        self._may_have_written |= may_write
+        self._outcomes.append([*receives, self._send(*statement)])
+
+    def receive(self) -> Any:
+        """The first value of the next statement, or the error that its call is to raise."""
+        *ours, receive = self._outcomes.popleft()
+        for each in ours:
+            each()
+        return self._outcome(receive)
+
+    def end(self) -> None:
+        """Return when all that was written is durable."""
+        if self._connection.pooled:
+            return
+        if self.commits_later:
+            self._send(*self._connection.statement(SESSION.make_durable.sql, {}))()
+        self._pgconn.exit_pipeline_mode()
+
+    def _send(self, name, text, values):
+        """Send a statement, which is prepared when it is sent for the first time; return the function that receives
+        its value."""
+        prepares = name not in self._connection.statement_names and name not in self._preparing
+        if prepares:
+            self._preparing.add(name)
+            self._pgconn.send_prepare(name, text)
+        self._pgconn.send_query_prepared(name, values)
+        self._pgconn.pipeline_sync()  # ends the transaction, whether it failed or not
+        self._connection.flush(self._wait)
+        return functools.partial(self._value, name) if prepares else self._value
+
+    def _value(self, prepared=None):
+        found = None
+        while (result := self._connection.next_result(self._wait)) is None or result.status != ExecStatus.PIPELINE_SYNC:
+            if result is None:
+                if self._pgconn.status != ConnStatus.OK:
+                    raise psycopg.OperationalError("the connection was closed")
+            elif result.status == ExecStatus.COMMAND_OK:
+                self._connection.statement_names.add(prepared)
+            elif found is None:  # after an error the rest is skipped, and says so
+                found = result
+        return self._connection.value_of(found)
+
+    def _outcome(self, function, *args):
+        """What the function returns, or its error. Raises the error only if the connection is lost."""
+        try:
+            return function(*args)
+        except Exception as error:
+            if self._pgconn.status != ConnStatus.OK and getattr(error, "sqlstate", None) is None:
+                raise
+            return error
