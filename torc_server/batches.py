@@ -253,6 +253,12 @@ def current_batch() -> Batch | None:
     return getattr(greenlet.getcurrent(), "batch", None)
 
 
+def until_durable() -> None:
+    """Return when the call that has ended may be answered, see Batch.until_durable()."""
+    if batch := current_batch():
+        batch.until_durable()
+
+
 def leave_batch() -> None:
     """The call of a batch that runs now would wait. Raises Later: it is run again alone."""
     raise Later(0)

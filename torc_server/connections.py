@@ -14,7 +14,7 @@ import re
 import select
 import socket
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ class Connection(psycopg.Connection):
             self.statement_names.add(name)
         return name, values
 
-    def statement(self, text: str, params: dict[str, Any]) -> tuple[bytes, bytes, list]:
+    def statement(self, text: str, params: dict[str, Any]) -> tuple[bytes, bytes, Sequence[Any]]:
         """The name of a statement, its text and its parameters as they are sent. Raises psycopg.Error."""
         name, sent, names = _numbered(text)
         values = self.transformer.dump_sequence([params[each] for each in names], [PyFormat.TEXT] * len(names))

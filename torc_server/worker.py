@@ -40,7 +40,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.base import Worker as BaseWorker
 
 from torc_server import balance
-from torc_server.batches import Batches, current_batch, leave_batch
+from torc_server.batches import Batches, current_batch, leave_batch, until_durable
 from torc_server.bodies import body_limit
 from torc_server.client_connection import ClientConnection, ClientGone, StreamSender
 from torc_server.errors import OWN_FAULT, ApiError, Later, LaterWithJobs
@@ -796,7 +796,7 @@ class Worker(BaseWorker):
         if not self._answer_or_park(connection):
             return False
         try:
-            current_batch().until_durable()
+            until_durable()
         except ApiError as error:
             connection.outbox.close()
             return self._answer_error(connection, error)
