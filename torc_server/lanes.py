@@ -5,12 +5,14 @@ from typing import Any
 
 LANES = ("lists", "walks")  # reads of many rows; calls that walk or lock a whole workflow
 DIRECT = "direct"  # small calls of the direct way, which are served in batches
+ALONE = "alone"  # small calls that read more, the larger a workflow is: in a batch they would keep the others waiting
 AT_ONCE = "at once"  # calls that wait for nothing: the thread that reads one serves it, however busy the others are
 
 
 def lane(name: str) -> Callable[[Callable], Callable]:
-    """Decorate a view: its requests are served by the threads of that lane. Lists with pages need no decoration."""
-    if name not in (*LANES, AT_ONCE):
+    """Decorate a view: its requests are served by the threads of that lane, or in that way. Lists with pages need no
+    decoration."""
+    if name not in (*LANES, ALONE, AT_ONCE):
         raise ValueError(f"there is no lane {name}")
 
     def decorate(view):
@@ -33,8 +35,9 @@ class Lanes:
                 self._lanes[method, shape(rule.rule, "<")] = name
 
     def add_direct(self, keys: Iterable[tuple[str, str]]) -> None:
-        """The requests of these keys (method, shape) are calls of the direct way."""
-        self._lanes |= dict.fromkeys(keys, DIRECT)
+        """The requests of these keys (method, shape) are calls of the direct way; they are served in batches, unless
+        their views say otherwise."""
+        self._lanes = dict.fromkeys(keys, DIRECT) | self._lanes
 
     def lane_and_shape(self, method: str, path: str) -> tuple[str | None, str]:
         """The name of the lane of a request, None for a small one; without Flask's routing (2 µs). And the shape of its

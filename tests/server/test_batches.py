@@ -648,6 +648,21 @@ def test_a_call_that_waits_for_a_row_does_not_keep_those_waiting_that_come_later
         waiting.result(30)
 
 
+@pytest.mark.parametrize("path", ["status", "is_uninitialized"])
+def test_a_read_of_all_jobs_of_a_workflow_keeps_nobody_waiting_who_arrives_with_it(served, fresh_database_url, path):
+    server, workflow = served
+    with ExitStack() as stack:
+        clients = [stack.enter_context(_connect(server)) for _ in range(2)]
+        jobs = stack.enter_context(psycopg.connect(fresh_database_url))
+        jobs.execute("LOCK TABLE torc.job IN ACCESS EXCLUSIVE MODE")
+        requests = [_request("GET", f"/workflows/{workflow.id}/{path}"), _request("GET", f"/workflows/{workflow.id}")]
+        _send_together(server, clients, requests)
+        assert _is_answered(clients[1])
+        assert not polling.readable([clients[0]], 0)
+        jobs.rollback()
+        assert _is_answered(clients[0])
+
+
 def test_a_client_that_connects_while_a_batch_begins_to_wait_is_answered_at_once(served):
     server, workflow = served
     locked = workflow.job(status="running")

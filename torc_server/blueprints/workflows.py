@@ -136,6 +136,7 @@ def delete_workflow(id):
 
 
 @blueprint.get("/workflows/<int64:id>/status")
+@lane("alone")
 @direct
 @wire.answers(WorkflowStatusResponse)
 def get_workflow_status(id):
@@ -412,6 +413,7 @@ def is_workflow_complete(id):
 
 
 @blueprint.get("/workflows/<int64:id>/is_uninitialized")
+@lane("alone")
 @direct
 @wire.answers(IsUninitializedResponse)
 def is_workflow_uninitialized(id):
