@@ -62,7 +62,9 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(server, tmp_path):
     assert "Connection refused" in bench("http://127.0.0.1:9", "--quick", code=1).stderr
 
 
-@pytest.mark.parametrize("script", ["bench.py", "drain.py", "dashboard.py", "growth.py", "decisions/measure.py"])
+@pytest.mark.parametrize(
+    "script", ["bench.py", "drain.py", "dashboard.py", "growth.py", "compare.py", "decisions/measure.py"]
+)
 def test_each_script_tells_its_options(script):
     got = subprocess.run([sys.executable, BENCH.parent / script, "--help"], capture_output=True, text=True)
     assert got.returncode == 0, got.stderr
