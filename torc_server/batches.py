@@ -12,7 +12,6 @@ A call that would take long leaves its batch (errors.Later) and is run again alo
 workflow, to try again after a deadlock, or to verify a password.
 """
 
-import functools
 import logging
 import select
 import threading
@@ -23,7 +22,7 @@ from typing import Any
 import greenlet
 
 from torc_server import current
-from torc_server.errors import Later
+from torc_server.errors import OWN_FAULT, ApiError, Later
 
 log = logging.getLogger("torc_server")
 
@@ -37,10 +36,11 @@ PATIENCE_MS = 5  # that it waits then, for PostgreSQL or clients, before it lets
 class _Task(greenlet.greenlet):
     """It calls one function after the other: to make a greenlet takes 40 µs, because Python maps memory for its frames.
 
-    batch: that for which it works, or None.
+    batch: that for which it works, or None. has_asked: its call has asked for a value.
     """
 
     batch: "Batch | None" = None
+    has_asked = False
 
     def run(self) -> None:
         """Do what each switch() of the parent brings: function(argument)."""
@@ -90,7 +90,7 @@ _idle = _Idle()
 def _begin(batch, function, argument):
     """Run function(argument) in a greenlet until it ends or switches back."""
     task = _idle.take()
-    task.batch = batch
+    task.batch, task.has_asked = batch, False
     task.parent = greenlet.getcurrent()
     task.switch(function, argument)
 
@@ -169,6 +169,7 @@ class Batch:
         self.connections = []
         self.is_alone = False
         self._hub: Any = None
+        self._arrivals: Iterator[None] = iter(())
         self._asked = deque()  # (call, (text, parameters, whether the statement may write)), to be sent
         self._sent = deque()  # calls that wait for their outcomes
         self._held = []  # calls that have ended
@@ -177,13 +178,14 @@ class Batch:
     def serve(self, arrivals: Iterator[None]) -> None:
         """Serve calls until all have ended. Each next(arrivals) begins some by begin()."""
         self._hub = greenlet.getcurrent()
+        self._arrivals = arrivals
         while True:
             for _ in arrivals:
                 if self._asked:
                     break
             if not self._asked:
                 return
-            self._exchange(arrivals)
+            self._exchange()
 
     def begin(self, serve: Callable[[Any], None], connection: Any) -> None:
         """Run serve(connection) until it asks for a value or ends."""
@@ -191,30 +193,52 @@ class Batch:
 
     def first(self, text: str, params: dict[str, Any]) -> Any:
         """The first value of a statement, for the call that asks. Raises Later, ApiError."""
+        call: Any = greenlet.getcurrent()
+        call.has_asked = True
         may_write = current.environ()["REQUEST_METHOD"] != "GET"
-        self._asked.append((greenlet.getcurrent(), (text, params, may_write)))
+        self._asked.append((call, (text, params, may_write)))
         return self._hub.switch()
 
     def until_durable(self) -> None:
         """Return when the call that has ended may be answered: what the batch has written so far cannot be lost any
         more. Raises ApiError if it may be."""
-        if not self._is_durable:
-            self._held.append(greenlet.getcurrent())
+        call: Any = greenlet.getcurrent()
+        if call.has_asked and not self._is_durable:
+            self._held.append(call)
             self._hub.switch()
 
-    def _exchange(self, arrivals):
+    def wait(self, descriptor: int, events: int = select.POLLIN) -> None:
+        """Serve other batches until a connection to PostgreSQL has something to read, or what the events say."""
+        self._begin_all()
+        self.batches.wait(descriptor, events)
+
+    def give_way(self) -> None:
+        """Let another thread lead, before this one waits in another way."""
+        self._begin_all()
+        self.batches.give_way()
+
+    def _begin_all(self):
+        """Begin all calls before the thread waits: those that need no database are answered, and what is left to other
+        threads is known when one of them leads."""
+        for _ in self._arrivals:
+            pass
+
+    def _exchange(self):
         """Send what calls have asked for, begin further ones meanwhile, and let each go on with its outcome."""
         self._is_durable = False
         try:
-            self._database.run_together(functools.partial(self._talk, arrivals), self.batches)
-        except Exception as error:  # noqa: BLE001 - each call raises it
+            self._database.run_together(self._talk, self)
+        except ApiError as error:
             self._fail(error)
+        except Exception:
+            log.exception("a batch failed by our own fault")
+            self._fail(ApiError(500, OWN_FAULT))
         self._is_durable = True
         self._resume_held()
 
-    def _talk(self, arrivals, send, receive):
+    def _talk(self, send, receive):
         self._send_asked(send)
-        for _ in arrivals:
+        for _ in self._arrivals:
             self._send_asked(send)
         while self._sent:
             outcome = receive()

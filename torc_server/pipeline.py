@@ -88,8 +88,8 @@ class Pipeline:
                     raise psycopg.OperationalError("the connection was closed")
             elif result.status == ExecStatus.COMMAND_OK:
                 self._connection.statement_names.add(prepared)
-            elif found is None:  # after an error the rest is skipped, and says so
-                found = result
+            elif found is None or found.status == ExecStatus.TUPLES_OK:
+                found = result  # the first error: of the statement, or, after its value, of the commit
         return self._connection.value_of(found)
 
     def _outcome(self, function, *args):

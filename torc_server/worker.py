@@ -251,7 +251,6 @@ class Worker(BaseWorker):
         self._swept = 0.0
         self._closed = 0  # connections, since memory was last given back
         self._has_ended = False
-        self._balance = balance.Balance(self.slot, self.cfg.workers)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
         super().init_process()
 
@@ -280,6 +279,7 @@ class Worker(BaseWorker):
         }
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_connections = max(1, min(self._settings.max_connections, files - SPARE_FILES))
+        self._balance = balance.Balance(self.slot, self.cfg.workers, self._most_connections)
 
     def run(self) -> None:
         self._lane_queues = {name: queue.SimpleQueue() for name in LANES}
@@ -527,6 +527,8 @@ class Worker(BaseWorker):
             if connection.may_join and self._enter_batch(batch, connection):
                 return self._answer_in_batch(connection)
             self._backlog.append(connection)
+            if not self._lead.is_held():  # otherwise the one that leads next knows of it
+                os.eventfd_write(self._bell, 1)
             return False
         with self._lock:
             if self._serving >= self._settings.threads:

@@ -140,6 +140,15 @@ def test_each_statement_fails_or_succeeds_whatever_the_others_do(connection, own
     assert connection.first(READ, {"number": 5}) == 5
 
 
+def test_a_statement_whose_commit_fails_has_failed(connection, own_postgres):
+    keyed = "INSERT INTO keyed (number) VALUES (%(number)s::int) RETURNING number"
+    with psycopg.connect(own_postgres, autocommit=True) as other:
+        other.execute("CREATE TABLE keyed (number int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    for numbers, kept in [([7], [7]), ([7, 8], [8]), ([8], []), ([9, 7, 10], [9, 10])]:
+        outcomes = together(connection, *[(keyed, {"number": each}, True) for each in numbers])
+        assert [each for each in outcomes if not isinstance(each, pg.UniqueViolation)] == kept
+
+
 def test_a_parameter_that_cannot_be_sent_fails_alone(connection):
     wrong = ({"number": "a\0b"}, {"number": "\ud800"}, {"other": 1}, {"number": object()})
     *outcomes, right = together(connection, *[(READ, params, False) for params in (*wrong, {"number": 1})])
@@ -234,13 +243,15 @@ def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
 
 class Recorder:
     """Instead of a Database: notes what is sent, and has the given outcomes for the statements. An ApiError is that of
-    all."""
+    all. waits: what is done with the batch before anything is sent."""
 
-    def __init__(self, happened, *outcomes):
+    def __init__(self, happened, *outcomes, waits=lambda _: None):
         self.happened = happened
         self.outcomes = list(outcomes)
+        self._waits = waits
 
-    def run_together(self, talk, _batches):
+    def run_together(self, talk, batch):
+        self._waits(batch)
         talk(lambda text, *_: self.happened.append(f"{text} is sent"), self._receive)
         self.happened.append("durable")
 
@@ -269,12 +280,12 @@ def ask(happened):
                     happened.append((name, batch.first(text, {})))
                 batch.until_durable()
                 happened.append(f"{name} is answered")
-            except (Later, ApiError, AttributeError) as error:
-                happened.append((name, type(error)))
+            except ApiError as error:
+                happened.append((name, error.status))
             finally:
                 current.end(token)
 
-        batch.begin(serve, texts[0])
+        batch.begin(serve, "".join(texts[:1]))
 
     return ask
 
@@ -298,16 +309,45 @@ def test_each_statement_is_sent_when_its_call_asks_and_all_are_answered_when_all
     assert happened == [*sent, *went_on, "durable", *answered]
 
 
-def test_what_ends_the_sending_ends_each_call(ask, happened):
+def test_what_ends_the_sending_by_our_fault_ends_each_call_and_is_logged(ask, happened, caplog):
     batch = Batch(None, Waits())  # no database: AttributeError
     batch.serve(ask(batch, each) for each in ("a", "b"))
-    assert happened == [("a", AttributeError), ("b", AttributeError)]
+    assert happened == [("a", 500), ("b", 500)]
+    assert "'NoneType' object has no attribute" in caplog.text
+
+
+def test_a_call_that_has_its_outcome_is_not_answered_when_the_rest_fails_by_our_fault(ask, happened):
+    batch = Batch(Recorder(happened, 1), Waits())  # the second outcome: IndexError
+    batch.serve(ask(batch, each) for each in ("a", "b"))
+    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", 500), ("a", 500)]
+
+
+@pytest.mark.parametrize("waits", [lambda batch: batch.give_way(), lambda batch: batch.wait(0)])
+def test_all_calls_begin_before_the_thread_waits(ask, happened, waits):
+    batches = Waits(lambda: happened.append("waits"))
+    batches.wait = lambda *_: happened.append("waits")
+    batch = Batch(Recorder(happened, 1, 2, waits=waits), batches)
+
+    def arrivals():
+        for each in ("a", "b"):
+            ask(batch, each)
+            yield
+        happened.append("the rest is left")
+
+    batch.serve(arrivals())
+    assert happened[:4] == ["the rest is left", "waits", "a is sent", "b is sent"]
+
+
+def test_a_call_that_needs_no_database_is_answered_at_once(ask, happened):
+    batch = Batch(Recorder(happened, 1), Waits())
+    batch.serve(ask(batch, *each) for each in ("a", ""))
+    assert happened == ["a is sent", " is answered", ("a", 1), "durable", "a is answered"]
 
 
 def test_no_call_is_answered_when_the_connection_is_lost_before_all_is_durable(ask, happened):
     batch = Batch(Recorder(happened, 1, ApiError(503, "lost")), Waits())
     batch.serve(ask(batch, each) for each in ("a", "b"))
-    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", ApiError), ("a", ApiError)]
+    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", 503), ("a", 503)]
 
 
 def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, caplog):
@@ -595,6 +635,47 @@ def test_a_batch_that_needs_a_new_connection_does_not_wait_for_another_batch_of_
             _send_together(server, [*clients, last], [*[read] * (MOST_EVENTS - 1), completes[1], read])
             assert _is_answered(last)
         assert all(map(_is_answered, clients))
+
+
+def test_a_request_that_cannot_join_a_batch_does_not_wait_for_it_when_that_needs_a_new_connection(served):
+    server, workflow = served
+    jobs = [workflow.job(status="running") for _ in range(2)]
+    completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+    other = _request("POST", "/workflows", {"name": "other", "user": "u"})
+    with ExitStack() as stack:
+        first, second, last = [stack.enter_context(_connect(server)) for _ in range(3)]
+        with (
+            holding(server.database_url, "job", jobs[0], 0) as held,
+            holding(server.database_url, "job", jobs[1], 1) as held_too,
+        ):
+            first.sendall(completes[0])
+            held.wait()  # with the only connection to PostgreSQL
+            _send_together(server, [second, last], [completes[1], other])
+            held_too.wait()
+            assert _is_answered(last)
+        assert _is_answered(first)
+        assert _is_answered(second)
+
+
+def test_a_request_that_a_client_has_sent_before_it_was_answered_does_not_wait_for_the_next_calls_of_the_batch(served):
+    server, workflow = served
+    jobs = [workflow.job(status="running") for _ in range(2)]
+    completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+    read, other = _request("GET", f"/jobs/{jobs[0]}"), _request("POST", "/workflows", {"name": "other", "user": "u"})
+    with ExitStack() as stack:
+        clients = [stack.enter_context(_connect(server)) for _ in range(3)]
+        with (
+            holding(server.database_url, "job", jobs[0], 0) as held,
+            holding(server.database_url, "job", jobs[1], 1) as held_too,
+        ):
+            _send_together(server, clients, [completes[0], read + completes[1], read + other])
+            held.wait()
+            stack.enter_context(_connect(server))  # another thread leads now
+            held.release()
+            held_too.wait()
+            answers = b""
+            while answers.count(b"200 OK") < 2:
+                answers += clients[2].recv(10_000)
 
 
 def test_a_password_that_is_verified_keeps_nobody_waiting_who_arrives_with_it(start_server, fresh_database_url, folder):
