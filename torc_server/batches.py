@@ -15,6 +15,7 @@ workflow, to try again after a deadlock, or to verify a password.
 import logging
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
@@ -31,6 +32,7 @@ MOST_IDLE = 16  # greenlets that a thread keeps
 MOST_UNDER_WAY = 2  # batches of a thread
 EARLY_MS = 1  # that a thread waits for PostgreSQL before it begins another batch: it would be a small one
 PATIENCE_MS = 5  # that it waits then, for PostgreSQL or clients, before it lets another one lead (see worker)
+LONG_MS = 20  # that it waits in all since it began a batch, a little for each outcome, before it does so
 
 
 class _Task(greenlet.greenlet):
@@ -110,6 +112,7 @@ class Batches:
         self._hub = greenlet.getcurrent()
         self._waiting = {}  # descriptor of a connection to PostgreSQL: the greenlet that waits for it
         self._poll = select.poll()
+        self._waited = 0.0  # seconds, since a batch was begun
 
     def are_under_way(self) -> bool:
         """Whether batches wait."""
@@ -128,17 +131,20 @@ class Batches:
                     self._begin_batch(fill)
 
     def _begin_batch(self, fill):
+        self._waited = 0.0
         batch = Batch(self._database, self)
         _begin(batch, fill, batch)
 
     def _ready(self, may_begin):
         """The descriptors that have become readable, that of the clients only if a batch may be begun."""
+        started = time.monotonic()
         ready = self._poll.poll(EARLY_MS)
         if not ready:
             ready = self._ready_late() if may_begin else self._poll.poll(PATIENCE_MS)
-        if not ready:
+        self._waited += time.monotonic() - started
+        if not ready or 1000 * self._waited > LONG_MS:
             self.give_way()
-            ready = self._poll.poll()
+            ready = ready or self._poll.poll()
         return [descriptor for descriptor, _ in ready]
 
     def _ready_late(self):

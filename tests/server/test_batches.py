@@ -1,6 +1,7 @@
 """Small calls that arrive together are one batch: each has its outcome, and its answer once that is durable."""
 
 import functools
+import itertools
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import psycopg
@@ -20,7 +22,7 @@ from support import PREFIX, HttpClient, basic, wait_for
 from workflow import Workflow
 
 from torc_server import connections, current, embedded, htpasswd, polling
-from torc_server.batches import MOST_IDLE, Batch, Batches, current_server
+from torc_server.batches import LONG_MS, MOST_IDLE, Batch, Batches, current_server
 from torc_server.database import Database
 from torc_server.errors import ApiError, Later
 from torc_server.pipeline import Pipeline
@@ -485,6 +487,19 @@ def test_a_thread_that_waits_for_long_gives_way_and_begins_no_other_batch(two_ba
         batches.wait(answers[0].descriptor)
 
     assert two_batches(waits) == ["1 begins", "gives way", "1 ends"]
+
+
+def test_another_thread_leads_after_many_short_waits_for_postgres(two_batches, happened, answers, monkeypatch):
+    moments = itertools.count(step=0.003)  # so long takes each wait, says the clock
+    monkeypatch.setattr("torc_server.batches.time", SimpleNamespace(monotonic=lambda: next(moments)))
+
+    def waits_often(batches):
+        answers[0].make_readable()
+        for number in range(LONG_MS // 3 + 1):
+            assert "gives way" not in happened, number
+            batches.wait(answers[0].descriptor)
+
+    assert two_batches(waits_often) == ["1 begins", "gives way", "1 ends"]
 
 
 def test_a_batch_that_gives_way_leaves_what_clients_have_sent_to_the_next_leader(two_batches, clients, answers):
