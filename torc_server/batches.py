@@ -4,9 +4,9 @@ thread serves those that have arrived meanwhile: it has two batches under way.
 
 Each call is a greenlet. It runs the application as any other thread would, until that asks for the value of a statement
 (Batch.first). The statement is sent at once: PostgreSQL works on it while the thread begins the next call. When all
-have begun, each goes on with its outcome as soon as that is there, and its answer waits until all is durable. So views
-and WSGI classes know nothing of batches. Each statement stays a separate transaction: it succeeds or fails whatever the
-others do.
+have begun, each goes on with its outcome as soon as that is there, and its answer waits until all is durable. The
+thread does not wait before it has begun all that it has found. So views and WSGI classes know nothing of batches. Each
+statement stays a separate transaction: it succeeds or fails whatever the others do.
 
 A call that would take long leaves its batch (errors.Later) and is run again alone: it has to wait for a locked
 workflow, to try again after a deadlock, or to verify a password.

@@ -437,7 +437,7 @@ class Worker(BaseWorker):
                 self._leave_batch(batch)
 
     def _begin_calls(self, batch):
-        """Begin the calls of a batch, and yield now and then; give way if another thread could do what was left."""
+        """Begin the calls of a batch, and yield after each; give way if another thread could do what was left."""
         others_are_under_way = batch.batches.are_under_way()
         yield from self._join_from_backlog(batch)
         if self._leads():
@@ -468,7 +468,7 @@ class Worker(BaseWorker):
         return bool(self._later or self._backlog and self._serving < self._settings.threads)
 
     def _most_calls(self):
-        """How many calls a batch waits for before its statements are sent."""
+        """How many calls may be begun before those of the batch go on with their outcomes."""
         return min(len(self._connections), MOST_EVENTS)
 
     def _enter_batch(self, batch, connection):
