@@ -123,6 +123,17 @@ def test_afterwards_a_commit_waits_for_the_disk_again(connection):
     assert connection.execute("SHOW synchronous_commit").fetchone()[0] == "on"
 
 
+@pytest.mark.parametrize("is_alone, found", [(True, ["on", "on", "off", "off"]), (False, ["on", "off", "off", "off"])])
+def test_of_several_changes_only_one_that_seemed_to_be_the_only_one_waits_for_the_disk(connection, is_alone, found):
+    setting = "SELECT current_setting('synchronous_commit')"
+    pipeline = Pipeline(connection, Waits().wait, lambda: None)
+    for may_write in (False, True, True, False):
+        pipeline.send(setting, {}, may_write, is_alone)
+    assert [pipeline.receive() for _ in found] == found
+    pipeline.end()
+    assert connection.first(setting, {}) == "on"
+
+
 def test_each_statement_fails_or_succeeds_whatever_the_others_do(connection, own_postgres):
     unknown = "SELECT no_such_column FROM written WHERE number = %(number)s::int"
     first, refused, other, wrong, last = together(
