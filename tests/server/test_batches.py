@@ -740,6 +740,48 @@ def test_calls_that_arrive_together_have_each_their_own_answer(served):
     assert workflow.statuses(*jobs) == ["completed"] * 12
 
 
+def test_no_answer_is_sent_before_its_change_is_durable(start_server, own_postgres):
+    """A standby that does not exist must have the changes: no commit that waits for that returns."""
+    server = start_server(database_url=own_postgres, workers=1, threads=4)
+    with psycopg.connect(own_postgres, autocommit=True) as database, ExitStack() as stack:
+        workflow = Workflow(server.client, database)
+        jobs = [workflow.job(status="running") for _ in range(3)]
+        completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+        clients = [stack.enter_context(_connect(server)) for _ in jobs]
+        with commits_waiting(own_postgres, database) as waiting:
+            before = waiting()
+            _send_together(server, clients, completes)
+            wait_for(lambda: waiting() > before, what="a commit that waits")
+            assert workflow.statuses(*jobs) == ["completed"] * 3
+            assert polling.readable(clients, 0) == []
+        assert all(map(_is_answered, clients))
+
+
+@contextmanager
+def commits_waiting(conninfo, database):
+    """No commit returns that waits until its change is durable; gives a function that says how many wait."""
+
+    def waiting():
+        return database.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").fetchone()[0]
+
+    def commit():
+        with psycopg.connect(conninfo, autocommit=True) as other:
+            other.execute("INSERT INTO written VALUES (1)")
+
+    with ThreadPoolExecutor() as threads:
+        try:
+            database.execute("ALTER SYSTEM SET synchronous_standby_names = 'none'")
+            database.execute("SELECT pg_reload_conf()")
+            commits = [threads.submit(commit)]
+            while not waiting():  # PostgreSQL has not heard of it yet
+                if commits[-1].done():
+                    commits.append(threads.submit(commit))
+            yield waiting
+        finally:
+            database.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            database.execute("SELECT pg_reload_conf()")
+
+
 def test_a_call_that_waits_for_a_row_does_not_keep_those_waiting_that_come_later(served):
     server, workflow = served
     locked, other = workflow.job(status="running"), workflow.job(status="running")
