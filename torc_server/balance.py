@@ -31,12 +31,13 @@ def leave(slot: int) -> None:
 class Balance:
     """The number of connections of this process beside those of the others.
 
-    slot: the number of the process while it lives. workers: how many processes there are.
+    slot: the number of the process while it lives. workers: how many processes there are. most: connections that it
+    may have.
     """
 
-    def __init__(self, slot: int, workers: int):
+    def __init__(self, slot: int, workers: int, most: int):
         self._slot = slot
-        self._fill = max(LEAST_FILL, FILL // workers)
+        self._fill = min(max(LEAST_FILL, FILL // workers), most)
         self._waits_from = 0.0
         self.set(0)
 

@@ -4,18 +4,18 @@ thread serves those that have arrived meanwhile: it has two batches under way.
 
 Each call is a greenlet. It runs the application as any other thread would, until that asks for the value of a statement
 (Batch.first). The statement is sent at once: PostgreSQL works on it while the thread begins the next call. When all
-have begun, each goes on with its outcome as soon as that is there, and its answer waits until all is durable. So views
-and WSGI classes know nothing of batches. Each statement stays a separate transaction: it succeeds or fails whatever the
-others do.
+have begun, each goes on with its outcome as soon as that is there, and its answer waits until all is durable. The
+thread does not wait before it has begun all that it has found. So views and WSGI classes know nothing of batches. Each
+statement stays a separate transaction: it succeeds or fails whatever the others do.
 
 A call that would take long leaves its batch (errors.Later) and is run again alone: it has to wait for a locked
 workflow, to try again after a deadlock, or to verify a password.
 """
 
-import functools
 import logging
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import greenlet
 
 from torc_server import current
-from torc_server.errors import Later
+from torc_server.errors import OWN_FAULT, ApiError, Later
 
 log = logging.getLogger("torc_server")
 
@@ -32,15 +32,17 @@ MOST_IDLE = 16  # greenlets that a thread keeps
 MOST_UNDER_WAY = 2  # batches of a thread
 EARLY_MS = 1  # that a thread waits for PostgreSQL before it begins another batch: it would be a small one
 PATIENCE_MS = 5  # that it waits then, for PostgreSQL or clients, before it lets another one lead (see worker)
+LONG_MS = 20  # that it waits in all since it began a batch, a little for each outcome, before it does so
 
 
 class _Task(greenlet.greenlet):
     """It calls one function after the other: to make a greenlet takes 40 µs, because Python maps memory for its frames.
 
-    batch: that for which it works, or None.
+    batch: that for which it works, or None. has_asked: its call has asked for a value.
     """
 
     batch: "Batch | None" = None
+    has_asked = False
 
     def run(self) -> None:
         """Do what each switch() of the parent brings: function(argument)."""
@@ -90,7 +92,7 @@ _idle = _Idle()
 def _begin(batch, function, argument):
     """Run function(argument) in a greenlet until it ends or switches back."""
     task = _idle.take()
-    task.batch = batch
+    task.batch, task.has_asked = batch, False
     task.parent = greenlet.getcurrent()
     task.switch(function, argument)
 
@@ -110,6 +112,7 @@ class Batches:
         self._hub = greenlet.getcurrent()
         self._waiting = {}  # descriptor of a connection to PostgreSQL: the greenlet that waits for it
         self._poll = select.poll()
+        self._waited = 0.0  # seconds, since a batch was begun
 
     def are_under_way(self) -> bool:
         """Whether batches wait."""
@@ -128,17 +131,20 @@ class Batches:
                     self._begin_batch(fill)
 
     def _begin_batch(self, fill):
+        self._waited = 0.0
         batch = Batch(self._database, self)
         _begin(batch, fill, batch)
 
     def _ready(self, may_begin):
         """The descriptors that have become readable, that of the clients only if a batch may be begun."""
+        started = time.monotonic()
         ready = self._poll.poll(EARLY_MS)
         if not ready:
             ready = self._ready_late() if may_begin else self._poll.poll(PATIENCE_MS)
-        if not ready:
+        self._waited += time.monotonic() - started
+        if not ready or 1000 * self._waited > LONG_MS:
             self.give_way()
-            ready = self._poll.poll()
+            ready = ready or self._poll.poll()
         return [descriptor for descriptor, _ in ready]
 
     def _ready_late(self):
@@ -169,6 +175,7 @@ class Batch:
         self.connections = []
         self.is_alone = False
         self._hub: Any = None
+        self._arrivals: Iterator[None] = iter(())
         self._asked = deque()  # (call, (text, parameters, whether the statement may write)), to be sent
         self._sent = deque()  # calls that wait for their outcomes
         self._held = []  # calls that have ended
@@ -177,13 +184,14 @@ class Batch:
     def serve(self, arrivals: Iterator[None]) -> None:
         """Serve calls until all have ended. Each next(arrivals) begins some by begin()."""
         self._hub = greenlet.getcurrent()
+        self._arrivals = arrivals
         while True:
             for _ in arrivals:
                 if self._asked:
                     break
             if not self._asked:
                 return
-            self._exchange(arrivals)
+            self._exchange()
 
     def begin(self, serve: Callable[[Any], None], connection: Any) -> None:
         """Run serve(connection) until it asks for a value or ends."""
@@ -191,30 +199,52 @@ class Batch:
 
     def first(self, text: str, params: dict[str, Any]) -> Any:
         """The first value of a statement, for the call that asks. Raises Later, ApiError."""
+        call: Any = greenlet.getcurrent()
+        call.has_asked = True
         may_write = current.environ()["REQUEST_METHOD"] != "GET"
-        self._asked.append((greenlet.getcurrent(), (text, params, may_write)))
+        self._asked.append((call, (text, params, may_write)))
         return self._hub.switch()
 
     def until_durable(self) -> None:
         """Return when the call that has ended may be answered: what the batch has written so far cannot be lost any
         more. Raises ApiError if it may be."""
-        if not self._is_durable:
-            self._held.append(greenlet.getcurrent())
+        call: Any = greenlet.getcurrent()
+        if call.has_asked and not self._is_durable:
+            self._held.append(call)
             self._hub.switch()
 
-    def _exchange(self, arrivals):
+    def wait(self, descriptor: int, events: int = select.POLLIN) -> None:
+        """Serve other batches until a connection to PostgreSQL has something to read, or what the events say."""
+        self._begin_all()
+        self.batches.wait(descriptor, events)
+
+    def give_way(self) -> None:
+        """Let another thread lead, before this one waits in another way."""
+        self._begin_all()
+        self.batches.give_way()
+
+    def _begin_all(self):
+        """Begin all calls before the thread waits: those that need no database are answered, and what is left to other
+        threads is known when one of them leads."""
+        for _ in self._arrivals:
+            pass
+
+    def _exchange(self):
         """Send what calls have asked for, begin further ones meanwhile, and let each go on with its outcome."""
         self._is_durable = False
         try:
-            self._database.run_together(functools.partial(self._talk, arrivals), self.batches)
-        except Exception as error:  # noqa: BLE001 - each call raises it
+            self._database.run_together(self._talk, self)
+        except ApiError as error:
             self._fail(error)
+        except Exception:
+            log.exception("a batch failed by our own fault")
+            self._fail(ApiError(500, OWN_FAULT))
         self._is_durable = True
         self._resume_held()
 
-    def _talk(self, arrivals, send, receive):
+    def _talk(self, send, receive):
         self._send_asked(send)
-        for _ in arrivals:
+        for _ in self._arrivals:
             self._send_asked(send)
         while self._sent:
             outcome = receive()

@@ -122,10 +122,11 @@ class Database:
         message = "The database connection met too many conflicts with other changes; try again"
         raise ApiError(503, message, {"Retry-After": "1"})
 
-    def run_together(self, talk: Callable[[Callable, Callable], None], batches: Any) -> None:
+    def run_together(self, talk: Callable[[Callable, Callable], None], batch: Any) -> None:
         """Call talk(send, receive), which sends statements of several calls and receives their outcomes by Pipeline's
         methods; return when what they have written is durable.
 
+        batch: its wait() and give_way() are called before the thread waits, see Pipeline.
         receive: an outcome is a value, or what the call is to raise: ApiError, another exception for a fault of ours,
         or Later, if run() would try again or wait; nothing was done then.
 
@@ -134,7 +135,7 @@ class Database:
         errors = []
 
         def work(connection):
-            pipeline = Pipeline(connection, batches.wait, batches.give_way)
+            pipeline = Pipeline(connection, batch.wait, batch.give_way)
 
             def send(text, params, *what):
                 connection.wear(*params.values())
@@ -159,7 +160,7 @@ class Database:
                     connection.worn = True
 
         try:
-            self._run_once(work, HOT_SECONDS, batches.give_way)
+            self._run_once(work, HOT_SECONDS, batch.give_way)
         except psycopg.Error as error:
             raise api_error(error) from error
 

@@ -31,7 +31,7 @@ class Pipeline:
         self._outcomes = deque()  # of statements of calls: functions to be called, the last one returns or raises it
         self._preparing = set()  # names of statements
         self._may_have_written = False
-        self.commits_later = False
+        self._commits_later = False
         if not connection.pooled:
             self._pgconn.enter_pipeline_mode()
 
@@ -47,8 +47,8 @@ class Pipeline:
             self._outcomes.append([lambda: statement])
             return
         receives = []
-        if may_write and not self.commits_later and (self._may_have_written or not is_alone):
-            self.commits_later = True
+        if may_write and not self._commits_later and (self._may_have_written or not is_alone):
+            self._commits_later = True
             receives.append(self._send(*self._connection.statement(SESSION.commit_later.sql, {})))
         self._may_have_written |= may_write
         self._outcomes.append([*receives, self._send(*statement)])
@@ -64,7 +64,7 @@ class Pipeline:
         """Return when all that was written is durable."""
         if self._connection.pooled:
             return
-        if self.commits_later:
+        if self._commits_later:
             self._send(*self._connection.statement(SESSION.make_durable.sql, {}))()
         self._pgconn.exit_pipeline_mode()
 
@@ -88,8 +88,8 @@ class Pipeline:
                     raise psycopg.OperationalError("the connection was closed")
             elif result.status == ExecStatus.COMMAND_OK:
                 self._connection.statement_names.add(prepared)
-            elif found is None:  # after an error the rest is skipped, and says so
-                found = result
+            elif found is None or found.status == ExecStatus.TUPLES_OK:
+                found = result  # the first error: of the statement, or, after its value, of the commit
         return self._connection.value_of(found)
 
     def _outcome(self, function, *args):

@@ -251,7 +251,6 @@ class Worker(BaseWorker):
         self._swept = 0.0
         self._closed = 0  # connections, since memory was last given back
         self._has_ended = False
-        self._balance = balance.Balance(self.slot, self.cfg.workers)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # wakes one thread: there is a backlog
         super().init_process()
 
@@ -280,6 +279,7 @@ class Worker(BaseWorker):
         }
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_connections = max(1, min(self._settings.max_connections, files - SPARE_FILES))
+        self._balance = balance.Balance(self.slot, self.cfg.workers, self._most_connections)
 
     def run(self) -> None:
         self._lane_queues = {name: queue.SimpleQueue() for name in LANES}
@@ -437,7 +437,7 @@ class Worker(BaseWorker):
                 self._leave_batch(batch)
 
     def _begin_calls(self, batch):
-        """Begin the calls of a batch, and yield now and then; give way if another thread could do what was left."""
+        """Begin the calls of a batch, and yield after each; give way if another thread could do what was left."""
         others_are_under_way = batch.batches.are_under_way()
         yield from self._join_from_backlog(batch)
         if self._leads():
@@ -468,7 +468,7 @@ class Worker(BaseWorker):
         return bool(self._later or self._backlog and self._serving < self._settings.threads)
 
     def _most_calls(self):
-        """How many calls a batch waits for before its statements are sent."""
+        """How many calls may be begun before those of the batch go on with their outcomes."""
         return min(len(self._connections), MOST_EVENTS)
 
     def _enter_batch(self, batch, connection):
@@ -527,6 +527,8 @@ class Worker(BaseWorker):
             if connection.may_join and self._enter_batch(batch, connection):
                 return self._answer_in_batch(connection)
             self._backlog.append(connection)
+            if not self._lead.is_held():  # otherwise the one that leads next knows of it
+                os.eventfd_write(self._bell, 1)
             return False
         with self._lock:
             if self._serving >= self._settings.threads:

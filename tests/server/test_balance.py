@@ -40,8 +40,8 @@ def pauses(monkeypatch):
 FULL = 32  # the fill of each of two processes
 
 
-def with_connections(slot, connections):
-    own = Balance(slot, workers=2)
+def with_connections(slot, connections, most=4000):
+    own = Balance(slot, workers=2, most=most)
     own.set(connections)
     return own
 
@@ -73,12 +73,20 @@ def test_whichever_is_faster_accepts_where_all_have_the_same_and_their_fill(slot
 
 @pytest.mark.parametrize("workers, fill", [(1, 64), (2, 32), (4, 16), (8, 8), (100, 8)])
 def test_the_more_processes_the_fewer_connections_are_the_fill_of_one(slots, pauses, listener, workers, fill):
-    one, two = (Balance(slot, workers) for slot in slots)
+    one, two = (Balance(slot, workers, most=4000) for slot in slots)
     one.set(fill - 1)
     two.let_others_accept(listener)
     assert len(pauses) == balance.STEPS
     one.set(fill)
-    Balance(slots[1], workers).let_others_accept(listener)
+    Balance(slots[1], workers, most=4000).let_others_accept(listener)
+    assert len(pauses) == balance.STEPS
+
+
+def test_a_process_that_may_have_no_more_connections_has_its_fill(slots, pauses, listener):
+    one, two = with_connections(slots[0], 10, most=10), with_connections(slots[1], 9, most=10)
+    two.let_others_accept(listener)
+    assert pauses == []
+    one.let_others_accept(listener)
     assert len(pauses) == balance.STEPS
 
 

@@ -1,6 +1,7 @@
 """Small calls that arrive together are one batch: each has its outcome, and its answer once that is durable."""
 
 import functools
+import itertools
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import psycopg
@@ -20,7 +22,7 @@ from support import PREFIX, HttpClient, basic, wait_for
 from workflow import Workflow
 
 from torc_server import connections, current, embedded, htpasswd, polling
-from torc_server.batches import MOST_IDLE, Batch, Batches, current_server
+from torc_server.batches import LONG_MS, MOST_IDLE, Batch, Batches, current_server
 from torc_server.database import Database
 from torc_server.errors import ApiError, Later
 from torc_server.pipeline import Pipeline
@@ -121,6 +123,17 @@ def test_afterwards_a_commit_waits_for_the_disk_again(connection):
     assert connection.execute("SHOW synchronous_commit").fetchone()[0] == "on"
 
 
+@pytest.mark.parametrize("is_alone, found", [(True, ["on", "on", "off", "off"]), (False, ["on", "off", "off", "off"])])
+def test_of_several_changes_only_one_that_seemed_to_be_the_only_one_waits_for_the_disk(connection, is_alone, found):
+    setting = "SELECT current_setting('synchronous_commit')"
+    pipeline = Pipeline(connection, Waits().wait, lambda: None)
+    for may_write in (False, True, True, False):
+        pipeline.send(setting, {}, may_write, is_alone)
+    assert [pipeline.receive() for _ in found] == found
+    pipeline.end()
+    assert connection.first(setting, {}) == "on"
+
+
 def test_each_statement_fails_or_succeeds_whatever_the_others_do(connection, own_postgres):
     unknown = "SELECT no_such_column FROM written WHERE number = %(number)s::int"
     first, refused, other, wrong, last = together(
@@ -138,6 +151,15 @@ def test_each_statement_fails_or_succeeds_whatever_the_others_do(connection, own
         stored = reader.execute("SELECT array_agg(number ORDER BY number) FROM written WHERE number > 100").fetchone()
     assert stored == ([101, 104],)
     assert connection.first(READ, {"number": 5}) == 5
+
+
+def test_a_statement_whose_commit_fails_has_failed(connection, own_postgres):
+    keyed = "INSERT INTO keyed (number) VALUES (%(number)s::int) RETURNING number"
+    with psycopg.connect(own_postgres, autocommit=True) as other:
+        other.execute("CREATE TABLE keyed (number int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    for numbers, kept in [([7], [7]), ([7, 8], [8]), ([8], []), ([9, 7, 10], [9, 10])]:
+        outcomes = together(connection, *[(keyed, {"number": each}, True) for each in numbers])
+        assert [each for each in outcomes if not isinstance(each, pg.UniqueViolation)] == kept
 
 
 def test_a_parameter_that_cannot_be_sent_fails_alone(connection):
@@ -234,13 +256,15 @@ def test_what_would_be_tried_again_is_left_to_the_call(own_postgres):
 
 class Recorder:
     """Instead of a Database: notes what is sent, and has the given outcomes for the statements. An ApiError is that of
-    all."""
+    all. waits: what is done with the batch before anything is sent."""
 
-    def __init__(self, happened, *outcomes):
+    def __init__(self, happened, *outcomes, waits=lambda _: None):
         self.happened = happened
         self.outcomes = list(outcomes)
+        self._waits = waits
 
-    def run_together(self, talk, _batches):
+    def run_together(self, talk, batch):
+        self._waits(batch)
         talk(lambda text, *_: self.happened.append(f"{text} is sent"), self._receive)
         self.happened.append("durable")
 
@@ -269,12 +293,12 @@ def ask(happened):
                     happened.append((name, batch.first(text, {})))
                 batch.until_durable()
                 happened.append(f"{name} is answered")
-            except (Later, ApiError, AttributeError) as error:
-                happened.append((name, type(error)))
+            except ApiError as error:
+                happened.append((name, error.status))
             finally:
                 current.end(token)
 
-        batch.begin(serve, texts[0])
+        batch.begin(serve, "".join(texts[:1]))
 
     return ask
 
@@ -298,16 +322,45 @@ def test_each_statement_is_sent_when_its_call_asks_and_all_are_answered_when_all
     assert happened == [*sent, *went_on, "durable", *answered]
 
 
-def test_what_ends_the_sending_ends_each_call(ask, happened):
+def test_what_ends_the_sending_by_our_fault_ends_each_call_and_is_logged(ask, happened, caplog):
     batch = Batch(None, Waits())  # no database: AttributeError
     batch.serve(ask(batch, each) for each in ("a", "b"))
-    assert happened == [("a", AttributeError), ("b", AttributeError)]
+    assert happened == [("a", 500), ("b", 500)]
+    assert "'NoneType' object has no attribute" in caplog.text
+
+
+def test_a_call_that_has_its_outcome_is_not_answered_when_the_rest_fails_by_our_fault(ask, happened):
+    batch = Batch(Recorder(happened, 1), Waits())  # the second outcome: IndexError
+    batch.serve(ask(batch, each) for each in ("a", "b"))
+    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", 500), ("a", 500)]
+
+
+@pytest.mark.parametrize("waits", [lambda batch: batch.give_way(), lambda batch: batch.wait(0)])
+def test_all_calls_begin_before_the_thread_waits(ask, happened, waits):
+    batches = Waits(lambda: happened.append("waits"))
+    batches.wait = lambda *_: happened.append("waits")
+    batch = Batch(Recorder(happened, 1, 2, waits=waits), batches)
+
+    def arrivals():
+        for each in ("a", "b"):
+            ask(batch, each)
+            yield
+        happened.append("the rest is left")
+
+    batch.serve(arrivals())
+    assert happened[:4] == ["the rest is left", "waits", "a is sent", "b is sent"]
+
+
+def test_a_call_that_needs_no_database_is_answered_at_once(ask, happened):
+    batch = Batch(Recorder(happened, 1), Waits())
+    batch.serve(ask(batch, *each) for each in ("a", ""))
+    assert happened == ["a is sent", " is answered", ("a", 1), "durable", "a is answered"]
 
 
 def test_no_call_is_answered_when_the_connection_is_lost_before_all_is_durable(ask, happened):
     batch = Batch(Recorder(happened, 1, ApiError(503, "lost")), Waits())
     batch.serve(ask(batch, each) for each in ("a", "b"))
-    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", ApiError), ("a", ApiError)]
+    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", 503), ("a", 503)]
 
 
 def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, caplog):
@@ -445,6 +498,19 @@ def test_a_thread_that_waits_for_long_gives_way_and_begins_no_other_batch(two_ba
         batches.wait(answers[0].descriptor)
 
     assert two_batches(waits) == ["1 begins", "gives way", "1 ends"]
+
+
+def test_another_thread_leads_after_many_short_waits_for_postgres(two_batches, happened, answers, monkeypatch):
+    moments = itertools.count(step=0.003)  # so long takes each wait, says the clock
+    monkeypatch.setattr("torc_server.batches.time", SimpleNamespace(monotonic=lambda: next(moments)))
+
+    def waits_often(batches):
+        answers[0].make_readable()
+        for number in range(LONG_MS // 3 + 1):
+            assert "gives way" not in happened, number
+            batches.wait(answers[0].descriptor)
+
+    assert two_batches(waits_often) == ["1 begins", "gives way", "1 ends"]
 
 
 def test_a_batch_that_gives_way_leaves_what_clients_have_sent_to_the_next_leader(two_batches, clients, answers):
@@ -597,6 +663,47 @@ def test_a_batch_that_needs_a_new_connection_does_not_wait_for_another_batch_of_
         assert all(map(_is_answered, clients))
 
 
+def test_a_request_that_cannot_join_a_batch_does_not_wait_for_it_when_that_needs_a_new_connection(served):
+    server, workflow = served
+    jobs = [workflow.job(status="running") for _ in range(2)]
+    completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+    other = _request("POST", "/workflows", {"name": "other", "user": "u"})
+    with ExitStack() as stack:
+        first, second, last = [stack.enter_context(_connect(server)) for _ in range(3)]
+        with (
+            holding(server.database_url, "job", jobs[0], 0) as held,
+            holding(server.database_url, "job", jobs[1], 1) as held_too,
+        ):
+            first.sendall(completes[0])
+            held.wait()  # with the only connection to PostgreSQL
+            _send_together(server, [second, last], [completes[1], other])
+            held_too.wait()
+            assert _is_answered(last)
+        assert _is_answered(first)
+        assert _is_answered(second)
+
+
+def test_a_request_that_a_client_has_sent_before_it_was_answered_does_not_wait_for_the_next_calls_of_the_batch(served):
+    server, workflow = served
+    jobs = [workflow.job(status="running") for _ in range(2)]
+    completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+    read, other = _request("GET", f"/jobs/{jobs[0]}"), _request("POST", "/workflows", {"name": "other", "user": "u"})
+    with ExitStack() as stack:
+        clients = [stack.enter_context(_connect(server)) for _ in range(3)]
+        with (
+            holding(server.database_url, "job", jobs[0], 0) as held,
+            holding(server.database_url, "job", jobs[1], 1) as held_too,
+        ):
+            _send_together(server, clients, [completes[0], read + completes[1], read + other])
+            held.wait()
+            stack.enter_context(_connect(server))  # another thread leads now
+            held.release()
+            held_too.wait()
+            answers = b""
+            while answers.count(b"200 OK") < 2:
+                answers += clients[2].recv(10_000)
+
+
 def test_a_password_that_is_verified_keeps_nobody_waiting_who_arrives_with_it(start_server, fresh_database_url, folder):
     auth_file = folder / "htpasswd"
     auth_file.write_text(f"alice:{htpasswd.hash_password('long enough', cost=4)}\n")
@@ -631,6 +738,48 @@ def test_calls_that_arrive_together_have_each_their_own_answer(served):
         assert [answer.json["id"] for answer in answers[:13]] == [*jobs, jobs[0]]
         assert [answer.status_code for answer in answers[13:]] == [404, 422, 200, 200]
     assert workflow.statuses(*jobs) == ["completed"] * 12
+
+
+def test_no_answer_is_sent_before_its_change_is_durable(start_server, own_postgres):
+    """A standby that does not exist must have the changes: no commit that waits for that returns."""
+    server = start_server(database_url=own_postgres, workers=1, threads=4)
+    with psycopg.connect(own_postgres, autocommit=True) as database, ExitStack() as stack:
+        workflow = Workflow(server.client, database)
+        jobs = [workflow.job(status="running") for _ in range(3)]
+        completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+        clients = [stack.enter_context(_connect(server)) for _ in jobs]
+        with commits_waiting(own_postgres, database) as waiting:
+            before = waiting()
+            _send_together(server, clients, completes)
+            wait_for(lambda: waiting() > before, what="a commit that waits")
+            assert workflow.statuses(*jobs) == ["completed"] * 3
+            assert polling.readable(clients, 0) == []
+        assert all(map(_is_answered, clients))
+
+
+@contextmanager
+def commits_waiting(conninfo, database):
+    """No commit returns that waits until its change is durable; gives a function that says how many wait."""
+
+    def waiting():
+        return database.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").fetchone()[0]
+
+    def commit():
+        with psycopg.connect(conninfo, autocommit=True) as other:
+            other.execute("INSERT INTO written VALUES (1)")
+
+    with ThreadPoolExecutor() as threads:
+        try:
+            database.execute("ALTER SYSTEM SET synchronous_standby_names = 'none'")
+            database.execute("SELECT pg_reload_conf()")
+            commits = [threads.submit(commit)]
+            while not waiting():  # PostgreSQL has not heard of it yet
+                if commits[-1].done():
+                    commits.append(threads.submit(commit))
+            yield waiting
+        finally:
+            database.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            database.execute("SELECT pg_reload_conf()")
 
 
 def test_a_call_that_waits_for_a_row_does_not_keep_those_waiting_that_come_later(served):
