@@ -242,10 +242,11 @@ class Batch:
         self._is_durable = True
         self._resume_held()
 
-    def _talk(self, send, receive):
+    def _talk(self, send, receive, make_durable):
         self._send_asked(send)
         for _ in self._arrivals:
             self._send_asked(send)
+        make_durable()  # while calls go on with their outcomes
         while self._sent:
             outcome = receive()
             call = self._sent.popleft()

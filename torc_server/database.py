@@ -122,9 +122,9 @@ class Database:
         message = "The database connection met too many conflicts with other changes; try again"
         raise ApiError(503, message, {"Retry-After": "1"})
 
-    def run_together(self, talk: Callable[[Callable, Callable], None], batch: Any) -> None:
-        """Call talk(send, receive), which sends statements of several calls and receives their outcomes by Pipeline's
-        methods; return when what they have written is durable.
+    def run_together(self, talk: Callable[[Callable, Callable, Callable], None], batch: Any) -> None:
+        """Call talk(send, receive, make_durable), which sends statements of several calls and receives their outcomes
+        by Pipeline's methods; return when what they have written is durable.
 
         batch: its wait() and give_way() are called before the thread waits, see Pipeline.
         receive: an outcome is a value, or what the call is to raise: ApiError, another exception for a fault of ours,
@@ -150,7 +150,7 @@ class Database:
                 return _to_raise(outcome)
 
             try:
-                talk(send, receive)
+                talk(send, receive, pipeline.make_durable)
                 pipeline.end()
             except psycopg.Error as error:
                 connection.worn = True

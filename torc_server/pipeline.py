@@ -28,7 +28,7 @@ class Pipeline:
         self._pgconn = connection.pgconn
         self._wait = wait
         self._give_way = give_way
-        self._outcomes = deque()  # of statements of calls: functions to be called, the last one returns or raises it
+        self._outcomes = deque()  # (function that returns or raises it, whether it is that of a statement of ours)
         self._preparing = set()  # names of statements
         self._may_have_written = False
         self._commits_later = False
@@ -40,33 +40,45 @@ class Pipeline:
         if self._connection.pooled:
             self._give_way()
             outcome = self._outcome(self._connection.first, text, params)
-            self._outcomes.append([lambda: outcome])
+            self._outcomes.append((lambda: outcome, False))
             return
         statement = self._outcome(self._connection.statement, text, params)
         if isinstance(statement, Exception):
-            self._outcomes.append([lambda: statement])
+            self._outcomes.append((lambda: statement, False))
             return
-        receives = []
         if may_write and not self._commits_later and (self._may_have_written or not is_alone):
             self._commits_later = True
-            receives.append(self._send(*self._connection.statement(SESSION.commit_later.sql, {})))
+            self._send_ours(SESSION.commit_later)
         self._may_have_written |= may_write
-        self._outcomes.append([*receives, self._send(*statement)])
+        self._outcomes.append((self._send(*statement), False))
 
     def receive(self) -> Any:
         """The first value of the next statement, or the error that its call is to raise."""
-        *ours, receive = self._outcomes.popleft()
-        for each in ours:
-            each()
+        self._receive_ours()
+        receive, _ = self._outcomes.popleft()
         return self._outcome(receive)
+
+    def make_durable(self) -> None:
+        """Have PostgreSQL make durable what the statements sent so far write, as soon as it has done them."""
+        if self._commits_later:
+            self._commits_later = False
+            self._send_ours(SESSION.make_durable)
 
     def end(self) -> None:
         """Return when all that was written is durable."""
         if self._connection.pooled:
             return
-        if self._commits_later:
-            self._send(*self._connection.statement(SESSION.make_durable.sql, {}))()
+        self.make_durable()
+        self._receive_ours()
         self._pgconn.exit_pipeline_mode()
+
+    def _send_ours(self, statement):
+        self._outcomes.append((self._send(*self._connection.statement(statement.sql, {})), True))
+
+    def _receive_ours(self):
+        while self._outcomes and self._outcomes[0][1]:
+            receive, _ = self._outcomes.popleft()
+            receive()
 
     def _send(self, name, text, values):
         """Send a statement, which is prepared when it is sent for the first time; return the function that receives

@@ -174,7 +174,7 @@ def test_of_statements_that_are_sent_together_to_a_standby_reads_succeed_and_cha
     statements = [(change, {"number": 1}, True), (read, {"number": 2}, False), (change, {"number": 3}, True)]
     outcomes = []
 
-    def talk(send, receive):
+    def talk(send, receive, _make_durable):
         for statement in statements:
             send(*statement, False)
         outcomes.extend(receive() for _ in statements)

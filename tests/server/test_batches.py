@@ -79,7 +79,7 @@ def outcomes_of(database, *statements, waits=None):
     """The outcomes of statements that a Database sends together; for each the same error if it raises one."""
     outcomes = []
 
-    def talk(send, receive):
+    def talk(send, receive, _make_durable):
         for statement in statements:
             send(*statement, len(statements) == 1)
         outcomes.extend(receive() for _ in statements)
@@ -105,6 +105,25 @@ def test_what_several_statements_have_written_is_durable_when_they_are_answered(
     *written, position = together(connection, *writes, (POSITION, {"number": 0}, False))
     assert written == [*range(20, 20 + number)]
     assert durable(own_postgres) >= int(position)
+
+
+def test_what_was_sent_becomes_durable_while_calls_go_on_with_their_outcomes(connection, own_postgres):
+    waits = Waits()
+    pipeline = Pipeline(connection, waits.wait, waits.give_way)
+    for number in (1, 2):
+        pipeline.send(WRITE, {"number": number}, True, False)
+    pipeline.send(POSITION, {"number": 0}, False, False)
+    pipeline.make_durable()
+    assert [pipeline.receive(), pipeline.receive()] == [1, 2]
+    position = int(pipeline.receive())
+    wait_for(lambda: durable(own_postgres) >= position, 5, "what was sent to be durable")
+    pipeline.send(WRITE, {"number": 3}, True, False)
+    pipeline.send(POSITION, {"number": 0}, False, False)
+    assert pipeline.receive() == 3
+    position = int(pipeline.receive())
+    pipeline.end()
+    assert durable(own_postgres) >= position
+    assert connection.execute("SHOW synchronous_commit").fetchone()[0] == "on"
 
 
 def test_without_the_last_statement_it_would_not_be_durable_yet(connection, own_postgres):
@@ -265,8 +284,11 @@ class Recorder:
 
     def run_together(self, talk, batch):
         self._waits(batch)
-        talk(lambda text, *_: self.happened.append(f"{text} is sent"), self._receive)
+        talk(self._send, self._receive, lambda: self.happened.append("to be durable"))
         self.happened.append("durable")
+
+    def _send(self, text, *_):
+        self.happened.append(f"{text} is sent")
 
     def _receive(self):
         outcome = self.outcomes.pop(0)
@@ -316,7 +338,7 @@ def test_each_statement_is_sent_when_its_call_asks_and_all_are_answered_when_all
         yield
 
     batch.serve(arrivals())
-    sent = ["a is sent", "c is sent", "d is sent"]
+    sent = ["a is sent", "c is sent", "d is sent", "to be durable"]
     went_on = [("a", 1), "b is sent", ("c", 2), ("d", 3), ("a", 4)]
     answered = ["c is answered", "d is answered", "a is answered"]
     assert happened == [*sent, *went_on, "durable", *answered]
@@ -332,7 +354,7 @@ def test_what_ends_the_sending_by_our_fault_ends_each_call_and_is_logged(ask, ha
 def test_a_call_that_has_its_outcome_is_not_answered_when_the_rest_fails_by_our_fault(ask, happened):
     batch = Batch(Recorder(happened, 1), Waits())  # the second outcome: IndexError
     batch.serve(ask(batch, each) for each in ("a", "b"))
-    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", 500), ("a", 500)]
+    assert happened == ["a is sent", "b is sent", "to be durable", ("a", 1), ("b", 500), ("a", 500)]
 
 
 @pytest.mark.parametrize("waits", [lambda batch: batch.give_way(), lambda batch: batch.wait(0)])
@@ -354,19 +376,19 @@ def test_all_calls_begin_before_the_thread_waits(ask, happened, waits):
 def test_a_call_that_needs_no_database_is_answered_at_once(ask, happened):
     batch = Batch(Recorder(happened, 1), Waits())
     batch.serve(ask(batch, *each) for each in ("a", ""))
-    assert happened == ["a is sent", " is answered", ("a", 1), "durable", "a is answered"]
+    assert happened == ["a is sent", " is answered", "to be durable", ("a", 1), "durable", "a is answered"]
 
 
 def test_no_call_is_answered_when_the_connection_is_lost_before_all_is_durable(ask, happened):
     batch = Batch(Recorder(happened, 1, ApiError(503, "lost")), Waits())
     batch.serve(ask(batch, each) for each in ("a", "b"))
-    assert happened == ["a is sent", "b is sent", ("a", 1), ("b", 503), ("a", 503)]
+    assert happened == ["a is sent", "b is sent", "to be durable", ("a", 1), ("b", 503), ("a", 503)]
 
 
 def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, caplog):
     batch = Batch(Recorder(happened, 1), Waits())
     batch.serve(begin() for begin in (lambda: batch.begin(lambda _: 1 / 0, None), lambda: ask(batch, "b")))
-    assert happened == ["b is sent", ("b", 1), "durable", "b is answered"]
+    assert happened == ["b is sent", "to be durable", ("b", 1), "durable", "b is answered"]
     assert "a call of a batch failed" in caplog.text
 
 
