@@ -4,9 +4,9 @@ thread serves those that have arrived meanwhile: it has two batches under way.
 
 Each call is a greenlet. It runs the application as any other thread would, until that asks for the value of a statement
 (Batch.first). The statement is sent at once: PostgreSQL works on it while the thread begins the next call. When all
-have begun, each goes on with its outcome as soon as that is there, and its answer waits until all is durable. The
-thread does not wait before it has begun all that it has found. So views and WSGI classes know nothing of batches. Each
-statement stays a separate transaction: it succeeds or fails whatever the others do.
+have begun, each goes on with its outcome as soon as that is there; the answer to a change waits until that is durable.
+The thread does not wait before it has begun all that it has found. So views and WSGI classes know nothing of batches.
+Each statement stays a separate transaction: it succeeds or fails whatever the others do.
 
 A call that would take long leaves its batch (errors.Later) and is run again alone: it has to wait for a locked
 workflow, to try again after a deadlock, or to verify a password.
@@ -38,11 +38,11 @@ LONG_MS = 20  # that it waits in all since it began a batch, a little for each o
 class _Task(greenlet.greenlet):
     """It calls one function after the other: to make a greenlet takes 40 µs, because Python maps memory for its frames.
 
-    batch: that for which it works, or None. has_asked: its call has asked for a value.
+    batch: that for which it works, or None. may_have_written: its call has sent a statement that may write.
     """
 
     batch: "Batch | None" = None
-    has_asked = False
+    may_have_written = False
 
     def run(self) -> None:
         """Do what each switch() of the parent brings: function(argument)."""
@@ -92,7 +92,7 @@ _idle = _Idle()
 def _begin(batch, function, argument):
     """Run function(argument) in a greenlet until it ends or switches back."""
     task = _idle.take()
-    task.batch, task.has_asked = batch, False
+    task.batch, task.may_have_written = batch, False
     task.parent = greenlet.getcurrent()
     task.switch(function, argument)
 
@@ -179,7 +179,7 @@ class Batch:
         self._asked = deque()  # (call, (text, parameters, whether the statement may write)), to be sent
         self._sent = deque()  # calls that wait for their outcomes
         self._held = []  # calls that have ended
-        self._is_durable = True  # what was read and written
+        self._is_durable = True  # what was written
 
     def serve(self, arrivals: Iterator[None]) -> None:
         """Serve calls until all have ended. Each next(arrivals) begins some by begin()."""
@@ -200,16 +200,15 @@ class Batch:
     def first(self, text: str, params: dict[str, Any]) -> Any:
         """The first value of a statement, for the call that asks. Raises Later, ApiError."""
         call: Any = greenlet.getcurrent()
-        call.has_asked = True
-        may_write = current.environ()["REQUEST_METHOD"] != "GET"
+        call.may_have_written = may_write = current.environ()["REQUEST_METHOD"] != "GET"
         self._asked.append((call, (text, params, may_write)))
         return self._hub.switch()
 
     def until_durable(self) -> None:
-        """Return when the call that has ended may be answered: what the batch has written so far cannot be lost any
-        more. Raises ApiError if it may be."""
+        """Return when the call that has ended may be answered: what it has written cannot be lost any more. Raises
+        ApiError if it may be."""
         call: Any = greenlet.getcurrent()
-        if call.has_asked and not self._is_durable:
+        if call.may_have_written and not self._is_durable:
             self._held.append(call)
             self._hub.switch()
 

@@ -307,9 +307,9 @@ def ask(happened):
     """ask(batch, …) begins a call that asks for the value of each of these statements, one after the other, and is then
     answered."""
 
-    def ask(batch, *texts):
+    def ask(batch, *texts, method="POST"):
         def serve(name):
-            token = current.begin({"REQUEST_METHOD": "POST"}, None)
+            token = current.begin({"REQUEST_METHOD": method}, None)
             try:
                 for text in texts:
                     happened.append((name, batch.first(text, {})))
@@ -379,7 +379,15 @@ def test_a_call_that_needs_no_database_is_answered_at_once(ask, happened):
     assert happened == ["a is sent", " is answered", "to be durable", ("a", 1), "durable", "a is answered"]
 
 
-def test_no_call_is_answered_when_the_connection_is_lost_before_all_is_durable(ask, happened):
+def test_a_read_is_answered_before_the_changes_are_durable(ask, happened):
+    batch = Batch(Recorder(happened, 1, 2, 3), Waits())
+    methods = {"a": "POST", "b": "GET", "c": "PUT"}
+    batch.serve(ask(batch, text, method=method) for text, method in methods.items())
+    went_on = [("a", 1), ("b", 2), "b is answered", ("c", 3)]
+    assert happened[4:] == [*went_on, "durable", "a is answered", "c is answered"]
+
+
+def test_no_change_is_answered_when_the_connection_is_lost_before_it_is_durable(ask, happened):
     batch = Batch(Recorder(happened, 1, ApiError(503, "lost")), Waits())
     batch.serve(ask(batch, each) for each in ("a", "b"))
     assert happened == ["a is sent", "b is sent", "to be durable", ("a", 1), ("b", 503), ("a", 503)]
