@@ -495,6 +495,7 @@ class Worker(BaseWorker):
         if connections:
             self._running[batch] = batch.connections, time.monotonic()
             batch.connections += connections
+        batch.is_alone = len(connections) == 1
         for connection in connections:
             batch.begin(functools.partial(self._advance, step=self._answer_in_batch), connection)
             yield
