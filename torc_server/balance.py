@@ -2,8 +2,8 @@
 one that has the fewest.
 
 Calls that arrive at one process at the same time are one batch, and the larger a batch, the less a call costs: 8
-runners at one process take 0.8 ms of CPU a job, spread over two 1.05. A process with 32 is as fast as it gets on two
-cores. Nor does chance decide: a new connection wakes all processes, and the fastest of them would get nearly all.
+runners at one process take 0.75 ms of CPU a job, spread over two 1.09 (benchmarks/decisions/filled_processes); 32 are
+as fast either way, on two cores. Nor does chance decide: a new connection wakes all processes, and the fastest of them would get nearly all.
 """
 
 import mmap
