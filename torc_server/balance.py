@@ -2,8 +2,9 @@
 one that has the fewest.
 
 Calls that arrive at one process at the same time are one batch, and the larger a batch, the less a call costs: 8
-runners at one process take 0.75 ms of CPU a job, spread over two 1.09 (benchmarks/decisions/filled_processes); 32 are
-as fast either way, on two cores. Nor does chance decide: a new connection wakes all processes, and the fastest of them would get nearly all.
+runners at one process take 0.78 ms of CPU a job, spread over two 1.08 (benchmarks/decisions/filled_processes); 32 are
+as fast either way, on two cores. Nor does chance decide: a new connection wakes all processes, and the fastest of them
+would get nearly all.
 """
 
 import mmap
@@ -12,7 +13,7 @@ from typing import Any
 
 from torc_server.polling import readable
 
-FILL = 64  # connections of all processes together from which on each has its fill
+FILL = 96  # connections of all processes together from which on each has its fill
 LEAST_FILL = 8  # of one process
 MOST = 128  # processes; further ones accept at once
 STEP_SECS = 0.001  # between two readings of what the others have

@@ -37,7 +37,7 @@ def pauses(monkeypatch):
     return found
 
 
-FULL = 32  # the fill of each of two processes
+FULL = 48  # the fill of each of two processes
 
 
 def with_connections(slot, connections, most=4000):
@@ -71,7 +71,7 @@ def test_whichever_is_faster_accepts_where_all_have_the_same_and_their_fill(slot
     assert pauses == []
 
 
-@pytest.mark.parametrize("workers, fill", [(1, 64), (2, 32), (4, 16), (8, 8), (100, 8)])
+@pytest.mark.parametrize("workers, fill", [(1, 96), (2, 48), (4, 24), (8, 12), (100, 8)])
 def test_the_more_processes_the_fewer_connections_are_the_fill_of_one(slots, pauses, listener, workers, fill):
     one, two = (Balance(slot, workers, most=4000) for slot in slots)
     one.set(fill - 1)

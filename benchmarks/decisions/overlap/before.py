@@ -5,8 +5,8 @@ from torc_server.batches import Batch
 overlapping = Batch._talk
 
 
-def talk(batch, arrivals, send, receive, *rest):
-    for _ in arrivals:
+def talk(batch, send, receive, _make_durable):
+    for _ in batch._arrivals:
         pass
     outcomes = []
 
@@ -14,7 +14,7 @@ def talk(batch, arrivals, send, receive, *rest):
         outcomes.extend(receive() for _ in range(len(batch._sent) - len(outcomes)))
         return outcomes.pop(0)
 
-    overlapping(batch, (), send, received, *rest)
+    overlapping(batch, send, received, lambda: None)
 
 
 Batch._talk = talk
