@@ -9,13 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import runners
-from machine import used
 from own_server import own_server
-from rows import Target
+from rows import FULL, Target, drained
 
 DECISIONS = Path(__file__).with_name("decisions")
-JOBS = 4000
-SECONDS = 60
 COUNTS = (8, 32)  # runners
 
 
@@ -45,11 +42,9 @@ def compare(folder, rounds):
 
 def drain(target, count):
     """(jobs/s, CPU ms a job of the server, of PostgreSQL)."""
-    with target.workflow(runners.flat(JOBS)) as (_, workflow):
-        before = target.machine.cpu()
-        done = runners.drain(target.url, workflow, count, runners.ONE_BY_ONE, SECONDS)
-        cpu = used(before, target.machine.cpu(), done["jobs"])
-    return done["jobs"] / done["seconds"], cpu["server"], cpu["postgres"]
+    measured = drained(target, "flat", runners.flat(FULL.jobs), count, runners.ONE_BY_ONE, FULL)
+    cpu = measured.details["cpu_ms_per_job"]
+    return measured.value, cpu["server"], cpu["postgres"]
 
 
 if __name__ == "__main__":

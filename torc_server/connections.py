@@ -165,9 +165,8 @@ class Connection(psycopg.Connection):
         """The next result, or None at the end of those of a statement."""
         while self.pgconn.is_busy():  # while it is, get_result() would wait, and keep the GIL
             self.pgconn.consume_input()
-            if not self.pgconn.is_busy():
-                break
-            wait(self.pgconn.socket)
+            if self.pgconn.is_busy():
+                wait(self.pgconn.socket)
         return self.pgconn.get_result()
 
     def value_of(self, result: Any) -> Any:

@@ -2,13 +2,10 @@
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
-from functools import partial
-from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -17,8 +14,9 @@ from nginx import NGINX, Nginx
 from psycopg.conninfo import make_conninfo
 from support import wait_for
 from test_crash import Drain
+from together import outcomes_of
 
-from torc_server import embedded, polling
+from torc_server import embedded
 from torc_server.database import Database
 from torc_server.errors import Later
 from torc_server.settings import Settings
@@ -170,17 +168,8 @@ def test_a_server_on_a_standby_alone_is_alive_and_not_ready_until_that_is_promot
 def test_of_statements_that_are_sent_together_to_a_standby_reads_succeed_and_changes_are_left_to_their_calls(clusters):
     database = Database(embedded.conninfo(clusters[1].state))
     read, change = "SELECT %(number)s::int", "SELECT pg_current_xact_id()::text || %(number)s::int"
-    waits = partial(polling.wait_for, events=select.POLLIN)
     statements = [(change, {"number": 1}, True), (read, {"number": 2}, False), (change, {"number": 3}, True)]
-    outcomes = []
-
-    def talk(send, receive, _make_durable):
-        for statement in statements:
-            send(*statement, False)
-        outcomes.extend(receive() for _ in statements)
-
-    database.run_together(talk, SimpleNamespace(wait=waits, give_way=lambda: None))
-    assert [type(each) for each in outcomes] == [Later, int, Later]
+    assert [type(each) for each in outcomes_of(database, *statements)] == [Later, int, Later]
     database.close()
 
 

@@ -278,6 +278,15 @@ def _read(path):
         return b""
 
 
+def raw_request(method, path, body=None, headers=""):
+    """The bytes of a request with JSON, for a socket; headers: further lines, each with its end."""
+    data = jsonlib.dumps(body) if body else ""
+    return (
+        f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Type: application/json\r\n"
+        f"Content-Length: {len(data)}\r\n\r\n{data}"
+    ).encode()
+
+
 def listens(port):
     """Whether a connection to 127.0.0.1:port is accepted."""
     with socket.socket() as probe:

@@ -18,7 +18,8 @@ import psycopg
 import pytest
 from holding import holding
 from psycopg import errors as pg
-from support import PREFIX, HttpClient, basic, wait_for
+from support import PREFIX, HttpClient, basic, raw_request, wait_for
+from together import Waits, outcomes_of
 from workflow import Workflow
 
 from torc_server import connections, current, embedded, htpasswd, polling
@@ -50,20 +51,6 @@ def connection(own_postgres):
         yield connection
 
 
-class Waits:
-    """Instead of Batches, for one batch: how it waits."""
-
-    def __init__(self, give_way=lambda: None):
-        self.give_way = give_way
-        self.waited_for = []
-
-    def wait(self, descriptor, events=select.POLLIN):
-        self.waited_for.append(events)
-        poll = select.poll()
-        poll.register(descriptor, events)
-        assert poll.poll(30_000)
-
-
 def together(connection, *statements, waits=None):
     """The outcomes of statements that one pipeline sends."""
     waits = waits or Waits()
@@ -72,22 +59,6 @@ def together(connection, *statements, waits=None):
         pipeline.send(*statement, len(statements) == 1)
     outcomes = [pipeline.receive() for _ in statements]
     pipeline.end()
-    return outcomes
-
-
-def outcomes_of(database, *statements, waits=None):
-    """The outcomes of statements that a Database sends together; for each the same error if it raises one."""
-    outcomes = []
-
-    def talk(send, receive, _make_durable):
-        for statement in statements:
-            send(*statement, len(statements) == 1)
-        outcomes.extend(receive() for _ in statements)
-
-    try:
-        database.run_together(talk, waits or Waits())
-    except ApiError as error:
-        return [error] * len(statements)
     return outcomes
 
 
@@ -402,7 +373,7 @@ def test_a_call_that_fails_by_our_fault_leaves_the_others_alone(ask, happened, c
 
 def test_calls_have_the_same_room_for_frames_however_many_were_served_before(ask, happened):
     """Greenlets are used again; the frames of the one that begins another must not add up."""
-    calls = MOST_IDLE + 8  # more than are kept: some are made anew each time
+    calls = MOST_IDLE + 8  # more than a thread keeps: it creates some in each round
     room = []
 
     def arrivals(batch):
@@ -615,14 +586,6 @@ def _connect(server):
     return connection
 
 
-def _request(method, path, body=None, headers=""):
-    data = json.dumps(body) if body else ""
-    return (
-        f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Type: application/json\r\n"
-        f"Content-Length: {len(data)}\r\n\r\n{data}"
-    ).encode()
-
-
 @contextmanager
 def stopped(server):
     """While the only worker is stopped."""
@@ -658,11 +621,13 @@ def test_a_request_for_which_there_was_no_thread_is_served_when_one_of_two_batch
     server = start_server(database_url=fresh_database_url, workers=1, threads=2)
     with psycopg.connect(fresh_database_url, autocommit=True) as database, ExitStack() as stack:
         workflow = Workflow(server.client, database)
-        read = _request("GET", f"/jobs/{workflow.job()}")
+        read = raw_request("GET", f"/jobs/{workflow.job()}")
         *clients, last = [stack.enter_context(_connect(server)) for _ in range(MOST_EVENTS + 3)]
         for number in range(2):  # the second time there are connections, and all is prepared
             jobs = [workflow.job(status="running") for _ in range(2)]
-            one, two = (_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs)
+            one, two = (
+                raw_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs
+            )
             with (
                 holding(fresh_database_url, "job", jobs[0], 2 * number) as held,
                 holding(fresh_database_url, "job", jobs[1], 2 * number + 1) as held_too,
@@ -680,8 +645,8 @@ def test_a_request_for_which_there_was_no_thread_is_served_when_one_of_two_batch
 def test_a_batch_that_needs_a_new_connection_does_not_wait_for_another_batch_of_its_thread(served):
     server, workflow = served
     jobs = [workflow.job(status="running") for _ in range(2)]
-    read = _request("GET", f"/jobs/{jobs[0]}")
-    completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+    read = raw_request("GET", f"/jobs/{jobs[0]}")
+    completes = [raw_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
     with ExitStack() as stack:
         *clients, last = [stack.enter_context(_connect(server)) for _ in range(MOST_EVENTS + 1)]
         for request in (read, completes[0]):  # prepared on the connection that is used next
@@ -696,8 +661,8 @@ def test_a_batch_that_needs_a_new_connection_does_not_wait_for_another_batch_of_
 def test_a_request_that_cannot_join_a_batch_does_not_wait_for_it_when_that_needs_a_new_connection(served):
     server, workflow = served
     jobs = [workflow.job(status="running") for _ in range(2)]
-    completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
-    other = _request("POST", "/workflows", {"name": "other", "user": "u"})
+    completes = [raw_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+    other = raw_request("POST", "/workflows", {"name": "other", "user": "u"})
     with ExitStack() as stack:
         first, second, last = [stack.enter_context(_connect(server)) for _ in range(3)]
         with (
@@ -716,8 +681,11 @@ def test_a_request_that_cannot_join_a_batch_does_not_wait_for_it_when_that_needs
 def test_a_request_that_a_client_has_sent_before_it_was_answered_does_not_wait_for_the_next_calls_of_the_batch(served):
     server, workflow = served
     jobs = [workflow.job(status="running") for _ in range(2)]
-    completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
-    read, other = _request("GET", f"/jobs/{jobs[0]}"), _request("POST", "/workflows", {"name": "other", "user": "u"})
+    completes = [raw_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+    read, other = (
+        raw_request("GET", f"/jobs/{jobs[0]}"),
+        raw_request("POST", "/workflows", {"name": "other", "user": "u"}),
+    )
     with ExitStack() as stack:
         clients = [stack.enter_context(_connect(server)) for _ in range(3)]
         with (
@@ -741,8 +709,8 @@ def test_a_password_that_is_verified_keeps_nobody_waiting_who_arrives_with_it(st
     with psycopg.connect(fresh_database_url, autocommit=True) as database, ExitStack() as stack:
         path = f"/jobs/{Workflow(server.client, database).job()}"
         clients = [stack.enter_context(_connect(server)) for _ in range(3)]
-        read = _request("GET", path)
-        login = _request("GET", path, headers=f"Authorization: {basic('alice', 'long enough')}\r\n")
+        read = raw_request("GET", path)
+        login = raw_request("GET", path, headers=f"Authorization: {basic('alice', 'long enough')}\r\n")
         with holding(fresh_database_url, "login_attempt") as held:
             _send_together(server, clients, [read, login, read])
             assert _is_answered(clients[0])
@@ -776,7 +744,7 @@ def test_no_answer_is_sent_before_its_change_is_durable(start_server, own_postgr
     with psycopg.connect(own_postgres, autocommit=True) as database, ExitStack() as stack:
         workflow = Workflow(server.client, database)
         jobs = [workflow.job(status="running") for _ in range(3)]
-        completes = [_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
+        completes = [raw_request("POST", f"/jobs/{job}/complete_job/completed/0", workflow.result(job)) for job in jobs]
         clients = [stack.enter_context(_connect(server)) for _ in jobs]
         with commits_waiting(own_postgres, database) as waiting:
             before = waiting()
@@ -834,7 +802,10 @@ def test_a_read_of_all_jobs_of_a_workflow_keeps_nobody_waiting_who_arrives_with_
         clients = [stack.enter_context(_connect(server)) for _ in range(2)]
         jobs = stack.enter_context(psycopg.connect(fresh_database_url))
         jobs.execute("LOCK TABLE torc.job IN ACCESS EXCLUSIVE MODE")
-        requests = [_request("GET", f"/workflows/{workflow.id}/{path}"), _request("GET", f"/workflows/{workflow.id}")]
+        requests = [
+            raw_request("GET", f"/workflows/{workflow.id}/{path}"),
+            raw_request("GET", f"/workflows/{workflow.id}"),
+        ]
         _send_together(server, clients, requests)
         assert _is_answered(clients[1])
         assert not polling.readable([clients[0]], 0)
@@ -947,7 +918,7 @@ def test_a_call_that_has_to_wait_for_a_locked_workflow_is_served_after_those_bes
 
 def test_bodies_that_arrive_all_the_time_keep_no_batch_waiting(served):
     server, workflow = served
-    read, answered = _request("GET", f"/jobs/{workflow.job()}"), threading.Event()
+    read, answered = raw_request("GET", f"/jobs/{workflow.job()}"), threading.Event()
     head = f"POST {PREFIX}/bulk_jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 200000000\r\n\r\n"
 
     def upload():

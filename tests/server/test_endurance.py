@@ -1,13 +1,12 @@
 """A server that has served many batches is as it was before."""
 
-import json
 import socket
 from contextlib import ExitStack, closing
 
 import psutil
 import psycopg
 import pytest
-from support import PREFIX
+from support import raw_request
 from workflow import Workflow
 
 CLIENTS = 48  # more than the greenlets that a thread keeps; a batch takes 32
@@ -21,7 +20,7 @@ def test_after_thousands_of_large_batches_a_process_answers_as_before_and_has_no
     server = start_server(database_url=fresh_database_url, workers=1)
     with psycopg.connect(fresh_database_url, autocommit=True) as database, ExitStack() as stack:
         workflow = Workflow(server.client, database)
-        calls = [*_calls(workflow), (200, _request("POST", f"/workflows/{workflow.id}/claim_next_jobs"))]
+        calls = [*_calls(workflow), (200, raw_request("POST", f"/workflows/{workflow.id}/claim_next_jobs"))]
         clients = [
             stack.enter_context(closing(socket.create_connection(("127.0.0.1", server.port), timeout=60)))
             for _ in range(CLIENTS)
@@ -46,19 +45,13 @@ def _calls(workflow):
     running, done = workflow.job(status="running"), workflow.job(status="completed")
     node = workflow.node()
     return [
-        (200, _request("GET", f"/workflows/{workflow.id}")),
-        (200, _request("GET", f"/jobs/{running}")),
-        (200, _request("GET", f"/workflows/{workflow.id}/is_complete")),
-        (200, _request("POST", f"/compute_nodes/{node}/heartbeat")),
-        (404, _request("GET", "/jobs/999999999")),
-        (422, _request("POST", f"/jobs/{done}/complete_job/completed/7", workflow.result(done))),
+        (200, raw_request("GET", f"/workflows/{workflow.id}")),
+        (200, raw_request("GET", f"/jobs/{running}")),
+        (200, raw_request("GET", f"/workflows/{workflow.id}/is_complete")),
+        (200, raw_request("POST", f"/compute_nodes/{node}/heartbeat")),
+        (404, raw_request("GET", "/jobs/999999999")),
+        (422, raw_request("POST", f"/jobs/{done}/complete_job/completed/7", workflow.result(done))),
     ]
-
-
-def _request(method, path, body=None):
-    data = json.dumps(body) if body else ""
-    head = f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(data)}\r\n\r\n{data}".encode()
 
 
 def _serve_rounds(process, clients, calls):
